@@ -1,0 +1,21 @@
+"""What a plugin may offer. Every hook returns a list; an empty plugin is a valid plugin."""
+
+from . import hookspec
+from .backend import Backend
+from .data import DatasetKind
+from .model import Model
+
+
+@hookspec
+def dlcompare_backends() -> list[Backend]:  # type: ignore[empty-body]
+    """Frameworks that can train a model."""
+
+
+@hookspec
+def dlcompare_models() -> list[Model]:  # type: ignore[empty-body]
+    """Networks that every backend can build."""
+
+
+@hookspec
+def dlcompare_datasets() -> list[DatasetKind]:  # type: ignore[empty-body]
+    """Sources of samples."""
