@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     Arrays = dict[str, np.ndarray]
+else:
+    Arrays = dict  # so that insides may import the name without this module importing NumPy
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,84 @@
+"""The fairness ledger: what differed between records that stand side by side, and what was the same. All computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..record import Record
+
+GIVEN = ("framework", "model", "port", "task", "cases")  # of a job: what is compared, or no matter of fairness
+PASSING = ("load_average", "memory.available_bytes")  # of a machine: differs from minute to minute
+SHARED = {"params_sha256": "initial parameters", "sample_order_sha256": "order of samples",
+          "first_batch_sha256": "first batch"}
+LOSS = 0.01  # first losses that are further apart than this are not called the same
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One setting that is not the same in all records: where it belongs, its name, its value by record."""
+
+    group: str  # job | settings | versions | machine
+    name: str
+    values: tuple[str, ...]  # "-" where a record has no such setting
+
+
+def flat(value: Any, name: str = "") -> dict[str, str]:
+    """Return nested objects as one level of dotted names, values as text."""
+    if isinstance(value, Mapping):
+        inner = (flat(item, f"{name}.{key}" if name else str(key)) for key, item in value.items())
+        return {key: text for part in inner for key, text in part.items()}
+    if isinstance(value, (list, tuple)) and any(isinstance(item, Mapping) for item in value):
+        return flat(dict(enumerate(value)), name)
+    if isinstance(value, (list, tuple)):
+        return {name: ", ".join(map(str, value))}
+    if value is None or isinstance(value, bool):
+        return {name: {None: "-", True: "yes", False: "no"}[value]}
+    return {name: str(value)}
+
+
+def differences(records: Sequence[Record]) -> list[Difference]:
+    """Return every setting, library version and machine property that differs, in a stable order."""
+    groups = {
+        "job": [{k: v for k, v in flat(r.job).items() if k not in GIVEN} | flat(r.image_size, "image_size")
+                for r in records],
+        "settings": [flat(r.settings) for r in records],
+        "versions": [flat(r.environment) for r in records],
+        "machine": [{k: v for k, v in flat(r.system).items() if k not in PASSING} for r in records],
+    }
+    found = []
+    for group, tables in groups.items():
+        for name in dict.fromkeys(key for table in tables for key in table):
+            values = tuple(table.get(name, "-") for table in tables)
+            if len(set(values)) > 1:
+                found.append(Difference(group, name, values))
+    return found
+
+
+def sameness(records: Sequence[Record]) -> tuple[list[str], list[str]]:
+    """Return what all these records share, and what they do not or what is not known; phrases for a sentence."""
+    same, other = [], []
+    for name, words in SHARED.items():
+        digests = {getattr(record, name) for record in records}
+        if None in digests:
+            other.append(f"{words} (not recorded by all)")
+        elif len(digests) == 1:
+            same.append(f"{words} (sha256 {digests.pop()[:12]})")
+        else:
+            other.append(f"{words} ({len(digests)} different sha256)")
+    close, words = first_loss(records)
+    (same if close else other).append(words)
+    return same, other
+
+
+def first_loss(records: Sequence[Record]) -> tuple[bool, str]:
+    """Return whether the losses at the first step that all recorded agree, and by how much, in words."""
+    series = [{item["step"]: item["loss"] for item in record.loss} for record in records]
+    steps = sorted(set.intersection(*map(set, series)))
+    losses = [one[steps[0]] for one in series] if steps else []
+    if not losses or None in losses:
+        return False, "loss at the first step (not recorded by all)"
+    low, high = min(losses), max(losses)
+    apart = (high - low) / max(abs(low), abs(high), 1e-30)
+    return apart <= LOSS, f"loss at step {steps[0]} to within {apart:.2g} of its value ({low:.6g} to {high:.6g})"

@@ -1,0 +1,120 @@
+"""``dlcompare verify``: run backends on the conformance cases, judge them here, and write certificates."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import cases, certificate, conformance
+from .conformance import Check, Expected
+from .errors import UsageError
+from .job import Job
+from .launch import launch
+from .plan import Plan
+from .plugins import plugins
+from .session import Options, Progress, environments, run_folder
+from .view import view
+from .worker import write
+
+
+@dataclass(frozen=True)
+class Verified:
+    """The outcome for one job: its checks, or the reason there are none."""
+
+    job: Job
+    checks: tuple[Check, ...]
+    reason: str | None
+    divergence: str | None  # the first layer that differs
+    certificate: Path | None
+
+    @property
+    def passed(self) -> bool:
+        return self.reason is None and bool(self.checks) and all(c.passed for c in self.checks)
+
+
+def verify(plan: Plan, options: Options, progress: Progress) -> Iterator[Verified]:
+    """Verify every job of a plan, each as it is done; jobs that differ only in framework share the reference's work."""
+    folder = run_folder(plan, options)
+    ready = environments(plan, options, progress)
+    wanted: dict[tuple[str, int], Expected] = {}
+    for job in plan.jobs:
+        python = ready.get(job.framework)
+        refused = plan.refusals.get(job.id) or (None if isinstance(python, Path) else str(python))
+        if refused:
+            yield Verified(job, (), refused, None, None)
+        else:
+            yield verify_job(job, folder, str(python), wanted, options, progress)
+
+
+def verify_job(job: Job, run: Path, python: str, wanted: dict[tuple[str, int], Expected], options: Options,
+               progress: Progress) -> Verified:
+    """Run one backend on all cases of the job and judge what it showed."""
+    folder = run / job.id
+    folder.mkdir()
+    write(folder / "job.json", job.to_json())
+    ended = launch(plugins().backend(job.framework), job, folder, python=python, path=view(plugins().roots()),
+                   stall_seconds=options.stall_seconds, on_event=lambda event: progress(job, event))
+    if ended.reason:
+        return Verified(job, (), f"{ended.reason} (log: {folder / 'log.txt'})", None, None)
+    checks, divergence = judge_all(job, folder, wanted, progress)
+    versions = json.loads((folder / "versions.json").read_text())
+    path = certificate.save(certificate.make(job, checks, versions, divergence), run)
+    return Verified(job, tuple(checks), None, divergence, path)
+
+
+def judge_all(job: Job, folder: Path, wanted: dict[tuple[str, int], Expected],
+              progress: Progress) -> tuple[list[Check], str | None]:
+    """Return all checks of a job, and the first layer of the first case that diverges."""
+    from .params import read_arrays
+
+    checks: list[Check] = []
+    divergence = None
+    for number, name in enumerate(job.cases):
+        progress(job, {"phase": "judge", "case": name, "done": number})
+        case = conformance.case(name, job)
+        if (name, job.workers) not in wanted:
+            wanted[name, job.workers] = conformance.expected(case, conformance.case_job(case, job))
+        found = conformance.judge(case, read_arrays(folder / f"case-{number}.safetensors"), wanted[name, job.workers])
+        divergence = divergence or conformance.first_divergence(case, found)
+        checks += found
+    return checks, divergence
+
+
+def verification_plan(plan: Plan, workers: Sequence[int]) -> Plan:
+    """Turn a training plan into one that verifies every framework with each number of workers."""
+    jobs = [dataclasses.replace(job, task="verify", workers=n, cases=conformance.names(job))
+            for n in workers for job in plan.jobs]
+    reasons = {new.id: plan.refusals[old.id] for new, old in zip(jobs, plan.jobs * len(workers), strict=True)
+               if old.id in plan.refusals}
+    for job in jobs:
+        if cases.BATCH % job.workers:
+            raise UsageError(f"verification divides {cases.BATCH} samples among the workers: 1, 2 or 4, not {job.workers}")
+        reason = plugins().backend(job.framework).refuse(job)
+        if reason:
+            reasons[job.id] = reason
+    return Plan(tuple(jobs), reasons)
+
+
+def by_case(checks: Sequence[Check]) -> dict[str, list[Check]]:
+    """Return the checks grouped by case, in order."""
+    found: dict[str, list[Check]] = defaultdict(list)
+    for check in checks:
+        found[check.case].append(check)
+    return dict(found)
+
+
+def as_plain(outcome: Verified) -> dict[str, Any]:
+    """Return an outcome for ``--format json``."""
+    worst = [c for c in outcome.checks if not c.passed]
+    return {
+        "framework": outcome.job.framework, "model": outcome.job.model, "image_size": outcome.job.image_size,
+        "precision": outcome.job.precision, "device": outcome.job.device, "workers": outcome.job.workers,
+        "passed": outcome.passed, "reason": outcome.reason, "first_divergence": outcome.divergence,
+        "checks": len(outcome.checks), "failed": [dataclasses.asdict(c) for c in worst],
+        "certificate": str(outcome.certificate) if outcome.certificate else None,
+    }

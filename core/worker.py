@@ -1,0 +1,231 @@
+"""One job in this process: ``python -m dlcompare.core.worker job.json folder``.
+
+The worker owns time. A window is: barrier, wait, clock, k steps, wait, clock. Nothing else happens inside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import JobError
+from .job import Job, learning_rate
+from .record import RankResult
+
+if TYPE_CHECKING:
+    from .backend import Arrays, Trainer
+    from .data.feed import Feed
+
+MAX_WARMUP = 25  # steps
+SETTLED = 1.15  # two successive warm-up steps whose times differ by less than this factor
+MEMORY_VARIABLE = "DLCOMPARE_MEMORY"  # bytes this worker may take, so that a too large batch fails alone
+PARENT_VARIABLE = "DLCOMPARE_PARENT"
+
+
+class Events:
+    """Appends one JSON line per event; the parent reads them to show progress and to notice a stall."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __call__(self, phase: str, **details: Any) -> None:
+        line = json.dumps({"time": time.time(), "pid": os.getpid(), "phase": phase, **details}) + "\n"
+        with self.path.open("a") as file:  # O_APPEND: lines of several ranks do not mix
+            file.write(line)
+
+
+class Run:
+    """The training loop of one rank: warm-up, then windows."""
+
+    def __init__(self, job: Job, trainer: Trainer, feed: Feed, events: Events) -> None:
+        self.job, self.trainer, self.feed, self.events = job, trainer, feed, events
+        self.steps = 0
+        self.warmup: list[dict[str, Any]] = []
+        self.windows: list[dict[str, Any]] = []
+        self.losses: list[dict[str, Any]] = []
+
+    def timed(self, steps: int) -> dict[str, Any]:
+        """Run one window and return its raw values; raises JobError when the loss is not finite on any rank."""
+        trainer, feed, job = self.trainer, self.feed, self.job
+        rates = [learning_rate(job, step=self.steps + i) for i in range(steps)]
+        trainer.gather(0.0)
+        trainer.wait()
+        waited, started = feed.waited, time.time()
+        begin = time.perf_counter()
+        for rate in rates:
+            trainer.step(next(feed), rate)
+        loss = trainer.wait()
+        seconds = time.perf_counter() - begin
+        waited = feed.waited - waited
+        self.steps += steps
+        peers = trainer.gather(seconds)
+        losses = trainer.gather(loss)
+        if not all(map(math.isfinite, losses)):
+            raise JobError(f"the loss is {losses} (by rank) after step {self.steps}: training diverged; "
+                           f"use a smaller --lr than {job.lr} or a --schedule with warm-up")
+        self.losses.append({"step": self.steps - 1, "loss": loss})
+        return {"steps": steps, "seconds": seconds, "peers": peers, "loss": loss, "step": self.steps - 1,
+                "started": started, "feed_seconds": waited}
+
+    def warm_up(self) -> bool:
+        """Take single steps until two successive ones take about the same time; return whether they did."""
+        least, most = self.job.warmup_steps, max(MAX_WARMUP, self.job.warmup_steps)
+        while len(self.warmup) < most:
+            slowest = max(self.timed(1)["peers"])
+            self.warmup.append({"step": self.steps - 1, "seconds": slowest})
+            self._report("warm-up", slowest)
+            if len(self.warmup) >= max(2, least):
+                last, before = slowest, self.warmup[-2]["seconds"]
+                if max(last, before) < SETTLED * min(last, before):
+                    return True
+        return False
+
+    def measure(self) -> None:
+        """Take the windows; their length in steps is the same on every rank, for it comes from gathered times."""
+        step = self.warmup[-1]["seconds"]
+        steps = self.job.steps or max(1, math.ceil(self.job.window_seconds / step))
+        for _ in range(self.job.windows):
+            self.windows.append(self.timed(steps))
+            self._report("window", max(self.windows[-1]["peers"]) / steps)
+
+    def _report(self, phase: str, step_seconds: float) -> None:
+        if self.trainer.rank == 0:
+            rate = self.job.batch * self.trainer.world / step_seconds
+            done = len(self.windows) if phase == "window" else len(self.warmup)
+            self.events(phase, step=self.steps, done=done, samples_per_second=rate)
+
+
+def train(job: Job, folder: Path, events: Events) -> None:
+    """Train under the protocol and write ``rank-N.json``."""
+    from .data.feed import Feed
+    from .data.order import Sampler, order_sha256
+    from .params import initial_params, params_sha256, read_weights
+    from .plugins import plugins
+
+    begin = time.perf_counter()
+    model = plugins().model(job.model)
+    graph = model.graph(job.image_size)
+    events("parameters")
+    params = read_weights(Path(job.weights), graph) if job.weights else initial_params(graph, job.seed)
+    digest = params_sha256(params)
+    parameters_at = time.perf_counter()
+    events("build")
+    trainer = plugins().backend(job.framework).trainer(graph, params, job)
+    built_at = time.perf_counter()
+    del params
+    events("data", rank=trainer.rank)
+    kind, argument = plugins().dataset(job.data)
+    dataset = kind.open(argument, graph.inputs, seed=job.seed, train=True, loaders=job.loaders)
+    sampler = Sampler(dataset.size, seed=job.seed, rank=trainer.rank, world=trainer.world, batch=job.batch)
+    with contextlib.closing(dataset), Feed(dataset, sampler, trainer.place) as feed:
+        run = Run(job, trainer, feed, events)
+        settled = run.warm_up()
+        run.measure()
+        first_batch = feed.first_batch_sha256
+    result = RankResult(
+        rank=trainer.rank, world=trainer.world, pid=os.getpid(), samples_per_step=job.batch,
+        warmup=run.warmup, warmup_settled=settled, windows=run.windows, losses=run.losses,
+        params_sha256=digest, sample_order_sha256=order_sha256(dataset.size, job.seed),
+        first_batch_sha256=first_batch, versions=trainer.versions(), settings=trainer.settings(),
+        peak_bytes=trainer.peak_bytes(), rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        startup={"parameters": parameters_at - begin, "import_and_build": built_at - parameters_at,
+                 "first_step": run.warmup[0]["seconds"]})
+    write(folder / f"rank-{trainer.rank}.json", result.to_json())
+    trainer.gather(0.0)  # nobody leaves, and is taken for dead, before all have written
+    trainer.close()
+
+
+def verify(job: Job, folder: Path, events: Events) -> None:
+    """Observe the backend on every case of the job and write what rank 0 saw, for the parent to judge."""
+    from . import conformance
+    from .params import write_arrays
+    from .plugins import plugins
+
+    backend = plugins().backend(job.framework)
+    for number, name in enumerate(job.cases):
+        case = conformance.case(name, job)
+        trainer = backend.trainer(case.graph, case.params, conformance.case_job(case, job))
+        events("verify", case=name, done=number, rank=trainer.rank)
+        seen = conformance.observe(trainer, case, job=conformance.case_job(case, job))
+        if trainer.rank == 0:
+            write_arrays(folder / f"case-{number}.safetensors", seen)
+            write(folder / "versions.json", json.dumps(trainer.versions()))
+        trainer.gather(0.0)
+        trainer.close()
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.write_text(text)
+    part.replace(path)
+
+
+def limit_memory() -> None:
+    """Make an allocation beyond this worker's share fail here, before the kernel kills something else."""
+    share = int(os.environ.get(MEMORY_VARIABLE, "0"))
+    if share:
+        resource.setrlimit(resource.RLIMIT_DATA, (share, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+
+
+def die_with_parent() -> None:
+    """End this process when the program that started the job has gone, however it went."""
+    parent = int(os.environ.get(PARENT_VARIABLE, "0"))
+
+    def watch() -> None:
+        while True:
+            time.sleep(2)
+            try:
+                os.kill(parent, 0)
+            except OSError:
+                os._exit(3)
+
+    if parent:
+        threading.Thread(target=watch, name="die-with-parent", daemon=True).start()
+
+
+@contextlib.contextmanager
+def errors_to_file(folder: Path) -> Iterator[None]:
+    """Leave the reason of a failure where the parent finds it, and end with exit code 1."""
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, SystemExit) and error.code in (0, None):
+            raise
+        traceback.print_exc()
+        told = error.args[0] if isinstance(error, JobError) else f"{type(error).__name__}: {error}"
+        text = json.dumps({"time": time.time(), "stopped": isinstance(error, SystemExit), "message": str(told)})
+        with contextlib.suppress(OSError):  # a full disk: the parent then says so
+            write(folder / f"error-{os.getpid()}.json", text)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)  # at once: a peer may wait in an all-reduce that a tidy exit would wait for as well
+
+
+def main() -> None:
+    """Run the job of ``job.json`` in the folder, both named on the command line."""
+    job_file, folder = Path(sys.argv[1]), Path(sys.argv[2])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    die_with_parent()
+    with errors_to_file(folder):
+        events = Events(folder / "events.jsonl")
+        events("start")
+        limit_memory()
+        job = Job.from_json(job_file.read_text())
+        {"train": train, "verify": verify}[job.task](job, folder, events)
+        events("done")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""The oracle's trainer: walks the graph node by node in float64, for one worker or an emulated group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...core.backend import Trainer
+from ...core.errors import JobError
+from ...core.graph import Graph, Node
+from ...core.job import Job
+from .op import Array, Call, Op
+from .ops import TABLE
+
+if TYPE_CHECKING:
+    from ...core.backend import Arrays
+
+Noise = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass
+class Tape:
+    """What one forward pass leaves behind: every value by name, and each node's call with what its backward needs."""
+
+    values: Arrays
+    calls: list[tuple[Node, Call, Any]] = field(default_factory=list)
+
+
+class ReferenceTrainer(Trainer):
+    """Trains in float64; parameters, outputs, activations and gradients come back as float64, never rounded.
+
+    Args:
+        replicas: how many data-parallel workers to emulate. A batch is then the *global* batch, split evenly in rank
+            order: batch-norm statistics are per replica, gradients and loss the mean over replicas, activations the
+            replicas' joined along the batch axis, and ``params`` and ``predict`` use rank 0's running statistics.
+        table: the ops by name; a test puts a wrong op into a copy of it.
+        noise: applied to every op's result and to every gradient array an op's backward makes; returns a new array.
+            Multiplying by ``1 + eps * u`` shows what a precision of ``eps`` does to a network.
+
+    Raises:
+        JobError: a parameter is missing or misshapen, or there are no replicas.
+    """
+
+    def __init__(self, graph: Graph, params: Arrays, job: Job, *, replicas: int = 1,
+                 table: Mapping[str, Op] = TABLE, noise: Noise | None = None) -> None:
+        if replicas < 1:
+            raise JobError(f"the reference emulates at least one worker, not {replicas}")
+        check_params(graph, params)
+        self.graph, self.job, self.table, self.replicas = graph, job, table, replicas
+        self.noise: Noise = noise or (lambda array: array)
+        declared = graph.params()
+        self.weights = {k: np.array(params[k], np.float64) for k, p in declared.items() if p.trained}
+        statistics = {k: np.array(params[k], np.float64) for k, p in declared.items() if not p.trained}
+        self.statistics = [dict(statistics) for _ in range(replicas)]
+        self.velocity = {k: np.zeros_like(self.weights[k]) for k in graph.trained()}
+        self.loss = float("nan")
+
+    def place(self, batch: Arrays) -> Arrays:
+        """Return the batch in float64 and int64; JobError if an input is missing or misshapen."""
+        placed = {}
+        for name, declared in self.graph.inputs.items():
+            if name not in batch:
+                raise JobError(f"the batch has no input {name!r}; it has: {', '.join(sorted(batch)) or 'none'}")
+            if batch[name].shape[1:] != declared.shape:
+                raise JobError(f"input {name!r} has shape {batch[name].shape}, not {('batch', *declared.shape)}")
+            placed[name] = np.asarray(batch[name], np.float64 if declared.dtype.startswith("float") else np.int64)
+        if len({len(array) for array in placed.values()}) != 1:
+            raise JobError(f"the inputs differ in batch size: { {k: len(v) for k, v in placed.items()} }")
+        return placed
+
+    def step(self, placed: Arrays, lr: float) -> None:
+        losses, gradients = [], []
+        for rank, share in enumerate(self.shares(placed)):
+            tape = self.forward(share, nodes=self.graph.needed("loss"), rank=rank)
+            losses.append(float(tape.values[self.graph.outputs["loss"]]))
+            self.follow(tape, rank=rank)
+            gradients.append(self.backward(tape))
+        self.update(self.average(gradients), lr)
+        self.loss = float(np.mean(losses))
+
+    def wait(self) -> float:
+        """Return the last step's loss, the mean over replicas; NaN before the first step."""
+        return self.loss
+
+    def gather(self, value: float) -> list[float]:
+        return [value]
+
+    def predict(self, batch: Arrays) -> Arrays:
+        tape = self.forward(self.place(batch), nodes=self.graph.needed(), training=False)
+        return {name: tape.values[node] for name, node in self.graph.outputs.items()}
+
+    def activations(self, batch: Arrays) -> Arrays:
+        nodes, shares = self.graph.needed(), enumerate(self.shares(self.place(batch)))
+        tapes = [self.forward(share, nodes=nodes, rank=rank) for rank, share in shares]
+        return {n.name: join([tape.values[n.name] for tape in tapes]) for n in nodes}
+
+    def gradients(self, batch: Arrays) -> Arrays:
+        nodes, shares = self.graph.needed("loss"), enumerate(self.shares(self.place(batch)))
+        return self.average([self.backward(self.forward(share, nodes=nodes, rank=rank)) for rank, share in shares])
+
+    def params(self) -> Arrays:
+        state = self.state(rank=0)
+        return {name: state[name].copy() for name in self.graph.params()}
+
+    def settings(self) -> dict[str, Any]:
+        return {"execution": "numpy, node by node", "layout": "channels first", "arithmetic": "float64",
+                "threads": self.job.threads, "emulated_workers": self.replicas}
+
+    def versions(self) -> dict[str, str]:
+        return {"numpy": np.__version__}
+
+    def average(self, shares: Sequence[Arrays]) -> Arrays:
+        """Return the mean of the replicas' gradients; here a test makes them a sum."""
+        return {name: mean(share[name] for share in shares) for name in self.velocity}
+
+    def update(self, gradients: Arrays, lr: float) -> None:
+        """Apply one step of SGD with momentum and coupled weight decay to the trained parameters."""
+        for name, velocity in self.velocity.items():
+            velocity *= self.job.momentum
+            velocity += gradients[name] + self.job.weight_decay * self.weights[name]
+            self.weights[name] -= lr * velocity
+
+    def follow(self, tape: Tape, *, rank: int) -> None:
+        """Move a replica's running statistics on by one training pass."""
+        for node, call, saved in tape.calls:
+            running = self.table[node.op].running(call, saved)
+            self.statistics[rank].update({node.param_name(k): v for k, v in running.items()})
+
+    def shares(self, placed: Arrays) -> list[Arrays]:
+        """Split a global batch into the replicas' shares, in rank order."""
+        size = len(next(iter(placed.values())))
+        if not size or size % self.replicas:
+            raise JobError(f"a global batch of {size} does not divide among {self.replicas} workers")
+        part = size // self.replicas
+        return [{k: v[r * part:(r + 1) * part] for k, v in placed.items()} for r in range(self.replicas)]
+
+    def state(self, *, rank: int) -> Mapping[str, Array]:
+        return {**self.weights, **self.statistics[rank]}
+
+    def forward(self, share: Arrays, *, nodes: Iterable[Node], rank: int = 0, training: bool = True) -> Tape:
+        """Run the nodes in order on one replica's share; changes no state."""
+        state, tape = self.state(rank=rank), Tape(dict(share))
+        for node in nodes:
+            inputs = tuple(tape.values[name] for name in node.inputs)
+            call = Call(node.name, node.attrs, inputs, {k: state[node.param_name(k)] for k in node.params}, training)
+            result, saved = self.table[node.op].forward(call)
+            tape.values[node.name] = self.noise(result)
+            tape.calls.append((node, call, saved))
+        return tape
+
+    def backward(self, tape: Tape) -> Arrays:
+        """Return the loss's gradient by parameter name; what a tensor's users send back is added up."""
+        values, params = {self.graph.outputs["loss"]: np.ones(())}, {}
+        for node, call, saved in reversed(tape.calls):
+            inputs, own = self.table[node.op].backward(call, saved, values.pop(node.name))
+            params.update({node.param_name(k): self.noise(v) for k, v in own.items()})
+            for name, grad in zip(node.inputs, inputs, strict=True):
+                if grad is not None:
+                    values[name] = values[name] + self.noise(grad) if name in values else self.noise(grad)
+        return params
+
+
+def check_params(graph: Graph, params: Arrays) -> None:
+    """Raise JobError naming the first parameter of the graph that is missing or misshapen."""
+    for name, declared in graph.params().items():
+        if name not in params:
+            raise JobError(f"parameter {name!r} of {graph.name!r} is missing")
+        if np.shape(params[name]) != declared.shape:
+            raise JobError(f"parameter {name!r} has shape {np.shape(params[name])}, not {declared.shape}")
+
+
+def mean(arrays: Iterable[Array]) -> Array:
+    first, *others = arrays
+    return sum(others, start=first) / (1 + len(others))
+
+
+def join(parts: Sequence[Array]) -> Array:
+    """Join the replicas' values along the batch axis; of scalars, which have none, take the mean."""
+    return np.concatenate(parts) if parts[0].ndim else np.asarray(np.mean(parts))

@@ -1,0 +1,44 @@
+"""``horovodrun`` for one machine: its rendezvous server listens on loopback alone, and it starts without TensorFlow.
+
+    python -m dlcompare.frameworks.tensorflow.horovodrun PORT [horovodrun's options] program ...
+
+PORT is the server's; 0 takes a free one. The stock command listens on every interface, and imports TensorFlow in a
+process of its own (some seconds) only to ask whether Gloo is there, which the workers find out by themselves.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+LOOPBACK = "127.0.0.1"
+
+
+def on_loopback(make: Callable[[tuple[str, int]], Any], port: int) -> tuple[Any, int]:
+    """Return the server that ``make`` builds of an address, and its port; what Horovod calls to find a port."""
+    try:
+        server = make((LOOPBACK, port))
+    except OSError as error:
+        sys.exit(f"port {port} on {LOOPBACK} cannot be had ({error.strerror}); name another with --port, or none")
+    return server, server.server_port
+
+
+def main() -> None:
+    """Run horovodrun on the command line's arguments; one line and exit code 1 if a worker fails."""
+    from horovod.runner import launch
+    from horovod.runner.http import http_server
+    from horovod.runner.util import network
+
+    port = int(sys.argv.pop(1))
+    http_server.find_port = lambda make: on_loopback(make, port)
+    network.get_driver_ip = lambda interfaces: LOOPBACK
+    launch.gloo_built = lambda verbose=False: True
+    try:
+        launch.run_commandline()
+    except RuntimeError as error:
+        sys.exit(" ".join(str(error).split()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,11 @@
+"""The networks on offer: each written once, as a function over recording tensors."""
+
+from ..core import hookimpl
+from ..core.model import Model
+from . import alexnet, bert, resnet, vgg
+
+
+@hookimpl
+def dlcompare_models() -> list[Model]:
+    """Return every built-in model."""
+    return [*alexnet.MODELS, *vgg.MODELS, *resnet.MODELS, *bert.MODELS]
