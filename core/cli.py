@@ -21,15 +21,13 @@ if TYPE_CHECKING:
     from .plan import Plan
     from .record import Record
 
-EXAMPLES = """
-Examples:
-
-\b
-  dlcompare --framework tf-horovod --model resnet50
-  dlcompare --framework tf-horovod,pytorch-ddp --model resnet50 --workers 2
-  dlcompare --framework all --model bert-squad --batch 2 --format json > records.json
-  dlcompare verify --framework all --model resnet18 --image-size 32
-"""
+EXAMPLES = "\n\n".join((
+    "[bold]Examples[/]",
+    "dlcompare --framework tf-horovod --model resnet50",
+    "dlcompare --framework tf-horovod,pytorch-ddp --model resnet50 --workers 2",
+    "dlcompare --framework all --model bert-squad --batch 2 --format json > records.json",
+    "dlcompare verify --framework all --model resnet18 --image-size 32",
+))
 
 GROUPS = {
     "What is compared": ["--framework", "--model", "--data", "--image-size", "--weights"],
@@ -199,9 +197,59 @@ def report(runs: tuple[Path, ...], form: str) -> None:
     show([r for path in runs for r in read_records(path)], form)
 
 
+NAME = click.argument("framework", required=False)
+DEVICE = option("--device", type=click.Choice(DEVICES), default="cpu", help="The accelerator it is for.")
+
+
 @dlcompare.group()
 def env() -> None:
     """The environments that frameworks run in: list, create, remove, doctor."""
+
+
+@env.command("list")
+def env_list() -> None:
+    """Show which environments there are, and why one cannot be had."""
+    from .reports.environments import listed
+
+    click.echo(listed())
+
+
+@env.command("create")
+@NAME
+@DEVICE
+def env_create(framework: str | None, device: str) -> None:
+    """Make a framework's environment, or all of them, from its lock file."""
+    from . import envs
+    from .reports.environments import wanted
+
+    made = envs.create_all([(n, d, s) for n, d, s in wanted(framework, device) if s], lambda line: click.echo(line, err=True))
+    for (name, kind), python in made.items():
+        click.echo(f"{name} on {kind}: {python}")
+    sys.exit(0 if all(isinstance(python, Path) for python in made.values()) else 1)
+
+
+@env.command("remove")
+@NAME
+@DEVICE
+def env_remove(framework: str | None, device: str) -> None:
+    """Remove a framework's environment, or all of them; built wheels are kept."""
+    from . import envs
+    from .reports.environments import wanted
+
+    for name, kind, _ in wanted(framework, device):
+        click.echo(f"{name} on {kind}: {envs.megabytes(envs.remove(name, kind))} freed")
+
+
+@env.command("doctor")
+@NAME
+@DEVICE
+def env_doctor(framework: str | None, device: str) -> None:
+    """Check all that an environment needs: Python, compilers, the lock file, the framework itself."""
+    from .reports.environments import examined
+
+    text, healthy = examined(framework, device)
+    click.echo(text)
+    sys.exit(0 if healthy else 1)
 
 
 def main() -> None:

@@ -128,4 +128,4 @@ KEEPS_INPUTS = frozenset({"conv", "dense", "attention", "batch_norm", "layer_nor
 KEEPS_OUTPUT = frozenset({"relu", "tanh"})
 KEEPS_NOTHING = frozenset({"avg_pool", "adaptive_avg_pool", "flatten", "dropout", "add", "scale", "position_embedding",
                            "select"})
-VIEWS = frozenset({"flatten", "select"})
+VIEWS = frozenset({"flatten"})

@@ -1,71 +1,49 @@
-"""Which Python runs a backend, and keeping one environment per backend and accelerator under the user's cache folder.
-
-    <cache>/envs/<backend>-<device>-<hash>          a link to the finished environment; nothing unfinished has one
-    <cache>/envs/<backend>-<device>-<hash>.<token>  the environment itself
-    <cache>/wheels/<package>-<hash>/                compiled once, reused when an environment is made anew
-    <cache>/locks/, <cache>/logs/                   who is at work on which; what pip and the compilers printed
-
-An environment is made under its own name and published by one link, because a venv cannot be moved: its scripts hold
-its path. The hash covers the lock file, the builds and the Python version, so a changed lock means a new environment.
-"""
+"""Which Python runs a backend: its own environment, made on demand from its lock file, or one that the user names."""
 
 from __future__ import annotations
 
-import dataclasses
-import errno
-import json
-import os
-import re
+import secrets
 import shutil
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import envstore as store
 from .backend import Backend, EnvironmentSpec
-from .envbuild import Maker, Minor, Say, check, digest, find_python, minors, need_tools, probe, requirements, wheel_key
+from .envbuild import Maker, Say, need_tools, wheels
+from .envstore import cache_root as cache_root
 from .errors import DlcompareError, EnvironmentUnavailable, UsageError
+from .interpreters import Minor, check, find_python, minors, probe
 
-META = "dlcompare.json"
 Wanted = tuple[str, str, EnvironmentSpec]  # backend name, device, what its environment holds
-
-
-def cache_root() -> Path:
-    """Return the folder for all that can be made anew: ``DLCOMPARE_CACHE``, else the user's cache folder."""
-    if chosen := os.environ.get("DLCOMPARE_CACHE"):
-        return Path(chosen).expanduser().absolute()
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("dlcompare"))
 
 
 def resolve(choice: str | None, backend: Backend, device: str, progress: Say) -> Path:
     """Return the interpreter for a backend's workers.
 
     ``choice`` None: the backend's own environment, made if need be. ``current``: the running interpreter. Otherwise
-    the path of a Python. UsageError if there is no Python at that path; EnvironmentUnavailable if the interpreter
-    that was chosen does not hold the framework, or the environment cannot be made.
+    the path of a Python. UsageError if no Python runs at that path; EnvironmentUnavailable if the one that was chosen
+    does not hold the framework, or the backend's own cannot be made.
     """
     spec = backend.environment(device)
     if choice is None:
         return create(backend.name, device, spec, progress) if spec else Path(sys.executable)
     python = Path(sys.executable if choice == "current" else choice).expanduser().absolute()
     if not probe(python):
-        raise UsageError(f"--env {choice}: no Python runs at {python}; give 'current' or the path of a python executable")
+        raise UsageError(f"--env {choice}: no Python runs at {python}; give 'current' or the path of a Python")
     works, words = check(python, spec.check) if spec else (True, "")
     if not works:
-        raise EnvironmentUnavailable(f"{python} cannot run {backend.name}: {words}. Without --env its own is made")
+        raise EnvironmentUnavailable(f"{python} cannot run {backend.name}: {words}; without --env its own is made")
     return python
 
 
 def locate(spec: EnvironmentSpec, name: str, device: str) -> Path | None:
     """Return the interpreter of the environment if it is ready, else None."""
     for minor in minors(spec):
-        python = _link(name, device, spec, minor) / "bin" / "python"
+        python = store.link_of(name, device, spec, minor) / "bin" / "python"
         if python.exists():  # also false when the Python it was made with is gone
             return python
     return None
@@ -79,24 +57,16 @@ def create(
     ``progress`` gets a line per step. Setting ``stop`` from another thread ends it as Ctrl-C does: KeyboardInterrupt.
     EnvironmentUnavailable says why it cannot be had and what to install. Whatever ends it early, nothing is left.
     """
-    stop = stop or threading.Event()
 
     def say(line: str) -> None:
         progress(f"{backend_name} on {device}: {line}")
 
     try:
-        if ready := locate(spec, backend_name, device):
-            return ready
-        python, minor = find_python(spec)
-        link = _link(backend_name, device, spec, minor)
-        need_tools(spec, cache_root() / "wheels", minor)
-        _sweep()
-        with _alone(link.name, say, stop):
-            return locate(spec, backend_name, device) or _make(link, python, minor, spec, say, stop)
+        return locate(spec, backend_name, device) or _create(backend_name, device, spec, say, stop or threading.Event())
     except EnvironmentUnavailable as error:
         raise EnvironmentUnavailable(f"{backend_name} on {device}: {error}") from error
     except OSError as error:
-        raise EnvironmentUnavailable(f"{backend_name} on {device}: {_disk_trouble(error)}") from error
+        raise EnvironmentUnavailable(f"{backend_name} on {device}: {store.disk_trouble(error)}") from error
 
 
 def create_all(wanted: Sequence[Wanted], progress: Say) -> dict[tuple[str, str], Path | DlcompareError]:
@@ -122,14 +92,65 @@ def create_all(wanted: Sequence[Wanted], progress: Say) -> dict[tuple[str, str],
             raise
 
 
+def _create(name: str, device: str, spec: EnvironmentSpec, say: Say, stop: threading.Event) -> Path:
+    python, minor = find_python(spec)
+    _need_tools(spec, minor)
+    store.sweep()
+    link = store.link_of(name, device, spec, minor)
+    with store.alone(link.name, say, stop):
+        return locate(spec, name, device) or _make(Maker(*_paths(link), say, stop), link, python, spec, minor)
+
+
+def _paths(link: Path) -> tuple[Path, Path]:
+    """Return where to make the environment, and a new log."""
+    log = store.folder("logs") / f"{link.name}.log"
+    log.write_bytes(b"")
+    return store.folder("envs") / f"{link.name}.{secrets.token_hex(4)}", log
+
+
+def _make(maker: Maker, link: Path, python: str, spec: EnvironmentSpec, minor: Minor) -> Path:
+    begun = time.monotonic()
+    link.unlink(missing_ok=True)  # its Python is gone, or it would have been ready
+    try:
+        _fill(maker, python, spec, minor)
+        version, _ = probe(maker.python) or (minor, True)
+        size = store.note(maker.folder, python=".".join(map(str, version)))
+        link.symlink_to(maker.folder.name)
+    except BaseException:
+        shutil.rmtree(maker.folder, ignore_errors=True)
+        raise
+    maker.say(f"ready after {time.monotonic() - begun:.0f} s, {megabytes(size)} in {link}")
+    return link / "bin" / "python"
+
+
+def _fill(maker: Maker, python: str, spec: EnvironmentSpec, minor: Minor) -> None:
+    count = len(store.requirements(spec.lock))
+    maker.say(f"installing {count} packages for Python {minor[0]}.{minor[1]} (log: {maker.log})")
+    maker.venv(python)
+    maker.install("-r", str(spec.lock))
+    kept = [store.wheel_folder(build, spec, minor) for build in spec.builds]
+    for build, wheel in zip(spec.builds, kept, strict=True):
+        maker.compile(build, wheel)
+    maker.say("trying it out")
+    works, words = check(maker.python, spec.check)
+    if not works:
+        for wheel in kept:  # one that does not work must not be met again
+            shutil.rmtree(wheel, ignore_errors=True)
+        raise EnvironmentUnavailable(f"all is installed, but {spec.check!r} fails: {words}. Log: {maker.log}")
+
+
+def _need_tools(spec: EnvironmentSpec, minor: Minor) -> None:
+    need_tools([build for build in spec.builds if not wheels(store.wheel_folder(build, spec, minor))])
+
+
 def remove(backend_name: str, device: str) -> int:
     """Remove a backend's environments for a device, outdated ones too; return the bytes freed. Wheels are kept."""
     freed = 0
-    for link in _links(backend_name, device):
-        with _alone(link.name, lambda line: None, threading.Event()):
-            freed += _meta(link).get("bytes", 0)
+    for link in store.links(backend_name, device):
+        with store.alone(link.name, lambda line: None, threading.Event()):
+            freed += store.noted(link)["size"]
             link.unlink(missing_ok=True)
-    _sweep()
+    store.sweep()
     return freed
 
 
@@ -148,23 +169,62 @@ class Status:
 
 
 def status(wanted: Iterable[tuple[str, str, EnvironmentSpec | None]]) -> list[Status]:
-    """Return the state of each environment; a spec of None is the running interpreter, which is always ready."""
+    """Return the state of each environment; a spec of None stands for the running interpreter, always ready."""
     return [_status(name, device, spec) for name, device, spec in wanted]
 
 
 def _status(name: str, device: str, spec: EnvironmentSpec | None) -> Status:
     if spec is None:
         version = ".".join(map(str, sys.version_info[:3]))
-        return Status(name, device, "ready", python=version, path=Path(sys.executable), note="runs in dlcompare's own")
+        return Status(name, device, "ready", python=version, path=Path(sys.executable), note="needs none of its own")
     if python := locate(spec, name, device):
-        folder = python.parent.parent
-        meta = _meta(folder)
-        return Status(
-            name, device, "ready", python=meta["python"], size=meta["bytes"], path=folder, note=spec.note
-        )
+        link = python.parent.parent
+        return Status(name, device, "ready", path=link, note=spec.note, **store.noted(link))
     try:
         _, minor = find_python(spec)
-        need_tools(spec, cache_root() / "wheels", minor)
+        _need_tools(spec, minor)
     except EnvironmentUnavailable as error:
         return Status(name, device, "unavailable", why=str(error), note=spec.note)
     return Status(name, device, "absent", python=".".join(map(str, minor)), note=spec.note)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that ``dlcompare env doctor`` looked at; ``detail`` says what was found, or what to do."""
+
+    what: str  # python, tools, environment, framework, lock file
+    ok: bool
+    detail: str
+
+
+def doctor(name: str, device: str, spec: EnvironmentSpec | None) -> list[Finding]:
+    """Look at all that a backend's environment needs, one finding each; nothing is changed."""
+    if spec is None:
+        return [Finding("environment", True, f"needs none of its own: {sys.executable}")]
+    python = locate(spec, name, device)
+    findings = [*_needs(spec), Finding("environment", bool(python), str(python or "absent: dlcompare env create"))]
+    if python:
+        findings.append(Finding("framework", *check(python, spec.check)))
+    outdated = [link for link in store.links(name, device) if not python or link != python.parent.parent]
+    size = megabytes(sum(store.noted(link)["size"] for link in outdated))
+    told = f"has changed since {len(outdated)} environment(s) of {size} were made: dlcompare env remove"
+    return [*findings, Finding("lock file", not outdated, told if outdated else "unchanged")]
+
+
+def _needs(spec: EnvironmentSpec) -> Iterator[Finding]:
+    try:
+        python, minor = find_python(spec)
+    except EnvironmentUnavailable as error:
+        yield Finding("python", False, str(error))
+        return
+    yield Finding("python", True, f"{python} ({minor[0]}.{minor[1]})")
+    try:
+        _need_tools(spec, minor)
+        yield Finding("tools", True, ", ".join(tool for build in spec.builds for tool in build.tools) or "needs none")
+    except EnvironmentUnavailable as error:
+        yield Finding("tools", False, str(error))
+
+
+def megabytes(size: int) -> str:
+    """Return a size in bytes for people to read."""
+    return f"{size / 1e6:.0f} MB"

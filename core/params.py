@@ -63,8 +63,8 @@ def params_sha256(params: Mapping[str, np.ndarray]) -> str:
     """Return the hash of a set of parameters: by sorted name, the name, the shape, the little-endian float32 bytes."""
     digest = hashlib.sha256()
     for name in sorted(params):
-        array = np.ascontiguousarray(params[name], dtype="<f4")
-        digest.update(f"{name} {'x'.join(map(str, params[name].shape))}\n".encode())
+        array = np.asarray(params[name], dtype="<f4", order="C")
+        digest.update(f"{name} {'x'.join(map(str, array.shape))}\n".encode())
         digest.update(array.data)
     return digest.hexdigest()
 
@@ -141,7 +141,7 @@ def write_params(path: str | Path, params: Mapping[str, np.ndarray]) -> None:
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        save_file({name: np.array(array, dtype="<f4", order="C") for name, array in params.items()}, partial)
+        save_file({name: np.asarray(array, dtype="<f4", order="C") for name, array in params.items()}, partial)
         partial.replace(path)
     except (SafetensorError, OSError) as error:
         raise UsageError(f"cannot write parameters to {str(path)!r}: {error}") from error

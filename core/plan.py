@@ -19,7 +19,6 @@ from .job import Job
 from .launch import port_taken
 from .plugins import Plugins
 
-
 DEFAULT_BATCH = {"cpu": 8, "cuda": 64}
 
 

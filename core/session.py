@@ -11,9 +11,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from . import certificate, envs, record
+from . import certificate, envs, fold, record
 from .cost import cost
-from .errors import EnvironmentUnavailable, UsageError
+from .errors import DlcompareError, EnvironmentUnavailable, UsageError
 from .job import Job
 from .launch import launch
 from .plan import Plan
@@ -73,12 +73,25 @@ def run_folder(plan: Plan, options: Options) -> Path:
     return folder
 
 
-def environments(plan: Plan, options: Options, progress: Progress) -> dict[str, Path | EnvironmentUnavailable]:
-    """Return by framework the interpreter that runs it, or why there is none; missing ones are created first."""
+def environments(plan: Plan, options: Options, progress: Progress) -> dict[str, Path | DlcompareError]:
+    """Return by framework the interpreter that runs it, or why there is none; missing ones are created, all at once."""
     wanted = {job.framework: job for job in plan.jobs if job.id not in plan.refusals}
-    return envs.resolve_all(
-        options.env, {name: (plugins().backend(name), job.device) for name, job in wanted.items()},
-        lambda name, text: progress(wanted[name], {"phase": "environment", "text": text}))
+    specs = {name: plugins().backend(name).environment(job.device) for name, job in wanted.items()}
+
+    def say(text: str) -> None:
+        progress(None, {"phase": "environment", "text": text})
+
+    own = [(name, wanted[name].device, spec) for name, spec in specs.items() if spec]
+    made = envs.create_all(own, say) if options.env is None else {}
+    return {name: made.get((name, job.device)) or resolved(name, job, options, say) for name, job in wanted.items()}
+
+
+def resolved(name: str, job: Job, options: Options, say: Callable[[str], None]) -> Path | DlcompareError:
+    """Return the interpreter that the user named, or why it will not do."""
+    try:
+        return envs.resolve(options.env, plugins().backend(name), job.device, say)
+    except EnvironmentUnavailable as error:
+        return error
 
 
 def finished_record(folder: Path) -> Record | None:
@@ -91,7 +104,7 @@ def finished_record(folder: Path) -> Record | None:
     return None
 
 
-def run_job(job: Job, run: Path, refused: str | None, ready: dict[str, Path | EnvironmentUnavailable],
+def run_job(job: Job, run: Path, refused: str | None, ready: dict[str, Path | DlcompareError],
             options: Options, progress: Progress) -> Record:
     """Run one job and return its record; a failure is a record too."""
     folder = run / job.id
@@ -119,17 +132,13 @@ def execute(job: Job, folder: Path, python: Path, options: Options, progress: Pr
         return record.failed(job, ended.reason, **about)
     ranks = [RankResult.from_json(p.read_text()) for p in sorted(folder.glob("rank-*.json"))]
     total = cost(plugins().model(job.model).graph(job.image_size))
-    found = certificate.find(job, ranks[0].versions)
-    return record.finished(job, ranks, parameters=total.parameters, multiply_adds=total.multiply_adds,
-                           verified=found, **about)
+    return fold.finished(job, ranks, parameters=total.parameters, multiply_adds=total.multiply_adds,
+                         verified=certificate.find(job, ranks[0].versions), **about)
 
 
 def read_records(path: Path) -> list[Record]:
-    """Return the records of a run folder or a ``records.json``; UsageError if there are none."""
+    """Return the records of a run folder or of a ``records.json``; UsageError if there are none."""
     file = path / "records.json" if path.is_dir() else path
     if not file.is_file():
         raise UsageError(f"{path} holds no records.json; give a run folder, such as the newest below runs/")
-    try:
-        return [Record.from_json(json.dumps(one)) for one in json.loads(file.read_text())]
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"{file} does not hold records: {error}") from error
+    return record.parse(file.read_text())

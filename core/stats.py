@@ -71,8 +71,8 @@ def spread_warning(rates: Sequence[float]) -> str | None:
     spread = iqr(rates) / median(rates)
     if spread <= SPREAD:
         return None
-    return (f"throughput varies between windows: the interquartile range is {spread:.1%} of the median "
-            f"(above {SPREAD:.0%}); look for other load or take more windows")
+    return (f"throughput varies between windows: the interquartile range is {100 * spread:.1f} % of the median "
+            f"(above {100 * SPREAD:g} %); look for other load or take more windows")
 
 
 def drift_warning(rates: Sequence[float]) -> str | None:
@@ -81,12 +81,12 @@ def drift_warning(rates: Sequence[float]) -> str | None:
     if third >= 2:
         change = median(rates[-third:]) / median(rates[:third]) - 1
         if abs(change) > DRIFT:
-            return (f"throughput drifts: the last {third} windows are {change:+.1%} against the first {third} "
-                    f"(beyond {DRIFT:.0%}); the machine may be throttling or still warming up")
+            return (f"throughput drifts: the last {third} windows are {100 * change:+.1f} % against the first {third} "
+                    f"(beyond {100 * DRIFT:g} %); the machine may be throttling or still warming up")
     change = rates[-1] / rates[0] - 1
     steady = len({later > earlier for earlier, later in pairwise(rates)}) == 1 and len(set(rates)) == len(rates)
     if len(rates) >= LEAST_WINDOWS and steady and abs(change) > TREND:
-        return (f"throughput moves one way through all {len(rates)} windows, {change:+.1%} from first to last; "
+        return (f"throughput moves one way through all {len(rates)} windows, {100 * change:+.1f} % from first to last; "
                 "the machine may be throttling or still warming up")
     return None
 
@@ -108,7 +108,8 @@ def stall_warning(seconds: Sequence[float], waited: Sequence[float]) -> str | No
     if not stalled:
         return None
     return (f"input was too slow: in {len(stalled)} of {len(shares)} windows training waited for it more than "
-            f"{STALL:.0%} of the time (up to {max(stalled):.0%}), so this is not the framework's speed alone")
+            f"{100 * STALL:g} % of the time (up to {100 * max(stalled):.0f} %), so this is not the framework's speed "
+            "alone")
 
 
 def warmup_warning(steps: Sequence[float], *, settled: bool) -> str | None:

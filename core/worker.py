@@ -24,7 +24,7 @@ from .job import Job, learning_rate
 from .record import RankResult
 
 if TYPE_CHECKING:
-    from .backend import Arrays, Trainer
+    from .backend import Trainer
     from .data.feed import Feed
 
 MAX_WARMUP = 25  # steps

@@ -14,7 +14,7 @@ from . import DatasetKind
 
 TITLES = {
     "digits": "1797 real handwritten digits of 8 x 8 pixels, resized to the model's image; built in",
-    "imagefolder": "JPEG and PNG files in ImageNet's layout: imagefolder:PATH with PATH/train/CLASS/*.jpg and PATH/val/...",
+    "imagefolder": "JPEG and PNG files in ImageNet's layout: imagefolder:PATH, files PATH/{train,val}/CLASS/*.jpg",
     "synthetic": "invented samples for any model, kept on the device: pure compute",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,6 +29,7 @@ class Feed:
     def __init__(self, dataset: Dataset, sampler: Iterable[tuple[int, np.ndarray]],
                  place: Callable[[dict[str, np.ndarray]], Any], *, depth: int = 2) -> None:
         self.first_batch_sha256: str | None = None  # known once the first ``next`` has returned
+        self.waited = 0.0  # seconds spent in ``next``: what input has cost the training loop so far
         self._dataset = dataset
         self._sampler = sampler
         self._place = place
@@ -38,7 +40,11 @@ class Feed:
         return self
 
     def __next__(self) -> Any:
-        return next(self._items)
+        begin = time.perf_counter()
+        try:
+            return next(self._items)
+        finally:
+            self.waited += time.perf_counter() - begin
 
     def __enter__(self) -> Feed:
         return self
@@ -125,5 +131,5 @@ def batch_sha256(batch: dict[str, np.ndarray]) -> str:
     for name in sorted(batch):
         array = batch[name]
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(np.ascontiguousarray(array))
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

@@ -10,6 +10,7 @@ concurrent.futures' pool, whose processes share one pipe, hangs in the first cas
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -71,9 +72,7 @@ class Loader:
         header = self._header(request)
         if header and (error := json.loads(header)["error"]):
             raise JobError(error)
-        assert self.process.stdout
-        if not header or self.process.stdout.readinto(out.data.cast("B")) != out.nbytes:  # type: ignore[attr-defined]
-            raise JobError(self._epitaph())
+        self._pixels(out)
 
     def stop(self) -> None:
         """End the process, which holds nothing worth keeping, and reap it."""
@@ -81,6 +80,7 @@ class Loader:
         self.process.communicate()
 
     def _header(self, request: str) -> bytes:
+        """Return the first line of the reply, empty if the process is dead."""
         assert self.process.stdin and self.process.stdout
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(request.encode() + b"\n")
@@ -88,6 +88,12 @@ class Loader:
             line = self.process.stdout.readline()
             return line if line.endswith(b"\n") else b""
         return b""
+
+    def _pixels(self, out: np.ndarray) -> None:
+        """Read the rest of the reply; JobError if the process dies before its end."""
+        assert isinstance(self.process.stdout, io.BufferedReader)
+        if self.process.stdout.readinto(out.data.cast("B")) != out.nbytes:
+            raise JobError(self._epitaph())
 
     def _epitaph(self) -> str:
         with contextlib.suppress(subprocess.TimeoutExpired):

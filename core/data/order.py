@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 
@@ -22,12 +22,12 @@ def epoch_order(size: int, *, seed: int, epoch: int) -> np.ndarray:
     return np.argsort(raw(size, seed=seed, key=(ORDER, epoch)), kind="stable").astype(np.int64, copy=False)
 
 
-def order_sha256(size: int, *, seed: int) -> str:
+def order_sha256(size: int, seed: int) -> str:
     """Return the SHA-256, in hexadecimal, of epoch 0's whole order as little-endian int64."""
     return hashlib.sha256(epoch_order(size, seed=seed, epoch=0).astype("<i8").tobytes()).hexdigest()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Sampler:
     """One rank's share of an endless shuffled run through a dataset of ``size`` samples.
 
@@ -40,6 +40,7 @@ class Sampler:
     """
 
     size: int
+    _: KW_ONLY
     seed: int
     rank: int
     world: int

@@ -26,7 +26,8 @@ def check(argument: str, inputs: Mapping[str, Input]) -> None:
             raise UsageError(f"dataset 'synthetic' cannot fill input {name!r} of role {spec.role!r}; "
                              f"it knows: {', '.join(ROLES)}")
         if spec.high is None and (spec.role in BOUNDED or (spec.role == "position" and not masked)):
-            raise UsageError(f"input {name!r} of role {spec.role!r} declares no upper bound; set Input.high in the model")
+            raise UsageError(f"input {name!r} of role {spec.role!r} declares no upper bound; "
+                             "set Input.high in the model")
 
 
 def open_dataset(argument: str, inputs: Mapping[str, Input], *, seed: int, train: bool, loaders: int) -> Synthetic:

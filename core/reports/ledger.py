@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
 from ..record import Record
+from .results import plain_table
 
 GIVEN = ("framework", "model", "port", "task", "cases")  # of a job: what is compared, or no matter of fairness
 PASSING = ("load_average", "memory.available_bytes")  # of a machine: differs from minute to minute
 SHARED = {"params_sha256": "initial parameters", "sample_order_sha256": "order of samples",
           "first_batch_sha256": "first batch"}
+COLUMNS = 4  # more records than these are told apart by row number, not by a column each
 LOSS = 0.01  # first losses that are further apart than this are not called the same
 
 
@@ -22,6 +28,57 @@ class Difference:
     group: str  # job | settings | versions | machine
     name: str
     values: tuple[str, ...]  # "-" where a record has no such setting
+
+
+def fairness(rows: Sequence[tuple[int, Record]]) -> Iterator[RenderableType]:
+    """Yield what was the same and what differed between numbered records of one model."""
+    records = [record for _, record in rows]
+    same, other = sameness(records)
+    yield Text(f"\nFairness of rows {spans([number for number, _ in rows])} ({records[0].model})", style="bold")
+    if same:
+        yield Text(f"the same: {'; '.join(same)}")
+    if other:
+        yield Text(f"NOT the same: {'; '.join(other)}", style="bold yellow")
+    found = differences(records)
+    yield Text("") if found else Text("no setting, version or machine property differs")
+    if found:
+        yield ledger(rows, found)
+
+
+def ledger(rows: Sequence[tuple[int, Record]], found: Sequence[Difference]) -> Table:
+    """Return the differing settings as a table: a column for each record, or for many a line for each value."""
+    table = plain_table()
+    table.add_column("what differs", overflow="fold")
+    heads = [f"{number} {record.framework}" for number, record in rows]
+    for head in heads if len(rows) <= COLUMNS else ["rows: value"]:
+        table.add_column(head, overflow="fold")
+    group = ""
+    for item in found:
+        if item.group != group:
+            group = item.group
+            table.add_row(Text(group, style="italic"))
+        values = item.values if len(rows) <= COLUMNS else [by_value(rows, item)]
+        table.add_row(Text(f"  {item.name}"), *map(Text, values))
+    return table
+
+
+def by_value(rows: Sequence[tuple[int, Record]], item: Difference) -> str:
+    """Return a line for each value of a setting, naming the rows that have it."""
+    numbers: dict[str, list[int]] = {}
+    for (number, _), value in zip(rows, item.values, strict=True):
+        numbers.setdefault(value, []).append(number)
+    return "\n".join(f"{spans(have)}: {value}" for value, have in numbers.items())
+
+
+def spans(numbers: Sequence[int]) -> str:
+    """Return ascending numbers with runs drawn together: "1-4, 7"."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 def flat(value: Any, name: str = "") -> dict[str, str]:
@@ -81,4 +138,4 @@ def first_loss(records: Sequence[Record]) -> tuple[bool, str]:
         return False, "loss at the first step (not recorded by all)"
     low, high = min(losses), max(losses)
     apart = (high - low) / max(abs(low), abs(high), 1e-30)
-    return apart <= LOSS, f"loss at step {steps[0]} to within {apart:.2g} of its value ({low:.6g} to {high:.6g})"
+    return apart <= LOSS, f"loss at step {steps[0]} ({low:.6g} to {high:.6g}, {100 * apart:.2g} % apart)"

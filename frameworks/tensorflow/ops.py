@@ -1,14 +1,13 @@
-"""The table: neutral op -> native Keras layers.
+"""The table: neutral op -> native Keras layers, and the walk that makes a functional model of a graph.
 
-Convention: a tensor with three axes besides the batch is stored channels last, (H, W, C), because that is what
-TensorFlow's CPU kernels and tensor cores want; every other tensor is stored as the neutral graph has it. Where Keras
-offers no layer of exactly the meaning, a small layer over the same kernel stands in, and says why.
+Convention: a tensor with three axes besides the batch is stored channels last, (H, W, C), which TensorFlow's CPU kernels
+and tensor cores want; every other tensor is stored as the neutral graph has it. Where Keras has no layer of exactly
+the meaning, a small layer over the same kernels stands in and says why.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,14 +15,14 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.keras import layers
 
-from ...core.graph import Graph, Node, Shape
+from ...core.graph import Graph, Node
 
-Policy = Any  # tf.keras.mixed_precision.Policy
 KerasTensor = Any
-Variables = dict[str, Any]  # a node's parameters by local name
-Builder = Callable[["Site", KerasTensor], "tuple[KerasTensor, Variables]"]
+Variables = dict[str, Any]
+Builder = Callable[[Node, KerasTensor, Any], "tuple[KerasTensor, Variables]"]  # node, input, precision policy
 
-TO_NATIVE: dict[int, tuple[int, ...]] = {4: (2, 3, 1, 0), 2: (1, 0)}  # OIHW -> HWIO, (out, in) -> (in, out)
+NATIVE_AXES: dict[int, tuple[int, ...]] = {4: (2, 3, 1, 0), 2: (1, 0)}  # OIHW -> HWIO, (out, in) -> (in, out)
+LAST, FIRST = (0, 2, 3, 1), (0, 3, 1, 2)  # channels, with the batch axis
 
 
 @dataclass(frozen=True)
@@ -39,23 +38,262 @@ class Weight:
 
     def neutral(self, native: Any) -> np.ndarray:
         """Return a value or gradient of this parameter in float32 and the neutral layout, in memory of its own."""
-        array = np.asarray(native, np.float32)
-        return array.copy() if self.axes is None else np.ascontiguousarray(array.transpose(np.argsort(self.axes)))
+        array = np.array(native, np.float32)
+        return array if self.axes is None else np.ascontiguousarray(array.transpose(np.argsort(self.axes)))
 
 
 @dataclass(frozen=True)
-class Site:
-    """Where a layer is built: its node, the neutral shapes of the node's inputs, and the precision policy."""
+class Network:
+    """A graph as symbolic Keras tensors: inputs and every node's result by name, and the parameters by full name."""
 
-    node: Node
-    shapes: tuple[Shape, ...]
-    policy: Policy
+    inputs: dict[str, KerasTensor]
+    values: dict[str, KerasTensor]
+    weights: dict[str, Weight]
 
-    def __getattr__(self, name: str) -> Any:
-        return self.node.attrs[name]
+    def model(self, nodes: Iterable[str]) -> tf.keras.Model:
+        """Return the functional model from all inputs, in order, to these nodes' results by name; layers are shared."""
+        return tf.keras.Model(list(self.inputs.values()), {name: self.values[name] for name in nodes})
 
-    def kwargs(self) -> dict[str, Any]:
-        return {"name": self.node.name, "dtype": self.policy}
 
-    def keep(self, **variables: Any) -> Variables:
-        return {k: v for k, v in variables.items() if k in self.node.params}
+def network(graph: Graph, precision: str) -> Network:
+    """Build every node of a graph once; bf16 is Keras' mixed policy: float32 parameters, bfloat16 arithmetic."""
+    policy = tf.keras.mixed_precision.Policy({"fp32": "float32", "bf16": "mixed_bfloat16"}[precision])
+    inputs = {k: layers.Input(stored_shape(v.shape), dtype=v.dtype, name=k) for k, v in graph.inputs.items()}
+    values, weights = dict(inputs), {}
+    for node in graph.nodes:
+        arguments = [values[name] for name in node.inputs]
+        values[node.name], variables = build(node, arguments, policy)
+        for local, declared in node.params.items():
+            axes = None if node.op in TABLES else NATIVE_AXES.get(len(declared.shape))
+            weights[node.param_name(local)] = Weight(variables[local], axes)
+    return Network(inputs, values, weights)
+
+
+def build(node: Node, arguments: list[KerasTensor], policy: Any) -> tuple[KerasTensor, Variables]:
+    """Return a node's symbolic result and its variables by local name."""
+    if node.op in CANONICAL:
+        arguments = [transposed(x, FIRST) for x in arguments]
+    if node.op in LAYERS:
+        result, variables = LAYERS[node.op](node, arguments[0], policy)
+    else:
+        dtype = "float32" if node.op == "cross_entropy" else policy
+        result, variables = Apply(FUNCTIONS[node.op](**node.attrs), name=node.name, dtype=dtype)(arguments), {}
+    return (transposed(result, LAST) if node.op in CANONICAL else result), variables
+
+
+def stored_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape, without the batch, in which a tensor of a neutral shape is kept."""
+    return (*shape[1:], shape[0]) if len(shape) == 3 else shape
+
+
+def transposed(x: KerasTensor, axes: tuple[int, ...]) -> KerasTensor:
+    """Return an image tensor with its axes exchanged, any other as it is."""
+    return Apply(lambda t: tf.transpose(t, axes))([x]) if len(x.shape) == 4 else x
+
+
+class Apply(layers.Layer):
+    """A function of tensors as a layer."""
+
+    def __init__(self, function: Callable[..., Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.function = function
+
+    def call(self, inputs: list[Any]) -> Any:
+        return self.function(*inputs)
+
+
+class BatchNorm(layers.Layer):
+    """Keras' fused kernel with our epsilon: ``tf.nn.fused_batch_norm`` silently raises it to 1.001e-5.
+
+    The kernel updates the running variance with the unbiased batch variance.
+    """
+
+    def __init__(self, eps: float, momentum: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.eps, self.momentum = eps, momentum
+
+    def build(self, shape: Any) -> None:
+        def weight(name: str, *, trainable: bool = True) -> Any:
+            return self.add_weight(name, shape[-1:], tf.float32, "ones", trainable=trainable,
+                                   experimental_autocast=False)
+
+        self.gamma, self.beta = weight("gamma"), weight("beta")
+        self.mean, self.variance = weight("moving_mean", trainable=False), weight("moving_variance", trainable=False)
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        images = x if x.shape.rank == 4 else x[:, None, None, :]
+        y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=images, scale=self.gamma, offset=self.beta, mean=self.mean, variance=self.variance, epsilon=self.eps,
+            exponential_avg_factor=self.momentum if training else 1.0, is_training=training)
+        if training:
+            self.mean.assign(mean)
+            self.variance.assign(variance)
+        return y if x.shape.rank == 4 else y[:, 0, 0, :]
+
+
+class LayerNorm(layers.Layer):
+    """Always in float32, and subtracts the mean first: Keras' form x * a + (b - mean * a) cancels digits."""
+
+    def __init__(self, eps: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.eps = eps
+
+    def build(self, shape: Any) -> None:
+        self.gamma = self.add_weight("gamma", shape[-1:], tf.float32, "ones", experimental_autocast=False)
+        self.beta = self.add_weight("beta", shape[-1:], tf.float32, "zeros", experimental_autocast=False)
+
+    def call(self, x: Any) -> Any:
+        wide = tf.cast(x, tf.float32)
+        centred = wide - tf.reduce_mean(wide, -1, keepdims=True)
+        variance = tf.reduce_mean(tf.square(centred), -1, keepdims=True)
+        return tf.cast(centred * tf.math.rsqrt(variance + self.eps) * self.gamma + self.beta, x.dtype)
+
+
+class PositionEmbedding(layers.Layer):
+    """x plus the first rows of a learned table."""
+
+    def __init__(self, rows: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rows = rows
+
+    def build(self, shape: Any) -> None:
+        self.table = self.add_weight("embeddings", (self.rows, shape[-1]), tf.float32, "zeros")
+
+    def call(self, x: Any) -> Any:
+        return x + self.table[:x.shape[1]]
+
+
+def padded(x: KerasTensor, node: Node, *, value: float = 0.0) -> tuple[KerasTensor, str]:
+    """Return x and the Keras padding mode that together pad symmetrically by ``node.attrs['pad']``.
+
+    SAME where it comes to the same (measured on CPU: explicit padding inside the convolution is up to 1.6 times
+    slower), else a padding op and VALID, as keras.applications do.
+    """
+    kernel, stride, pad = (node.attrs[k] for k in ("kernel", "stride", "pad"))
+    if pad == 0:
+        return x, "valid"
+    if all(same_padding(size, kernel, stride) == (pad, pad) for size in x.shape[1:3]):
+        return x, "same"
+    borders = ((0, 0), (pad, pad), (pad, pad), (0, 0))
+    return Apply(lambda t: tf.pad(t, borders, constant_values=value), dtype=x.dtype)([x]), "valid"
+
+
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Return what TensorFlow's SAME puts before and after an axis."""
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+def conv(node: Node, x: KerasTensor, policy: Any) -> tuple[KerasTensor, Variables]:
+    x, padding = padded(x, node)
+    layer = layers.Conv2D(node.attrs["filters"], node.attrs["kernel"], strides=node.attrs["stride"], padding=padding,
+                          use_bias=node.attrs["bias"], kernel_initializer="zeros", name=node.name, dtype=policy)
+    return layer(x), {"weight": layer.kernel, "bias": layer.bias}
+
+
+def max_pool(node: Node, x: KerasTensor, policy: Any) -> tuple[KerasTensor, Variables]:
+    x, padding = padded(x, node, value=-np.inf)
+    kernel, stride = node.attrs["kernel"], node.attrs["stride"]
+    return layers.MaxPooling2D(kernel, stride, padding, name=node.name, dtype=policy)(x), {}
+
+
+def avg_pool(node: Node, x: KerasTensor, policy: Any) -> tuple[KerasTensor, Variables]:
+    pad = node.attrs["pad"]
+    x = layers.ZeroPadding2D(pad, dtype=policy)(x) if pad else x  # never SAME: it leaves the padding out of the mean
+    return layers.AveragePooling2D(node.attrs["kernel"], node.attrs["stride"], name=node.name, dtype=policy)(x), {}
+
+
+def batch_norm(node: Node, x: KerasTensor, policy: Any) -> tuple[KerasTensor, Variables]:
+    layer = BatchNorm(**node.attrs, name=node.name, dtype=policy)
+    return layer(x), {"weight": layer.gamma, "bias": layer.beta, "running_mean": layer.mean,
+                      "running_var": layer.variance}
+
+
+def dense(node: Node, x: KerasTensor, policy: Any) -> tuple[KerasTensor, Variables]:
+    layer = layers.Dense(node.attrs["features"], use_bias=node.attrs["bias"], kernel_initializer="zeros",
+                         name=node.name, dtype=policy)
+    return layer(x), {"weight": layer.kernel, "bias": layer.bias}
+
+
+def dropout(node: Node, x: KerasTensor, policy: Any) -> tuple[KerasTensor, Variables]:
+    return layers.Dropout(node.attrs["rate"], name=node.name, dtype=policy)(x), {}
+
+
+def embedding(node: Node, x: KerasTensor, policy: Any) -> tuple[KerasTensor, Variables]:
+    layer = layers.Embedding(node.attrs["rows"], node.attrs["features"], embeddings_initializer="zeros",
+                             name=node.name, dtype=policy)
+    return layer(x), {"weight": layer.embeddings}
+
+
+def position_embedding(node: Node, x: KerasTensor, policy: Any) -> tuple[KerasTensor, Variables]:
+    layer = PositionEmbedding(node.attrs["rows"], name=node.name, dtype=policy)
+    return layer(x), {"weight": layer.table}
+
+
+def layer_norm(node: Node, x: KerasTensor, policy: Any) -> tuple[KerasTensor, Variables]:
+    layer = LayerNorm(**node.attrs, name=node.name, dtype=policy)
+    return layer(x), {"weight": layer.gamma, "bias": layer.beta}
+
+
+def adaptive_avg_pool(size: int) -> Callable[[Any], Any]:
+    def pool(x: Any) -> Any:
+        height, width = x.shape[1:3]
+        if size == height == width:
+            return x
+        if size == 1:
+            return tf.reduce_mean(x, (1, 2), keepdims=True)
+        rows, columns = (tf.constant(bins(n, size), x.dtype) for n in (height, width))
+        return tf.einsum("ih,nhwc,jw->nijc", rows, x, columns)
+
+    return pool
+
+
+def bins(pixels: int, size: int) -> np.ndarray:
+    """Return the (size, pixels) matrix whose rows take the mean over adaptive bins."""
+    matrix = np.zeros((size, pixels))
+    for i in range(size):
+        begin, end = i * pixels // size, -(-(i + 1) * pixels // size)
+        matrix[i, begin:end] = 1 / (end - begin)
+    return matrix
+
+
+def attention(heads: int) -> Callable[..., Any]:
+    def attend(query: Any, key: Any, value: Any, mask: Any) -> Any:
+        length, features = query.shape[1:]
+        depth = features // heads
+
+        def split(x: Any) -> Any:
+            return tf.transpose(tf.reshape(x, (-1, x.shape[1], heads, depth)), (0, 2, 1, 3))  # (N, heads, S, depth)
+
+        scores = tf.matmul(split(query) * depth**-0.5, split(key), transpose_b=True)
+        blocked = tf.cast(mask == 0, tf.float32)[:, None, None, :] * tf.float32.min
+        weights = tf.nn.softmax(tf.cast(scores, tf.float32) + blocked)
+        mixed = tf.matmul(tf.cast(weights, query.dtype), split(value))
+        return tf.reshape(tf.transpose(mixed, (0, 2, 1, 3)), (-1, length, features))
+
+    return attend
+
+
+def cross_entropy(logits: Any, label: Any) -> Any:
+    """The mean over this rank's share: shares are equal, so averaging over ranks gives the global mean."""
+    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(label, logits))
+
+
+LAYERS: dict[str, Builder] = {
+    "conv": conv, "batch_norm": batch_norm, "dense": dense, "embedding": embedding, "layer_norm": layer_norm,
+    "position_embedding": position_embedding, "max_pool": max_pool, "avg_pool": avg_pool, "dropout": dropout,
+}
+FUNCTIONS: dict[str, Callable[..., Callable[..., Any]]] = {  # attributes -> function of tensors
+    "relu": lambda: tf.nn.relu,
+    "gelu": lambda: lambda x: tf.nn.gelu(x, approximate=False),
+    "tanh": lambda: tf.tanh,
+    "add": lambda: tf.add,
+    "scale": lambda factor: lambda x: x * factor,
+    "flatten": lambda: lambda x: tf.reshape(x, (-1, int(np.prod(x.shape[1:])))),
+    "select": lambda index, axis: lambda x: tf.gather(x, index, axis=axis if axis < 0 else axis + 1),
+    "adaptive_avg_pool": adaptive_avg_pool,
+    "attention": attention,
+    "cross_entropy": lambda: cross_entropy,
+}
+CANONICAL = {"flatten", "dense", "embedding", "layer_norm", "select"}  # these mean the neutral axes
+TABLES = {"embedding", "position_embedding"}  # their weights are (rows, features) on both sides

@@ -2,8 +2,8 @@
 
     python published_definitions.py FOLDER
 
-Writes ``shapes.json`` (every model's state_dict, key -> shape), ``saved.json`` (bytes per sample that autograd saves for
-the backward pass) and, for each numeric case, NAME.pth (a state_dict of random values, statistics included) with
+Writes ``shapes.json`` (every model's state_dict, key -> shape), ``saved.json`` (bytes per sample that autograd saves
+for the backward pass) and, for each numeric case, NAME.pth (a state_dict of random values, statistics included) with
 NAME.npz (inputs, and outputs in evaluation mode, loss included).
 """
 
@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 
 
 def define_operators():
-    """Let torchvision be imported where its compiled operators were built for another torch; no model here uses them."""
+    """Let torchvision be imported where its compiled operators do not fit this torch; no model here uses them."""
     try:
         torch.ops.load_library(Path(find_spec("torchvision").origin).with_name("_C.so"))
     except OSError:
@@ -94,7 +94,8 @@ def span_case():
     positions = {"start_positions": torch.tensor([3, 1, 0]), "end_positions": torch.tensor([15, 4, 2])}
     out = model(**text, **positions)
     pooled = model.bert(**text).pooler_output
-    return model, text | positions, {"start": out.start_logits, "end": out.end_logits, "loss": out.loss, "pooled": pooled}
+    outputs = {"start": out.start_logits, "end": out.end_logits, "loss": out.loss, "pooled": pooled}
+    return model, text | positions, outputs
 
 
 def pair_case():
@@ -104,7 +105,7 @@ def pair_case():
 
 
 def saved_bytes(model, inputs):
-    """Return the bytes per sample that autograd keeps: what two samples take less what one takes, weights cancelling."""
+    """Return the bytes per sample that autograd keeps: of two samples less of one, so that the weights cancel."""
     totals = []
     for batch in (1, 2):
         storages = {}

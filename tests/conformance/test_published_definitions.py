@@ -7,11 +7,14 @@ DLCOMPARE_ORACLE_PYTHON names, or one made from ``oracle.lock``.
 import json
 import os
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+
 from dlcompare.core.backend import EnvironmentSpec
 from dlcompare.core.cost import training_bytes
 from dlcompare.core.graph import Graph
@@ -37,14 +40,14 @@ def oracle_python() -> str:
         return given
     from dlcompare.core import envs
 
-    return str(envs.ensure("oracle-cpu", ORACLE))
+    return str(envs.create("oracle", "cpu", ORACLE, print))
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("published")
-    subprocess.run([oracle_python(), str(HERE / "published_definitions.py"), str(folder)], check=True, timeout=300)
-    return folder
+def published() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:  # a gigabyte, which pytest's own folders would keep three times
+        subprocess.run([oracle_python(), str(HERE / "published_definitions.py"), folder], check=True, timeout=300)
+        yield Path(folder)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -44,10 +44,19 @@ def test_it_runs_in_the_parents_interpreter_with_the_jobs_threads():
     assert backend.variables(JOB)["OPENBLAS_NUM_THREADS"] == "3"
 
 
+GRAPH = trace("tiny", lambda x, label: {"loss": x.dense(2, name="fc").cross_entropy(label)},
+              {"x": Input((3,)), "label": Input((), "int64", "label", 2)})
+PARAMS = {"fc.weight": np.eye(2, 3), "fc.bias": np.zeros(2)}
+
+
+def test_the_oracle_emulates_what_it_is_told():
+    trainer = reference.Reference().oracle(GRAPH, PARAMS, JOB, replicas=2, noise=np.zeros_like)
+    batch = {"x": np.eye(2, 3, dtype=np.float32), "label": np.array([0, 1])}
+    assert trainer.settings()["emulated_workers"] == 2 and not trainer.gradients(batch)["fc.weight"].any()
+
+
 def test_its_trainer_trains():
-    graph = trace("tiny", lambda x, label: {"loss": x.dense(2, name="fc").cross_entropy(label)},
-                  {"x": Input((3,)), "label": Input((), "int64", "label", 2)})
-    trainer = reference.Reference().trainer(graph, {"fc.weight": np.eye(2, 3), "fc.bias": np.zeros(2)}, JOB)
+    trainer = reference.Reference().trainer(GRAPH, PARAMS, JOB)
     batch = trainer.place({"x": np.eye(2, 3, dtype=np.float32), "label": np.array([0, 1])})
     losses = []
     for _ in range(3):

@@ -83,7 +83,7 @@ def test_cross_entropy_survives_large_logits():
 
 REFUSED = {
     "dropout": (Call("drop", {"rate": 0.5}, (np.ones((1, 2)),), {}), "'drop' has rate 0.5"),
-    "batch_norm": (Call("bn", {"eps": 1}, (np.ones((1, 2, 1, 1)),), statistics(2, mean=0, var=1)), "'bn' sees one value"),
+    "batch_norm": (Call("bn", {"eps": 1}, (np.ones((1, 2, 1, 1)),), statistics(2, mean=0, var=1)), "'bn' sees one"),
     "attention": (Call("att", {"heads": 1}, (*np.ones((3, 1, 2, 2)), np.zeros((1, 2), int)), {}), "every key masked"),
     "embedding": (Call("words", {"rows": 2}, (np.array([[-1]]),), {"weight": np.ones((2, 1))}), "index -1; .* 0 to 1"),
     "cross_entropy": (Call("loss", {}, (np.ones((1, 3)), np.array([3])), {}), "index 3; allowed are 0 to 2"),

@@ -164,6 +164,15 @@ def test_only_a_step_changes_state(name):
     np.testing.assert_equal(subject.params(), params_of(GRAPHS[name]))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_given_parameters_are_copied_to_float64_and_left_alone(dtype):
+    graph, given = GRAPHS["convnet"], {k: v.astype(dtype) for k, v in params_of(GRAPHS["convnet"]).items()}
+    kept = {k: v.copy() for k, v in given.items()}
+    after = after_steps(ReferenceTrainer(graph, given, JOB))
+    assert {v.dtype for v in after.values()} == {np.dtype(np.float64)}
+    np.testing.assert_equal(given, kept)
+
+
 def test_prediction_evaluates_with_running_statistics_on_any_length():
     subject, batch = trainer("convnet", replicas=3), batch_of(GRAPHS["convnet"])
     whole, alone = subject.predict(batch), subject.predict({k: v[:1] for k, v in batch.items()})

@@ -1,0 +1,35 @@
+"""``dlcompare env``: the state of every backend's environment, for people."""
+
+from __future__ import annotations
+
+from .. import envs
+from ..backend import EnvironmentSpec
+from ..plugins import plugins
+
+
+def wanted(framework: str | None, *devices: str) -> list[tuple[str, str, EnvironmentSpec | None]]:
+    """Return (backend, device, specification) for one framework or all, on the devices each offers."""
+    chosen = [plugins().backend(framework)] if framework else list(plugins().backends().values())
+    return [(b.name, d, b.environment(d)) for b in chosen for d in b.devices if not devices or d in devices]
+
+
+def listed() -> str:
+    """Return a line per environment: state, Python, size, path or reason."""
+    rows = [(s.name, s.device, s.state, s.python, envs.megabytes(s.size) if s.size else "",
+             " · ".join(str(part) for part in (s.path, s.why, s.note) if part)) for s in envs.status(wanted(None))]
+    head = ("framework", "device", "state", "python", "size", "where")
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(5)]
+    lines = ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[5]]).rstrip()
+             for row in [head, *rows]]
+    return "\n".join(lines)
+
+
+def examined(framework: str | None, device: str) -> tuple[str, bool]:
+    """Return the doctor's findings as text, and whether all is well."""
+    lines, healthy = [], True
+    for name, kind, spec in wanted(framework, device):
+        lines.append(f"{name} on {kind}")
+        for found in envs.doctor(name, kind, spec):
+            healthy &= found.ok
+            lines.append(f"  {'ok ' if found.ok else 'NO '} {found.what:<12} {found.detail}")
+    return "\n".join(lines), healthy

@@ -1,0 +1,186 @@
+"""One Horovod process: a Keras functional model whose whole optimiser step is one ``tf.function``."""
+
+from __future__ import annotations
+
+import gc
+import os
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import horovod
+import horovod.tensorflow as hvd
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ...core.backend import Trainer
+from ...core.errors import JobError
+from ...core.graph import Graph
+from ...core.job import Job
+from .ops import FIRST, LAST, network, stored_shape
+
+if TYPE_CHECKING:
+    from ...core.backend import Arrays
+
+INTER_OP_THREADS = 1
+
+
+class TfTrainer(Trainer):
+    """See :class:`Trainer`. ``step`` returns when the step is over, for ``tf.function`` runs synchronously on CPU."""
+
+    def __init__(self, graph: Graph, params: Arrays, job: Job) -> None:
+        join(job)
+        self.graph, self.job = graph, job
+        self.rank, self.world = hvd.rank(), hvd.size()
+        self.device = "/GPU:0" if job.device == "cuda" else "/CPU:0"
+        tf.random.set_seed(job.seed * self.world + self.rank)  # dropout differs between ranks
+        with tf.device(self.device):
+            self.network = network(graph, job.precision)
+            self._load(params)
+            self.trained = {name: self.network.weights[name].variable for name in graph.trained()}
+            self.velocity = [tf.Variable(tf.zeros(v.shape), trainable=False) for v in self.trained.values()]
+        self.model = self.network.model([graph.outputs["loss"]])
+        self.train = tf.function(self._train, autograph=False)
+        self.loss: Any = float("nan")
+
+    def _load(self, params: Arrays) -> None:
+        for name, weight in self.network.weights.items():
+            if name not in params or params[name].shape != self.graph.params()[name].shape:
+                raise JobError(f"parameter {name!r} is missing or has the wrong shape")
+            weight.load(params[name])
+        # All ranks hold the same arrays already; it is what users of Horovod do, and costs nothing at this point.
+        hvd.broadcast_variables([w.variable for w in self.network.weights.values()], root_rank=0)
+
+    def place(self, batch: Arrays) -> list[Any]:
+        with tf.device(self.device):
+            return [tf.identity(channels_last(batch[name])) for name in self.graph.inputs]
+
+    def step(self, placed: list[Any], lr: float) -> None:
+        self.loss = self.train(tf.constant(lr, tf.float32), placed)
+
+    def _train(self, lr: Any, inputs: list[Any]) -> Any:
+        loss, gradients = self._backward(inputs)
+        for variable, velocity, gradient in zip(self.trained.values(), self.velocity, gradients, strict=True):
+            if self.job.weight_decay:
+                gradient += self.job.weight_decay * variable
+            tf.raw_ops.ResourceApplyMomentum(var=variable.handle, accum=velocity.handle, lr=lr, grad=gradient,
+                                             momentum=self.job.momentum)
+        return loss
+
+    def _backward(self, inputs: list[Any]) -> tuple[Any, list[Any]]:
+        """Return this rank's loss and the gradients, averaged over ranks, of the trained parameters."""
+        with tf.GradientTape() as tape:
+            loss = self.model(inputs, training=True)[self.graph.outputs["loss"]]
+        gradients = hvd.DistributedGradientTape(tape, sparse_as_dense=True).gradient(loss, list(self.trained.values()))
+        return loss, [tf.convert_to_tensor(g) for g in gradients]
+
+    def wait(self) -> float:
+        return float(self.loss)
+
+    def gather(self, value: float) -> list[float]:
+        values = np.zeros(self.world)
+        values[self.rank] = value
+        return hvd.allreduce(tf.constant(values), op=hvd.Sum, name="dlcompare.gather").numpy().tolist()
+
+    def predict(self, batch: Arrays) -> Arrays:
+        found = self._evaluate(self.place(batch))
+        return {name: channels_first(found[node]) for name, node in self.graph.outputs.items()}
+
+    def activations(self, batch: Arrays) -> Arrays:
+        with self._unchanged():
+            found = self._activate(self.place(batch))
+        return {name: channels_first(value) for name, value in found.items()}
+
+    def gradients(self, batch: Arrays) -> Arrays:
+        with self._unchanged():
+            _, gradients = self._differentiate(self.place(batch))
+        return {k: self.network.weights[k].neutral(g) for k, g in zip(self.trained, gradients, strict=True)}
+
+    @cached_property
+    def _evaluate(self) -> Callable[[list[Any]], Any]:
+        model = self.network.model(set(self.graph.outputs.values()))
+        return self._compiled(lambda inputs: model(inputs, training=False))
+
+    @cached_property
+    def _activate(self) -> Callable[[list[Any]], Any]:
+        model = self.network.model([node.name for node in self.graph.needed("loss")])
+        return self._compiled(lambda inputs: model(inputs, training=True))
+
+    @cached_property
+    def _differentiate(self) -> Callable[[list[Any]], Any]:
+        return self._compiled(self._backward)
+
+    def _compiled(self, function: Callable[[list[Any]], Any]) -> Callable[[list[Any]], Any]:
+        """Compile a function of the inputs once for every batch size."""
+        declared = self.graph.inputs.values()
+        signature = [tf.TensorSpec((None, *stored_shape(i.shape)), i.dtype) for i in declared]
+        return tf.function(function, input_signature=[signature], autograph=False)
+
+    @contextmanager
+    def _unchanged(self) -> Iterator[None]:
+        """Put the running statistics back afterwards."""
+        declared = self.graph.params()
+        before = [(w.variable, w.variable.numpy()) for k, w in self.network.weights.items() if not declared[k].trained]
+        yield
+        for variable, value in before:
+            variable.assign(value)
+
+    def params(self) -> Arrays:
+        return {name: weight.neutral(weight.variable) for name, weight in self.network.weights.items()}
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "layout": "NHWC",
+            "execution": "tf.function",
+            "jit_compile": False,
+            "all_reduce": "nccl" if self.job.device == "cuda" and hvd.nccl_built() else "gloo",
+            "gradient_buckets": f"Horovod, {os.environ.get('HOROVOD_FUSION_THRESHOLD', 128 << 20)} bytes",
+            "cycle_time_ms": float(os.environ.get("HOROVOD_CYCLE_TIME", 1)),
+            "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
+            "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads(),
+            "tf32": self.job.device == "cuda" and tf.config.experimental.tensor_float_32_execution_enabled(),
+        }
+
+    def versions(self) -> dict[str, str]:
+        return {"python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__,
+                "horovod": horovod.__version__, "numpy": np.__version__}
+
+    def peak_bytes(self) -> int | None:
+        return tf.config.experimental.get_memory_info("GPU:0")["peak"] if self.job.device == "cuda" else None
+
+    def close(self) -> None:
+        self.__dict__.clear()
+        tf.keras.backend.clear_session()
+        gc.collect()
+
+
+def join(job: Job) -> None:
+    """Join Horovod's group, once per process, before TensorFlow starts its threads and touches a device."""
+    if hvd.is_initialized():
+        return
+    tf.config.threading.set_intra_op_parallelism_threads(job.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(INTER_OP_THREADS)
+    tf.config.experimental.enable_tensor_float_32_execution(False)  # fp32 means fp32
+    tf.get_logger().setLevel("ERROR")  # "excessive retracing": several trainers in one process is no mistake here
+    hvd.init()
+    cards = tf.config.list_physical_devices("GPU") if job.device == "cuda" else []
+    mine = cards[hvd.local_rank():hvd.local_rank() + 1]
+    if job.device == "cuda" and not mine:
+        raise JobError(f"worker {hvd.rank()} finds no GPU of its own: TensorFlow sees {len(cards)}; use fewer workers")
+    tf.config.set_visible_devices(mine, "GPU")
+    for card in mine:
+        tf.config.experimental.set_memory_growth(card, True)
+
+
+def channels_last(array: np.ndarray) -> np.ndarray:
+    """Return an image batch in one contiguous piece with the channels last, any other array as it is."""
+    return np.ascontiguousarray(array.transpose(LAST)) if array.ndim == 4 else array
+
+
+def channels_first(tensor: Any) -> np.ndarray:
+    """Return a result as float32, images with the channels first."""
+    array = tf.cast(tensor, tf.float32).numpy()
+    return np.ascontiguousarray(array.transpose(FIRST)) if array.ndim == 4 else array

@@ -1,0 +1,1 @@
+"""Inference engines will live here, one folder each; there are none yet (see CHANGELOG.md)."""
