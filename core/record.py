@@ -190,7 +190,7 @@ def failed(job: Job, reason: str, *, log: str | None = None, run: str = "", star
 def outline(job: Job, *, status: str, started: float | None, **known: Any) -> Record:
     """Return a record with what the job itself says, and whatever else is known; ``started`` is unix time or now."""
     begun = datetime.fromtimestamp(time.time() if started is None else started, tz=timezone.utc)
-    said = {"framework": job.framework, "model": job.model, "dataset": job.data, "device": job.device,
+    said: Json = {"framework": job.framework, "model": job.model, "dataset": job.data, "device": job.device,
             "precision": job.precision, "workers": job.workers, "batch_per_worker": job.batch,
             "global_batch": job.batch * job.workers, "image_size": job.image_size}
     return Record(id=job.id, started=begun.isoformat(timespec="seconds"), status=status,

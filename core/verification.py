@@ -70,7 +70,7 @@ def verify_job(job: Job, run: Path, python: str, wanted: dict[tuple[str, int], E
 def judge_all(job: Job, folder: Path, wanted: dict[tuple[str, int], Expected],
               progress: Progress) -> tuple[list[Check], str | None]:
     """Return all checks of a job, and the first layer of the first case that diverges."""
-    from .params import read_arrays
+    from safetensors.numpy import load_file
 
     checks: list[Check] = []
     divergence = None
@@ -79,7 +79,7 @@ def judge_all(job: Job, folder: Path, wanted: dict[tuple[str, int], Expected],
         case = conformance.case(name, job)
         if (name, job.workers) not in wanted:
             wanted[name, job.workers] = conformance.expected(case, conformance.case_job(case, job))
-        found = conformance.judge(case, read_arrays(folder / f"case-{number}.safetensors"), wanted[name, job.workers])
+        found = conformance.judge(case, load_file(folder / f"case-{number}.safetensors"), wanted[name, job.workers])
         divergence = divergence or conformance.first_divergence(case, found)
         checks += found
     return checks, divergence

@@ -149,7 +149,7 @@ def train(job: Job, folder: Path, events: Events) -> None:
 def verify(job: Job, folder: Path, events: Events) -> None:
     """Observe the backend on every case of the job and write what rank 0 saw, for the parent to judge."""
     from . import conformance
-    from .params import write_arrays
+    from .params import write_params
     from .plugins import plugins
 
     backend = plugins().backend(job.framework)
@@ -159,7 +159,7 @@ def verify(job: Job, folder: Path, events: Events) -> None:
         events("verify", case=name, done=number, rank=trainer.rank)
         seen = conformance.observe(trainer, case, job=conformance.case_job(case, job))
         if trainer.rank == 0:
-            write_arrays(folder / f"case-{number}.safetensors", seen)
+            write_params(folder / f"case-{number}.safetensors", seen)
             write(folder / "versions.json", json.dumps(trainer.versions()))
         trainer.gather(0.0)
         trainer.close()

@@ -20,7 +20,7 @@ def render(records: Sequence[Record]) -> str:
     """Return the table as text as wide as the terminal (100 columns where there is none), coloured only on one."""
     width = shutil.get_terminal_size(fallback=(100, 24)).columns
     out = io.StringIO()
-    console = Console(file=out, width=width, force_terminal=sys.stdout.isatty(), highlight=False, emoji=False)
+    console = Console(file=out, width=width, force_terminal=sys.stdout.isatty(), highlight=False)
     for part in parts(records, width):
         console.print(part, soft_wrap=isinstance(part, Text) and part.no_wrap is True)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"

@@ -79,12 +79,26 @@ def test_throughput_is_all_samples_over_the_slowest_ranks_time() -> None:
     assert made.flops_per_second == pytest.approx(made.throughput["value"] * 341e6 * 6)
 
 
+def test_step_time_weighs_each_window_by_its_steps() -> None:
+    results = [window(r, 0, steps=30) for r in ranks(job(), [3.0, 0.9, 0.8], steps=1, slower=0.0)]
+    made = finished(job(), results)
+    assert made.step_time is not None
+    assert made.step_time["median"] == made.step_time["p90"] == pytest.approx(3.0 / 30)
+    assert made.step_time["p99"] == pytest.approx(0.8 + 0.69 * 0.1)  # 99 % of the way through 32 steps
+
+
 def test_ranks_of_unequal_share_are_summed_and_weighted() -> None:
     first, second = ranks(job())
     made = finished(job(), [first, replace(second, samples_per_step=24)])
     assert made.windows[0]["samples"] == 3 * (8 + 24)
     assert made.loss[0]["loss"] == pytest.approx((8 * 6.9 + 24 * 6.902) / 32)
     assert finished(job()).loss[0]["loss"] == pytest.approx(6.901)
+
+
+def test_a_window_begins_with_the_first_rank_and_waits_with_the_one_that_waited_longest() -> None:
+    first, second = ranks(job())
+    made = finished(job(), [window(first, 1, feed_seconds=0.03), window(second, 1, started=STARTED)])
+    assert (made.windows[1]["started"], made.windows[1]["feed_seconds"]) == (STARTED, 0.03)
 
 
 def test_what_is_folded_from_all_ranks() -> None:

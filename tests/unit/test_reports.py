@@ -150,6 +150,13 @@ def test_the_ledger_lists_every_difference_and_nothing_else() -> None:
     assert {group for group, _ in found} == {"job", "settings", "machine"}
 
 
+def test_models_are_not_held_against_one_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = [finished(job(framework, model=model)) for model in ("resnet50", "alexnet")
+            for framework in ("pytorch-ddp", "tf-horovod")]
+    text = table(both, monkeypatch)
+    assert "Fairness of rows 1-2 (resnet50)" in text and "Fairness of rows 3-4 (alexnet)" in text
+
+
 def test_records_that_differ_in_nothing_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     text = table([finished(job()), finished(job())], monkeypatch)
     assert "no setting, version or machine property differs" in text and "Fairness of rows 1-2" in text

@@ -75,7 +75,7 @@ def test_accelerators_are_read_from_the_drivers_tool(tmp_path: Path) -> None:
         {"index": 1, "name": "Tesla K80", "memory_bytes": None, "driver": "470.256.02", "power_limit_w": None}]
 
 
-@pytest.mark.parametrize("body", ["exit 9", "echo 'No devices were found'", ""])
+@pytest.mark.parametrize("body", ["echo '0, NVIDIA H200, 1, 2, 3'; exit 9", "echo 'No devices were found'", ""])
 def test_no_driver_or_no_device_is_an_empty_list(tmp_path: Path, body: str) -> None:
     assert system.accelerators(tool(tmp_path, body)) == []
 

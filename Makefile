@@ -1,0 +1,38 @@
+# Two commands matter: `make demo` runs the main job from nothing, `make test` checks everything.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test quick lint types benchmarks clean
+
+demo: $(VENV)/.runtime
+	$(BIN)/dlcompare --framework tf-horovod,pytorch-ddp --model resnet50 --workers 2
+
+test: lint types
+	$(BIN)/pytest
+
+quick: lint types  ## what a developer runs while working: under 3 minutes, needs no framework
+	$(BIN)/pytest tests/unit
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+
+types: $(VENV)/.dev
+	MYPYPATH=build/view $(BIN)/mypy -p dlcompare.core -p dlcompare.models -p dlcompare.frameworks
+
+benchmarks: $(VENV)/.dev
+	$(BIN)/python tests/benchmarks/overhead.py
+
+$(VENV)/.runtime: pyproject.toml setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+# Type checkers and editors do not follow an editable install, so the folders are linked into a real package as well.
+$(VENV)/.dev: $(VENV)/.runtime
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(BIN)/python -m dlcompare.core.view build/view
+	touch $@
+
+clean:
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
