@@ -160,6 +160,8 @@ def verify(context: click.Context, form: str, check_workers: str, **given: Any) 
     given["workers"] = 1
     plan, how = planned(given)
     counts = [int(n) for n in check_workers.split(",") if n.strip().isdigit()]
+    if not counts:
+        raise UsageError(f"--check-workers takes numbers such as 1,2, not {check_workers!r}")
     with Progress() as progress:
         outcomes = list(verification.verify(verification.verification_plan(plan, counts), how, progress))
     click.echo(render(outcomes, form))
@@ -254,6 +256,7 @@ def env_doctor(framework: str | None, device: str) -> None:
 
 def main() -> None:
     """Run the command line and end the process with its exit code: 0 all ran, 1 a job did not, 2 usage."""
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that cannot show a line's corner
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         dlcompare(standalone_mode=False)

@@ -89,7 +89,8 @@ def observe(trainer: Trainer, case: Case, *, job: Job) -> Arrays:
     seen = prefixed("evaluation", trainer.predict(case.batches[0]))
     if not case.trains:
         return seen
-    seen |= prefixed("activation", trainer.activations(shares[0]))
+    for name, value in trainer.activations(shares[0]).items():  # a scalar, such as the loss, is a mean over all ranks
+        seen[f"activation/{name}"] = np.asarray(value if np.ndim(value) else np.mean(trainer.gather(float(value))))
     seen |= prefixed("gradient", trainer.gradients(shares[0]))
     losses = []
     for step, batch in enumerate(shares):

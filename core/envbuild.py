@@ -158,8 +158,8 @@ def explain(output: str) -> str:
         return "No network: pip cannot reach its package index. Connect, or mend pip's proxy, index-url or find-links."
     if absent:
         return (
-            f"pip finds no {absent[1]} that fits this Python and machine; "
-            "do pip's index-url, find-links and no-index settings lead to a source that has it?"
+            f"pip finds no {absent[1]} that fits this Python and machine; is there a network, "
+            "and do pip's index-url, find-links and no-index settings lead to a source that has it?"
         )
     compiler = re.search(r"^.*(: (fatal )?error: |CMake Error).*$", output, re.MULTILINE)
     lines = re.findall(r"^.*(?:error|Error|ERROR).*$", output, re.MULTILINE) or output.strip().splitlines()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
 import secrets
 import sys
 from pathlib import Path
@@ -62,7 +61,7 @@ def _link(link: Path, place: Path) -> None:
     link.parent.mkdir(parents=True, exist_ok=True)
     fresh = link.with_name(f".{link.name}.{secrets.token_hex(4)}")
     fresh.symlink_to(place)
-    os.replace(fresh, link)
+    fresh.replace(link)
 
 
 if __name__ == "__main__":

@@ -56,4 +56,4 @@ def closeness(check: Check) -> float:
 
 def describe(check: Check) -> str:
     """Return a check in words."""
-    return f"{check.quantity}: off by {check.error:.1e} of its norm, allowed {check.allowed:.1e}"
+    return f"{check.quantity}: error {check.error:.1e}, tolerance {check.allowed:.1e}"

@@ -80,7 +80,7 @@ def timed(step: Any, batch: tuple[Any, Any], *, steps: int) -> tuple[list[float]
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("batch", 8), ("image-size", 224), ("steps", 20), ("warmup", 3), ("threads", 1)):
+    for name, default in (("batch", 8), ("image-size", 224), ("steps", 20), ("warmup", 3), ("threads", 1), ("inter-op", 1)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--weight-decay", type=float, default=1e-4)
     return parser.parse_args()
@@ -89,6 +89,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     options = arguments()
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(options.inter_op)
     hvd.init()
     random = np.random.default_rng(hvd.rank())
     size = options.image_size

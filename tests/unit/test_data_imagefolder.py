@@ -160,7 +160,7 @@ def test_a_loader_killed_in_the_middle_of_its_reply_hangs_nobody(root: Path) -> 
 
 def test_a_loader_that_cannot_start_says_where_to_look(capfd: pytest.CaptureFixture[str]) -> None:
     loader = Loader(json.dumps({"bogus": 1}))
-    with pytest.raises(JobError, match="ended with exit code 1 .* the job's log has its last words"):
+    with pytest.raises(JobError, match=r"ended with exit code 1 .* the job's log has its last words"):
         loader.ask("{}", np.empty((1, 3, 2, 2), np.uint8))
     loader.stop()
     assert "bogus" in capfd.readouterr().err

@@ -1,0 +1,76 @@
+"""The matrix: defaults, refusals with reasons, and what is a usage error."""
+
+import socket
+from pathlib import Path
+
+import pytest
+from dlcompare.core.errors import UsageError
+from dlcompare.core.plan import Plan, make_plan
+from dlcompare.core.plugins import plugins
+
+
+def planned(*frameworks: str, model: str = "resnet18", **options: object) -> Plan:
+    return make_plan(plugins(), frameworks, model, **{"device": "cpu", "image_size": 32, **options})
+
+
+def test_all_is_every_backend_but_the_oracle() -> None:
+    assert [j.framework for j in planned("all", "pytorch-ddp").jobs] == ["pytorch-ddp", "tf-horovod"]
+
+
+def test_defaults_depend_on_the_model_and_the_machine() -> None:
+    image, tokens = planned("reference").jobs[0], planned("reference", model="bert-tiny", image_size=None).jobs[0]
+    assert (image.data, image.batch) == ("digits", 8)
+    assert tokens.data == "synthetic"
+    assert planned("reference", threads=3).jobs[0].threads == 3
+
+
+def test_the_plan_of_one_request_has_one_digest() -> None:
+    assert planned("reference").digest == planned("reference").digest != planned("reference", seed=1).digest
+
+
+def test_a_batch_that_cannot_fit_is_refused_with_one_that_can() -> None:
+    plan = planned("pytorch-ddp", batch=10_000_000)
+    (reason,) = plan.refusals.values()
+    assert "GiB are free" in reason and "try --batch" in reason
+    fits = int(reason.rpartition("--batch ")[2].split()[0])
+    assert not planned("pytorch-ddp", batch=max(1, fits // 2)).refusals
+
+
+def test_a_taken_port_is_refused() -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        plan = planned("pytorch-ddp", port=server.getsockname()[1])
+    assert "is taken" in next(iter(plan.refusals.values()))
+
+
+def test_a_backend_refuses_what_it_cannot_do() -> None:
+    plan = planned("reference", workers=2)
+    assert "one process" in next(iter(plan.refusals.values()))
+    assert "not on cuda" in next(iter(planned("reference", device="cuda").refusals.values()))
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    ({"model": "resnet51"}, "Did you mean 'resnet50'"),
+    ({"data": "digit"}, "Did you mean 'digits'"),
+    ({"data": "imagefolder:/nowhere"}, "/nowhere"),
+    ({"weights": "/nowhere/w.safetensors"}, "does not exist"),
+    ({"image_size": 2, "model": "alexnet"}, "cannot take 2 x 2"),
+    ({"model": "bert-tiny"}, "reads no image"),
+    ({"model": "bert-tiny", "image_size": None, "data": "digits"}, "synthetic"),
+])
+def test_usage_errors_name_what_would_do(options: dict[str, object], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        planned("reference", **options)
+
+
+def test_an_unknown_framework_lists_the_others() -> None:
+    with pytest.raises(UsageError, match=r"tf-horovod.*Did you mean 'pytorch-ddp'"):
+        planned("torch-ddp")
+
+
+def test_an_empty_class_folder_is_found_before_anything_starts(tmp_path: Path) -> None:
+    (tmp_path / "train" / "cats").mkdir(parents=True)
+    (tmp_path / "val" / "cats").mkdir(parents=True)
+    with pytest.raises(UsageError, match="cats"):
+        planned("reference", data=f"imagefolder:{tmp_path}")
