@@ -259,12 +259,10 @@ def main() -> None:
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that cannot show a line's corner
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
-        dlcompare(standalone_mode=False)
+        sys.exit(dlcompare(standalone_mode=False))
     except DlcompareError as error:
         click.echo(f"dlcompare: {error}", err=True)
         sys.exit(2 if isinstance(error, UsageError) else 1)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
