@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 BATCH = 4  # global: divides among 1, 2 and 4 workers
 STEPS = 4
 BEFORE = "before"
-ZERO = "zero"
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,8 @@ class Recipe:
     """How a tiny case is made: an input ``x`` goes through a layer that hardly changes it, then through ``build``.
 
     ``build`` is given that tensor and the ``extra`` inputs by name; the loss reads what it returns. ``aside`` makes a
-    second output, which the loss does not reach. ``x`` is drawn from (shift + normal) * scale.
+    second output, which the loss does not reach. ``x`` is drawn from (shift + normal) * scale, and ``fill`` gives some
+    parameters one value.
     """
 
     pins: str
@@ -59,6 +59,7 @@ class Recipe:
     shift: float = 0.0
     extra: Mapping[str, Input] = field(default_factory=dict)
     aside: Callable[[Tensor], Tensor] | None = None
+    fill: Mapping[str, float] = field(default_factory=dict)
     trains: bool = True
 
 
@@ -95,11 +96,12 @@ RECIPES: dict[str, Recipe] = {
                                     lambda x: x.batch_norm(name="bn"), (3, 2, 2), shift=0.5),
     "batch-norm-epsilon": Recipe("epsilon 1e-5 inside the root", lambda x: x.batch_norm(name="bn"), (3, 3, 3), 0.01),
     "relu": Recipe("max(x, 0)", lambda x: x.relu(name="relu")),
-    "relu-at-zero": Recipe("the gradient at 0 is 0", lambda x: x.dense(5, name=ZERO).relu(name="relu"), (4,)),
+    "relu-at-zero": Recipe("the gradient at 0 is 0", lambda x: x.dense(5, name="zero").relu(name="relu"), (4,),
+                           fill={"zero.weight": 0.0, "zero.bias": 0.0}),
     "gelu": Recipe("the error function, not tanh", lambda x: x.gelu(name="gelu"), scale=2.0),
     "tanh": Recipe("hyperbolic tangent", lambda x: x.tanh(name="tanh")),
     "max-pool-padding": Recipe("padding is minus infinity, floor rule",
-                               lambda x: x.max_pool(3, 2, pad=1, name="pool"), shift=-9.0),
+                               lambda x: x.max_pool(3, 2, pad=1, name="pool"), shift=-3.0),
     "avg-pool-padding": Recipe("padded zeros count in the mean, floor rule",
                                lambda x: x.avg_pool(3, 2, pad=1, name="pool"), shift=2.0),
     "adaptive-avg-pool": Recipe("bins from floor(i*n/size) to ceil((i+1)*n/size)",
@@ -119,7 +121,8 @@ RECIPES: dict[str, Recipe] = {
     "dropout-evaluation": Recipe("dropout is the identity in evaluation", lambda x: x.dropout(0.5, name="dropout"),
                                  trains=False),
     "cross-entropy": Recipe("the mean over the batch of -log softmax(x)[label]", lambda x: x, (5,)),
-    "cross-entropy-large-logits": Recipe("softmax takes the maximum off first", lambda x: x, (5,), 100.0),
+    "cross-entropy-large-logits": Recipe("softmax takes the maximum off first", lambda x: x.dense(5, name="large"), (4,),
+                                         fill={"large.bias": 100.0}),
     "gradient-average": Recipe("gradients are averaged over the workers", _two_layers, (4,)),
     "sgd": Recipe("v = m v + g + wd w; w = w - lr v, under a changing learning rate", _two_layers, (4,)),
     "unreached-parameters": Recipe("what the loss does not reach stays put, weight decay included", _two_layers, (4,),
@@ -133,6 +136,7 @@ def tiny(name: str) -> Case:
     graph = _graph(name, recipe)
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     params = {k: _draw(rng, k, p.shape) for k, p in graph.params().items()}
+    params |= {k: np.full_like(params[k], value) for k, value in recipe.fill.items()}
     batches = tuple(_batch(rng, graph, recipe) for _ in range(STEPS))
     return Case(name, recipe.pins, graph, params, batches, trains=recipe.trains)
 
@@ -166,8 +170,6 @@ def _draw(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> np.nda
     values = rng.standard_normal(shape) * 0.5
     if name == f"{BEFORE}.weight":
         values = np.eye(*shape[:2]).reshape(shape) + 0.2 * values
-    elif name.startswith(f"{ZERO}."):
-        values = np.zeros(shape)
     elif name.endswith(("running_var", "bn.weight", "ln.weight")):
         values = 1 + np.abs(values)  # a negative variance or a scale near 0 would test nothing
     return values.astype(np.float32)

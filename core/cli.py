@@ -36,7 +36,7 @@ GROUPS = {
     "How it is measured": ["--steps", "--windows"],
     "Where it runs and what comes out": ["--env", "--out", "--format", "--resume", "--timeout", "--port"],
 }
-panels = [{"name": name, "options": options} for name, options in GROUPS.items()]
+panels: Any = [{"name": name, "options": options} for name, options in GROUPS.items()]
 click.rich_click.OPTION_GROUPS = {"dlcompare": panels, "dlcompare verify": panels}
 click.rich_click.TEXT_MARKUP = "rich"
 click.rich_click.STYLE_OPTION = "bold"

@@ -132,7 +132,7 @@ def train(job: Job, folder: Path, events: Events) -> None:
         run = Run(job, trainer, feed, events)
         settled = run.warm_up()
         run.measure()
-        first_batch = feed.first_batch_sha256
+        first_batch = str(feed.first_batch_sha256)  # known: warm-up has read it
     result = RankResult(
         rank=trainer.rank, world=trainer.world, pid=os.getpid(), samples_per_step=job.batch,
         warmup=run.warmup, warmup_settled=settled, windows=run.windows, losses=run.losses,

@@ -158,7 +158,7 @@ class TorchTrainer(Trainer):
             "buffers_broadcast": True,
             "intra_op_threads": torch.get_num_threads(),
             "inter_op_threads": torch.get_num_interop_threads(),
-            "onednn": torch.backends.mkldnn.is_available(),  # type: ignore[no-untyped-call]
+            "onednn": torch.backends.mkldnn.is_available(),
             "tf32": cuda and torch.backends.cudnn.allow_tf32,
             "autotune": cuda and torch.backends.cudnn.benchmark,
             "cpu_capability": torch.backends.cpu.get_cpu_capability(),

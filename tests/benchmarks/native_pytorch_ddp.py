@@ -57,11 +57,11 @@ def main() -> None:
     dist.init_process_group("nccl" if cuda else "gloo")
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device("cpu")
     torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = True, False
-    model = DistributedDataParallel(resnet50().to(device, memory_format=torch.channels_last if not cuda else torch.contiguous_format))
+    layout = torch.contiguous_format if cuda else torch.channels_last
+    model = DistributedDataParallel(resnet50().to(device, memory_format=layout))
     optimiser = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
     images = torch.randn(args.batch, 3, args.image_size, args.image_size, device=device)
-    if not cuda:
-        images = images.contiguous(memory_format=torch.channels_last)
+    images = images.contiguous(memory_format=layout)
     labels = torch.randint(0, 10, (args.batch,), device=device)
     seconds = []
     for _ in range(args.warmup + args.steps):

@@ -115,6 +115,20 @@ def wait_until(condition: Callable[[], bool], limit: float = 20.0) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_no_command_outlives_its_parent(tmp_path: Path, how: signal.Signals) -> None:
+    nap = f"6{how}.{time.time_ns()}"
+    log, argv = tmp_path / "log", ["sh", "-c", f"sleep {nap} & wait"]
+    code = (
+        f"import pathlib; from dlcompare.core.envbuild import Maker; Maker(None, pathlib.{log!r}, print).run(*{argv})"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL) as process:
+        wait_until(lambda: f"sleep {nap} " in children(nap))
+        process.send_signal(how)
+    assert process.returncode == -how
+    wait_until(lambda: not children(nap))
+
+
 def interrupted(home: Path, name: str, how: signal.Signals) -> int:
     """Return the exit code of a creator that got a signal while it was installing; its children are gone."""
     with creator(home, name) as process:

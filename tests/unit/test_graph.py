@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from dlcompare.core.graph import Graph, Input, Node
 from dlcompare.core.ops import Tensor, check, trace
 

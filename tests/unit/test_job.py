@@ -5,6 +5,7 @@ import json
 import math
 
 import pytest
+
 from dlcompare.core.errors import UsageError
 from dlcompare.core.job import Job, learning_rate
 

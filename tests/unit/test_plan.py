@@ -4,6 +4,7 @@ import socket
 from pathlib import Path
 
 import pytest
+
 from dlcompare.core.errors import UsageError
 from dlcompare.core.plan import Plan, make_plan
 from dlcompare.core.plugins import plugins
