@@ -89,23 +89,23 @@ RECIPES: dict[str, Recipe] = {
     "conv-symmetric-padding": Recipe("padding is symmetric at stride 2, never SAME",
                                      lambda x: x.conv(4, 3, stride=2, pad=1, bias=False, name="conv")),
     "conv-wide-stride": Recipe("a 7 x 7 kernel at stride 2 with padding 3, not flipped",
-                               lambda x: x.conv(4, 7, stride=2, pad=3, name="conv"), (3, 8, 8)),
+                               lambda x: x.conv(4, 7, stride=2, pad=3, name="conv"), (3, 8, 6)),
     "conv-floor": Recipe("windows that do not fit are dropped", lambda x: x.conv(4, 3, stride=3, name="conv"),
                          (2, 8, 8)),
     "batch-norm-statistics": Recipe("running statistics: momentum direction, unbiased variance, per process",
                                     lambda x: x.batch_norm(name="bn"), (3, 2, 2), shift=0.5),
     "batch-norm-epsilon": Recipe("epsilon 1e-5 inside the root", lambda x: x.batch_norm(name="bn"), (3, 3, 3), 0.01),
-    "relu": Recipe("max(x, 0)", lambda x: x.relu(name="relu")),
+    "relu": Recipe("max(x, 0), without a ceiling", lambda x: x.relu(name="relu"), scale=4.0),
     "relu-at-zero": Recipe("the gradient at 0 is 0", lambda x: x.dense(5, name="zero").relu(name="relu"), (4,),
                            fill={"zero.weight": 0.0, "zero.bias": 0.0}),
     "gelu": Recipe("the error function, not tanh", lambda x: x.gelu(name="gelu"), scale=2.0),
     "tanh": Recipe("hyperbolic tangent", lambda x: x.tanh(name="tanh")),
     "max-pool-padding": Recipe("padding is minus infinity, floor rule",
-                               lambda x: x.max_pool(3, 2, pad=1, name="pool"), shift=-3.0),
+                               lambda x: x.max_pool(3, 2, pad=1, name="pool"), (3, 6, 8), shift=-3.0),
     "avg-pool-padding": Recipe("padded zeros count in the mean, floor rule",
-                               lambda x: x.avg_pool(3, 2, pad=1, name="pool"), shift=2.0),
+                               lambda x: x.avg_pool(3, 2, pad=1, name="pool"), (3, 8, 6), shift=2.0),
     "adaptive-avg-pool": Recipe("bins from floor(i*n/size) to ceil((i+1)*n/size)",
-                                lambda x: x.adaptive_avg_pool(3, name="pool"), (2, 7, 7)),
+                                lambda x: x.adaptive_avg_pool(3, name="pool"), (2, 8, 5)),
     "flatten-order": Recipe("channels are the slowest axis", lambda x: x.flatten(name="flat").dense(5, name="fc"),
                             (3, 2, 4)),
     "dense": Recipe("x W^T + b over the last axis", lambda x: x.dense(5, name="fc"), (4, 6)),
@@ -121,8 +121,8 @@ RECIPES: dict[str, Recipe] = {
     "dropout-evaluation": Recipe("dropout is the identity in evaluation", lambda x: x.dropout(0.5, name="dropout"),
                                  trains=False),
     "cross-entropy": Recipe("the mean over the batch of -log softmax(x)[label]", lambda x: x, (5,)),
-    "cross-entropy-large-logits": Recipe("softmax takes the maximum off first", lambda x: x.dense(5, name="large"), (4,),
-                                         fill={"large.bias": 100.0}),
+    "cross-entropy-large-logits": Recipe("softmax takes the maximum off first",
+                                         lambda x: x.dense(5, name="large"), (4,), fill={"large.bias": 100.0}),
     "gradient-average": Recipe("gradients are averaged over the workers", _two_layers, (4,)),
     "sgd": Recipe("v = m v + g + wd w; w = w - lr v, under a changing learning rate", _two_layers, (4,)),
     "unreached-parameters": Recipe("what the loss does not reach stays put, weight decay included", _two_layers, (4,),
@@ -169,7 +169,7 @@ def before(x: Tensor) -> Tensor:
 def _draw(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> np.ndarray:
     values = rng.standard_normal(shape) * 0.5
     if name == f"{BEFORE}.weight":
-        values = np.eye(*shape[:2]).reshape(shape) + 0.2 * values
+        values = np.eye(shape[0]).reshape(shape) + 0.2 * values
     elif name.endswith(("running_var", "bn.weight", "ln.weight")):
         values = 1 + np.abs(values)  # a negative variance or a scale near 0 would test nothing
     return values.astype(np.float32)

@@ -11,7 +11,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -88,7 +87,8 @@ class Maker:
         """Install a requirement from the wheel in the folder ``kept``, compiling it first if there is none."""
         if not wheels(kept):
             self.say(f"compiling {build.requirement}, about {max(1, round(build.minutes))} min")
-            made = Path(tempfile.mkdtemp(prefix="wheel.", dir=self.folder))
+            made = self.folder / "wheels"
+            made.mkdir(exist_ok=True)
             # pip's own cache does not know the variables, and would hand over a wheel made with others.
             options = ("--no-build-isolation", "--no-deps", "--no-cache-dir", f"--no-binary={project(build)}")
             self.pip("wheel", *options, f"--wheel-dir={made}", build.requirement, variables=dict(build.variables))

@@ -34,18 +34,38 @@ class TfHorovod(Backend):
             note="untested: no GPU was at hand" if device == "cuda" else "",
         )
 
+    def refuse(self, job: Job) -> str | None:
+        if job.device == "cpu" and job.precision == "bf16" and not cpu_has("avx512f"):
+            return (f"{self.name} computes bf16 fast only on CPUs with AVX-512, which this one lacks; TensorFlow would "
+                    "emulate it, some 40 times slower than fp32. Use --precision fp32")
+        return super().refuse(job)
+
     def command(self, job: Job, python: str) -> list[str]:
         # Our own door to horovodrun: see there. Without the cache it writes nothing into the user's home.
         return [python, "-m", f"{__name__}.horovodrun", str(job.port or 0), "--gloo", "--disable-cache",
                 "-np", str(job.workers), python]
 
     def variables(self, job: Job) -> dict[str, str]:
-        return {"TF_CPP_MIN_LOG_LEVEL": "1", "OMP_NUM_THREADS": str(job.threads)}
+        # The thread pools are sized by the trainer; these reach what reads only the environment.
+        wanted = {"TF_CPP_MIN_LOG_LEVEL": "1", "OMP_NUM_THREADS": str(job.threads)}
+        if job.precision == "bf16":
+            wanted["TF_ENABLE_ONEDNN_OPTS"] = "1"  # the only fast bfloat16 kernels on a CPU
+        if job.task == "verify":
+            wanted["TF_CUDNN_USE_AUTOTUNE"] = "0"
+        return wanted
 
     def trainer(self, graph: Graph, params: Arrays, job: Job) -> Trainer:
         from .trainer import TfTrainer  # the only place the framework is imported
 
         return TfTrainer(graph, params, job)
+
+
+def cpu_has(feature: str) -> bool:
+    """Return whether Linux lists the feature for this CPU; True where it lists none, so that the job decides."""
+    listed = Path("/proc/cpuinfo")
+    lines = listed.read_text().splitlines() if listed.exists() else []
+    flags = next((line.split() for line in lines if line.startswith("flags")), [feature])
+    return feature in flags
 
 
 @hookimpl

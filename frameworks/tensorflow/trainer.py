@@ -15,6 +15,7 @@ import horovod.tensorflow as hvd
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.util import _pywrap_util_port
 
 from ...core.backend import Trainer
 from ...core.errors import JobError
@@ -56,7 +57,7 @@ class TfTrainer(Trainer):
 
     def place(self, batch: Arrays) -> list[Any]:
         with tf.device(self.device):
-            return [tf.identity(channels_last(batch[name])) for name in self.graph.inputs]
+            return [tf.constant(channels_last(batch[name])) for name in self.graph.inputs]
 
     def step(self, placed: list[Any], lr: float) -> None:
         self.loss = self.train(tf.constant(lr, tf.float32), placed)
@@ -132,16 +133,22 @@ class TfTrainer(Trainer):
         return {name: weight.neutral(weight.variable) for name, weight in self.network.weights.items()}
 
     def settings(self) -> dict[str, Any]:
+        cuda = self.job.device == "cuda"
         return {
             "layout": "NHWC",
             "execution": "tf.function",
             "jit_compile": False,
-            "all_reduce": "nccl" if self.job.device == "cuda" and hvd.nccl_built() else "gloo",
-            "gradient_buckets": f"Horovod, {os.environ.get('HOROVOD_FUSION_THRESHOLD', 128 << 20)} bytes",
-            "cycle_time_ms": float(os.environ.get("HOROVOD_CYCLE_TIME", 1)),
+            "precision_policy": "mixed_bfloat16" if self.job.precision == "bf16" else "float32",
+            "batch_norm_running_variance": "unbiased",
+            "all_reduce": "nccl" if cuda and hvd.nccl_built() else "gloo",
+            "gradient_buckets": f"Horovod, {int(os.environ.get('HOROVOD_FUSION_THRESHOLD', 128 << 20)) >> 20} MiB",
+            "all_reduce_cycle_ms": float(os.environ.get("HOROVOD_CYCLE_TIME", 1)),
+            "buffers_broadcast": False,
             "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
             "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads(),
-            "tf32": self.job.device == "cuda" and tf.config.experimental.tensor_float_32_execution_enabled(),
+            "onednn": _pywrap_util_port.IsMklEnabled(),
+            "tf32": cuda and tf.config.experimental.tensor_float_32_execution_enabled(),
+            "autotune": cuda and os.environ.get("TF_CUDNN_USE_AUTOTUNE", "1") != "0",
         }
 
     def versions(self) -> dict[str, str]:
@@ -152,7 +159,8 @@ class TfTrainer(Trainer):
         return tf.config.experimental.get_memory_info("GPU:0")["peak"] if self.job.device == "cuda" else None
 
     def close(self) -> None:
-        self.__dict__.clear()
+        for name in ("network", "model", "trained", "velocity", "train", "_evaluate", "_activate", "_differentiate"):
+            vars(self).pop(name, None)
         tf.keras.backend.clear_session()
         gc.collect()
 

@@ -1,4 +1,4 @@
-"""ResNet-50 as a TensorFlow user writes it, in the style of keras.applications, with Horovod: what our backend must match.
+"""ResNet-50 with Horovod as a TensorFlow user writes it, in the style of keras.applications: the rate we must match.
 
 Start it as Horovod programs are started, in the tf-horovod environment; rank 0 prints one JSON object:
 
@@ -80,7 +80,8 @@ def timed(step: Any, batch: tuple[Any, Any], *, steps: int) -> tuple[list[float]
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("batch", 8), ("image-size", 224), ("steps", 20), ("warmup", 3), ("threads", 1), ("inter-op", 1)):
+    defaults = {"batch": 8, "image-size": 224, "steps": 20, "warmup": 3, "threads": 1, "inter-op": 1}
+    for name, default in defaults.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--weight-decay", type=float, default=1e-4)
     return parser.parse_args()

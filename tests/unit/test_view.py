@@ -79,6 +79,18 @@ def test_views_made_at_once_are_whole(tmp_path: Path) -> None:
     assert all(path.is_symlink() for path in (tmp_path / "view" / "dlcompare").iterdir())
 
 
+def test_link_that_moves_is_never_missing(tmp_path: Path) -> None:
+    places = [tmp_path / name / "plugin" for name in ("old", "new")]
+    for place in places:
+        place.mkdir(parents=True)
+    folder = link_view(tmp_path / "view", (places[0],))
+    with ThreadPoolExecutor(1) as pool:
+        moves = pool.submit(lambda: [link_view(folder, (places[turn % 2],)) for turn in range(300)])
+        while not moves.done():
+            assert (folder / "plugin").is_dir()
+    assert len(moves.result()) == 300
+
+
 def test_plugins_are_shown_beside_dlcompare(tmp_path: Path) -> None:
     (tmp_path / "a_package").mkdir()
     (tmp_path / "a_package" / "__init__.py").write_text("word = 'package'")

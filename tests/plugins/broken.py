@@ -1,0 +1,287 @@
+"""Backends that are wrong in one way each, and the conformance case that must catch each of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+
+import broken_ops as ops
+import numpy as np
+from group import Worker
+
+from dlcompare.frameworks.reference.op import Op
+
+
+def with_op(name: str, op: Op) -> type[Worker]:
+    """Return a backend whose op of that name is another one."""
+
+    class Broken(Worker):
+        def __init__(self, *args):
+            super().__init__(*args)
+            self.table = {**self.table, name: op}
+
+    return Broken
+
+
+class SummedGradients(Worker):
+    def average(self, shares):
+        return {name: grad * self.world for name, grad in super().average(shares).items()}
+
+
+class NoAllReduce(Worker):
+    """Every rank trains on its own."""
+
+    def average(self, shares):
+        return shares[0]
+
+
+class OverwrittenGradients(Worker):
+    """Of a tensor that is used twice only the last use counts."""
+
+    def backward(self, tape):
+        values, params = {self.graph.outputs["loss"]: np.ones(())}, {}
+        for node, call, saved in reversed(tape.calls):
+            inputs, own = self.table[node.op].backward(call, saved, values.pop(node.name))
+            params.update({node.param_name(local): grad for local, grad in own.items()})
+            values.update({k: v for k, v in zip(node.inputs, inputs, strict=True) if v is not None})
+        return params
+
+
+class DecoupledDecay(Worker):
+    """AdamW's kind of weight decay."""
+
+    def update(self, gradients, lr):
+        for name, velocity in self.velocity.items():
+            velocity *= self.job.momentum
+            velocity += gradients[name]
+            self.weights[name] -= lr * (velocity + self.job.weight_decay * self.weights[name])
+
+
+class DecayOfMatricesAlone(Worker):
+    """Spares biases and the scales of normalisations, as many recipes do."""
+
+    def update(self, gradients, lr):
+        decay = self.job.weight_decay
+        spared = {k: g - decay * self.weights[k] if g.ndim == 1 else g for k, g in gradients.items()}
+        super().update(spared, lr)
+
+
+class DecayOfEverything(Worker):
+    """Weight decay reaches what the loss does not."""
+
+    def update(self, gradients, lr):
+        super().update(gradients, lr)
+        for name in self.weights.keys() - self.velocity.keys():
+            self.weights[name] -= lr * self.job.weight_decay * self.weights[name]
+
+
+class Nesterov(Worker):
+    def update(self, gradients, lr):
+        for name, velocity in self.velocity.items():
+            gradient = gradients[name] + self.job.weight_decay * self.weights[name]
+            velocity *= self.job.momentum
+            velocity += gradient
+            self.weights[name] -= lr * (gradient + self.job.momentum * velocity)
+
+
+class RateInsideVelocity(Worker):
+    """v = m v - lr g; w = w + v, as Keras has it: the same until the learning rate changes."""
+
+    def update(self, gradients, lr):
+        for name, velocity in self.velocity.items():
+            velocity *= self.job.momentum
+            velocity -= lr * (gradients[name] + self.job.weight_decay * self.weights[name])
+            self.weights[name] += velocity
+
+
+class Dampened(Worker):
+    """v = m v + (1 - m) g."""
+
+    def update(self, gradients, lr):
+        super().update(gradients, lr)
+        for name, velocity in self.velocity.items():
+            fresh = gradients[name] + self.job.weight_decay * self.weights[name]
+            velocity -= self.job.momentum * fresh
+
+
+class FrozenRate(Worker):
+    """The first learning rate was compiled in."""
+
+    first = None
+
+    def step(self, placed, lr):
+        self.first = self.first or lr
+        super().step(placed, self.first)
+
+
+class LastRanksStatistics(Worker):
+    def params(self):
+        return super().params() | self.group.exchange(self.rank, self.statistics[0])[-1]
+
+
+class AveragedStatistics(Worker):
+    """Running statistics are all-reduced after each step."""
+
+    def follow(self, tape, *, rank):
+        super().follow(tape, rank=rank)
+        ranks = self.group.exchange(self.rank, dict(self.statistics[0]))
+        self.statistics[0].update({k: np.mean([r[k] for r in ranks], axis=0) for k in ranks[0]})
+
+
+class SynchronisedBatchNorm(ops.BatchNorm):
+    """The mean and variance are those of the global batch."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+
+    def forward(self, call):
+        if not call.training:
+            return super().forward(call)
+        whole = np.concatenate(self.worker.group.exchange(self.worker.rank, call.x))
+        result, saved = super().forward(ops.dataclasses.replace(call, inputs=(whole,)))
+        mine = slice(self.worker.rank * len(call.x), (self.worker.rank + 1) * len(call.x))
+        return result[mine], (saved[0][mine], *saved[1:])
+
+
+class Synchronised(Worker):
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.table = {**self.table, "batch_norm": SynchronisedBatchNorm(self)}
+
+
+class LookingMovesStatistics(Worker):
+    """Asking for activations is taken for a training step."""
+
+    def activations(self, batch):
+        self.follow(self.forward(self.place(batch), nodes=self.graph.needed("loss")), rank=0)
+        return super().activations(batch)
+
+
+class Asynchronous(Worker):
+    """The forward pass runs at once, all else of a step on a device that takes its time. ``wait`` waits: this is right."""
+
+    rest = threading.Thread()
+
+    def step(self, placed, lr):
+        tape = self.forward(placed, nodes=self.graph.needed("loss"))
+        self.loss = float(tape.values[self.graph.outputs["loss"]])
+        self.follow(tape, rank=0)
+        self.rest = threading.Thread(target=self.finish, args=(tape, lr))
+        self.rest.start()
+
+    def finish(self, tape, lr):
+        time.sleep(0.05)
+        self.update(self.average([self.backward(tape)]), lr)
+
+    def wait(self):
+        self.join()
+        return self.loss
+
+    def params(self):
+        self.join()
+        return super().params()
+
+    def join(self):
+        if self.rest.ident is not None:
+            self.rest.join()
+
+
+class NoSynchronisation(Asynchronous):
+    """``wait`` returns as soon as the loss is known, so the clock stops before the work does."""
+
+    def step(self, placed, lr):
+        self.join()
+        super().step(placed, lr)
+
+    def predict(self, batch):
+        self.join()
+        return super().predict(batch)
+
+    def wait(self):
+        return self.loss
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong backend, the case that must catch it, and the layer that must be named.
+
+    ``op`` is the op that is wrong, if it is one; ``workers`` is how many it takes to show.
+    """
+
+    make: type[Worker]
+    case: str
+    layer: str
+    op: str | None = None
+    workers: int = 1
+
+
+def mistake(name: str, op: Op, case: str, layer: str) -> Mistake:
+    return Mistake(with_op(name, op), case, f"{name} {layer}", name)
+
+
+STATISTICS = "batch-norm-statistics"
+
+MISTAKES = {
+    "SAME padding at stride 2": mistake("conv", ops.SamePadding(), "conv-symmetric-padding", "'conv' (forward)"),
+    "SAME padding of 7 x 7": mistake("conv", ops.SamePadding(), "conv-wide-stride", "'conv' (forward)"),
+    "kernel flipped": mistake("conv", ops.FlippedKernel(), "conv-wide-stride", "'conv' (forward)"),
+    "convolution rounds up": mistake("conv", ops.CeilConv(), "conv-floor", "'conv' (forward)"),
+    "max-pool rounds up": mistake("max_pool", ops.CeilMaxPool(), "max-pool-padding", "'pool' (forward)"),
+    "max-pool pads with zero": mistake("max_pool", ops.ZeroPaddedMaxPool(), "max-pool-padding", "'pool' (forward)"),
+    "avg-pool rounds up": mistake("avg_pool", ops.CeilAvgPool(), "avg-pool-padding", "'pool' (forward)"),
+    "padding not counted": mistake("avg_pool", ops.UncountedPadding(), "avg-pool-padding", "'pool' (forward)"),
+    "one stride for all bins": mistake("adaptive_avg_pool", ops.StridedAdaptivePool(), "adaptive-avg-pool",
+                                       "'pool' (forward)"),
+    "biased running variance": mistake("batch_norm", ops.BiasedRunningVariance(), STATISTICS, "'bn' (after 4 steps)"),
+    "batch-norm momentum reversed": mistake("batch_norm", ops.ReversedMomentum(), STATISTICS, "'bn' (after 4 steps)"),
+    "normalises with the unbiased variance": mistake("batch_norm", ops.UnbiasedNormalisation(), STATISTICS,
+                                                     "'bn' (forward)"),
+    "batch statistics in evaluation": mistake("batch_norm", ops.AlwaysBatchStatistics(), STATISTICS,
+                                              "'bn' (evaluation)"),
+    "batch-norm epsilon 1e-3": mistake("batch_norm", ops.LargeEpsilon(), "batch-norm-epsilon", "'bn' (forward)"),
+    "batch-norm epsilon 1.001e-5": mistake("batch_norm", ops.FusedEpsilon(), "batch-norm-epsilon", "'bn' (forward)"),
+    "layer-norm epsilon 1e-5": mistake("layer_norm", ops.LargeLayerNormEpsilon(), "layer-norm-epsilon",
+                                       "'ln' (forward)"),
+    "layer-norm epsilon outside the root": mistake("layer_norm", ops.EpsilonOutsideTheRoot(), "layer-norm-epsilon",
+                                                   "'ln' (forward)"),
+    "ReLU capped at 6": mistake("relu", ops.Relu6(), "relu", "'relu' (forward)"),
+    "tanh by a clipped line": mistake("tanh", ops.HardTanh(), "tanh", "'tanh' (forward)"),
+    "bias not learned": mistake("dense", ops.FrozenBias(), "dense", "'fc' (gradient)"),
+    "ReLU has a slope at zero": Mistake(with_op("relu", ops.SlopeAtZero()), "relu-at-zero", "dense 'zero' (gradient)",
+                                        "relu"),
+    "GELU by tanh": mistake("gelu", ops.TanhGelu(), "gelu", "'gelu' (forward)"),
+    "channels last when flattened": mistake("flatten", ops.ChannelsLastFlatten(), "flatten-order", "'flat' (forward)"),
+    "padding row in the embedding": Mistake(with_op("embedding", ops.PaddingRow()), "embedding",
+                                            "embedding 'words' (gradient)", "embedding"),
+    "positions counted from 1": mistake("position_embedding", ops.PositionsFromOne(), "position-embedding",
+                                        "'positions' (forward)"),
+    "negative axis misread": mistake("select", ops.FirstAxis(), "select", "'column' (forward)"),
+    "attention without scale": mistake("attention", ops.Unscaled(), "attention-mask", "'attention' (forward)"),
+    "attention scaled by the width": mistake("attention", ops.ScaledByWidth(), "attention-mask",
+                                             "'attention' (forward)"),
+    "mask ignored": mistake("attention", ops.Unmasked(), "attention-mask", "'attention' (forward)"),
+    "mask too weak": mistake("attention", ops.WeaklyMasked(), "attention-mask", "'attention' (forward)"),
+    "dropout in evaluation": mistake("dropout", ops.DropsInEvaluation(), "dropout-evaluation",
+                                     "'dropout' (evaluation)"),
+    "loss summed over the batch": mistake("cross_entropy", ops.SummedLoss(), "cross-entropy", "'loss' (forward)"),
+    "softmax overflows": mistake("cross_entropy", ops.OverflowingSoftmax(), "cross-entropy-large-logits",
+                                 "'loss' (forward)"),
+    "gradients overwritten": Mistake(OverwrittenGradients, "residual", "conv 'conv' (gradient)"),
+    "decoupled weight decay": Mistake(DecoupledDecay, "sgd", "dense 'before' (after 4 steps)"),
+    "weight decay spares biases": Mistake(DecayOfMatricesAlone, "sgd", "dense 'fc1' (after 4 steps)"),
+    "Nesterov momentum": Mistake(Nesterov, "sgd", "dense 'before' (after 4 steps)"),
+    "learning rate inside the velocity": Mistake(RateInsideVelocity, "sgd", "dense 'before' (after 4 steps)"),
+    "dampened momentum": Mistake(Dampened, "sgd", "dense 'before' (after 4 steps)"),
+    "learning rate frozen": Mistake(FrozenRate, "sgd", "dense 'before' (after 4 steps)"),
+    "weight decay of unreached parameters": Mistake(DecayOfEverything, "unreached-parameters",
+                                                    "dense 'aside' (after 4 steps)"),
+    "looking moves the statistics": Mistake(LookingMovesStatistics, STATISTICS, "batch_norm 'bn' (after 4 steps)"),
+    "gradients summed over workers": Mistake(SummedGradients, "gradient-average", "dense 'fc2' (gradient)", workers=2),
+    "no all-reduce": Mistake(NoAllReduce, "gradient-average", "dense 'fc2' (gradient)", workers=2),
+    "statistics of the last rank": Mistake(LastRanksStatistics, STATISTICS, "batch_norm 'bn' (after 4 steps)",
+                                           workers=2),
+    "statistics averaged over workers": Mistake(AveragedStatistics, STATISTICS, "batch_norm 'bn' (after 4 steps)",
+                                                workers=2),
+    "batch norm synchronised": Mistake(Synchronised, STATISTICS, "batch_norm 'bn' (forward)", workers=2),
+}

@@ -1,0 +1,267 @@
+"""Ops that are wrong in one way each: what frameworks do by default, and what is easily mistyped."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+
+from dlcompare.frameworks.reference.norms import BatchNorm, LayerNorm
+from dlcompare.frameworks.reference.op import Call
+from dlcompare.frameworks.reference.ops import (
+    Attention,
+    CrossEntropy,
+    Dense,
+    Dropout,
+    Embedding,
+    Flatten,
+    Gelu,
+    PositionEmbedding,
+    Relu,
+    Select,
+    Tanh,
+)
+from dlcompare.frameworks.reference.windows import AdaptiveAvgPool, AvgPool, Conv, MaxPool
+
+
+def changed(call: Call, **attrs: Any) -> Call:
+    return dataclasses.replace(call, attrs={**call.attrs, **attrs})
+
+
+class SamePadding(Conv):
+    """TensorFlow's SAME: what is odd of the padding goes below and to the right."""
+
+    def borders(self, call):
+        return tuple(self.same(call, size) for size in call.x.shape[2:])
+
+    def same(self, call, size):
+        kernel, stride = call.attrs["kernel"], call.attrs["stride"]
+        total = max((-(-size // stride) - 1) * stride + kernel - size, 0) if call.attrs["pad"] else 0
+        return total // 2, total - total // 2
+
+
+class FlippedKernel(Conv):
+    """Convolution as mathematics has it."""
+
+    def forward(self, call):
+        flipped = {**call.params, "weight": call.params["weight"][..., ::-1, ::-1]}
+        return super().forward(dataclasses.replace(call, params=flipped))
+
+
+class CeilConv(Conv):
+    """Windows that stick out are kept."""
+
+    def borders(self, call):
+        return ceil_borders(call)
+
+
+class CeilMaxPool(MaxPool):
+    def borders(self, call):
+        return ceil_borders(call)
+
+
+class CeilAvgPool(AvgPool):
+    def borders(self, call):
+        return ceil_borders(call)
+
+
+def ceil_borders(call):
+    kernel, stride, pad = (call.attrs[k] for k in ("kernel", "stride", "pad"))
+    return tuple((pad, pad + -(size + 2 * pad - kernel) % stride) for size in call.x.shape[2:])
+
+
+class ZeroPaddedMaxPool(MaxPool):
+    def windows(self, call, *, fill=0.0):
+        return super().windows(call)
+
+
+class UncountedPadding(AvgPool):
+    """``count_include_pad=False``, which SAME pooling does."""
+
+    def forward(self, call):
+        ones = dataclasses.replace(call, inputs=(np.ones_like(call.x),))
+        return super().forward(call)[0] / super().forward(ones)[0], None
+
+
+class StridedAdaptivePool(AdaptiveAvgPool):
+    """One kernel and stride for all bins."""
+
+    def forward(self, call):
+        size = call.attrs["size"]
+        rows, columns = (strided_bins(size, pixels) for pixels in call.x.shape[2:])
+        return rows @ call.x @ columns.T, (rows, columns)
+
+
+def strided_bins(size, pixels):
+    stride = pixels // size
+    kernel = pixels - (size - 1) * stride
+    starts, places = np.arange(size)[:, None] * stride, np.arange(pixels)
+    return ((places >= starts) & (places < starts + kernel)) / kernel
+
+
+class BiasedRunningVariance(BatchNorm):
+    def correction(self, count):
+        return 1.0
+
+
+class UnbiasedNormalisation(BatchNorm):
+    def forward(self, call):
+        result, saved = super().forward(call)
+        if not call.training:
+            return result, saved
+        bias, count = call.params["bias"].reshape(-1, 1, 1), call.x.size // call.x.shape[1]
+        return (result - bias) / math.sqrt(self.correction(count)) + bias, saved
+
+
+class LargeEpsilon(BatchNorm):
+    """Keras' default."""
+
+    def forward(self, call):
+        return super().forward(changed(call, eps=1e-3))
+
+
+class FusedEpsilon(BatchNorm):
+    """``tf.nn.fused_batch_norm`` raises a smaller epsilon to this one."""
+
+    def forward(self, call):
+        return super().forward(changed(call, eps=1.001e-5))
+
+
+class ReversedMomentum(BatchNorm):
+    """The share of the old value, as in Keras, where that of the new one was meant."""
+
+    def running(self, call, saved):
+        return super().running(changed(call, momentum=1 - call.attrs["momentum"]), saved)
+
+
+class AlwaysBatchStatistics(BatchNorm):
+    def forward(self, call):
+        return super().forward(dataclasses.replace(call, training=True))
+
+
+class LargeLayerNormEpsilon(LayerNorm):
+    """PyTorch's default."""
+
+    def forward(self, call):
+        return super().forward(changed(call, eps=1e-5))
+
+
+class EpsilonOutsideTheRoot(LayerNorm):
+    def forward(self, call):
+        x, eps = call.x, call.attrs["eps"]
+        unit = (x - x.mean(-1, keepdims=True)) / (x.std(-1, keepdims=True) + eps)
+        return unit * call.params["weight"] + call.params["bias"], super().forward(call)[1]
+
+
+class Relu6(Relu):
+    def forward(self, call):
+        result, saved = super().forward(call)
+        return np.minimum(result, 6.0), saved
+
+
+class HardTanh(Tanh):
+    def forward(self, call):
+        return np.clip(call.x, -1.0, 1.0), super().forward(call)[1]
+
+
+class FrozenBias(Dense):
+    def backward(self, call, saved, grad):
+        inputs, params = super().backward(call, saved, grad)
+        return inputs, {k: v * (k != "bias") for k, v in params.items()}
+
+
+class SlopeAtZero(Relu):
+    def forward(self, call):
+        return super().forward(call)[0], call.x >= 0
+
+
+class TanhGelu(Gelu):
+    def forward(self, call):
+        inner = math.sqrt(2 / math.pi) * (call.x + 0.044715 * call.x**3)
+        return 0.5 * call.x * (1 + np.tanh(inner)), super().forward(call)[1]
+
+
+class ChannelsLastFlatten(Flatten):
+    def forward(self, call):
+        return call.x.transpose(0, 2, 3, 1).reshape(len(call.x), -1), None
+
+    def backward(self, call, saved, grad):
+        batch, channels, height, width = call.x.shape
+        return (grad.reshape(batch, height, width, channels).transpose(0, 3, 1, 2),), {}
+
+
+class DropsInEvaluation(Dropout):
+    def forward(self, call):
+        keep = np.random.default_rng(0).random(call.x.shape) >= call.attrs["rate"]
+        return call.x * keep / (1 - call.attrs["rate"]), None
+
+
+class PaddingRow(Embedding):
+    """Row 0 learns nothing."""
+
+    def backward(self, call, saved, grad):
+        inputs, params = super().backward(call, saved, grad)
+        params["weight"][0] = 0
+        return inputs, params
+
+
+class PositionsFromOne(PositionEmbedding):
+    def forward(self, call):
+        return call.x + call.params["weight"][1:call.x.shape[1] + 1], None
+
+
+class FirstAxis(Select):
+    """Takes a negative axis for the first."""
+
+    def place(self, call):
+        return super().place(changed(call, axis=max(call.attrs["axis"], 0)))
+
+    def forward(self, call):
+        return call.x[self.place(call)], None
+
+
+class Unscaled(Attention):
+    def split(self, call):
+        query, key, value = super().split(call)
+        return [query * math.sqrt(query.shape[-1]), key, value]
+
+
+class ScaledByWidth(Attention):
+    """1 / sqrt(features) instead of 1 / sqrt(features of a head)."""
+
+    def split(self, call):
+        query, key, value = super().split(call)
+        return [query / math.sqrt(call.attrs["heads"]), key, value]
+
+
+class Unmasked(Attention):
+    def bias(self, call):
+        return np.zeros(call.inputs[3].shape)
+
+
+class WeaklyMasked(Attention):
+    """A penalty that large scores overcome."""
+
+    def bias(self, call):
+        return np.where(call.inputs[3] == 0, -10.0, 0.0)
+
+
+class SummedLoss(CrossEntropy):
+    def forward(self, call):
+        result, saved = super().forward(call)
+        return result * len(call.x), saved
+
+    def backward(self, call, saved, grad):
+        return super().backward(call, saved, grad * len(call.x))
+
+
+class OverflowingSoftmax(CrossEntropy):
+    """The formula taken literally, in float32."""
+
+    def forward(self, call):
+        x, label = call.inputs
+        with np.errstate(over="ignore"):
+            total = np.log(np.exp(x.astype(np.float32)).sum(-1, dtype=np.float32))
+        return np.asarray((total - x[np.arange(len(x)), label]).mean()), super().forward(call)[1]

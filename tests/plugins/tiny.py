@@ -1,0 +1,75 @@
+"""A plugin as a stranger would write it: a network, a backend and a dataset, all tiny."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dlcompare.core import hookimpl
+from dlcompare.core.data import Dataset, DatasetKind
+from dlcompare.core.graph import Input
+from dlcompare.core.model import Model
+from dlcompare.core.ops import Tensor
+from dlcompare.frameworks.reference import Reference
+
+INPUTS = {"image": Input((3, 16, 16)), "label": Input((), "int64", "label", high=10)}
+
+
+def residual(image: Tensor, label: Tensor) -> dict[str, Tensor]:
+    """A ResNet of one block: the stem strides, the block adds."""
+    x = image.conv(8, 3, stride=2, pad=1, bias=False, name="conv1").batch_norm(name="bn1").relu(name="relu1")
+    x = x.max_pool(3, 2, pad=1, name="maxpool")
+    y = x.conv(8, 3, pad=1, bias=False, name="conv2").batch_norm(name="bn2").relu(name="relu2")
+    y = y.conv(8, 3, pad=1, bias=False, name="conv3").batch_norm(name="bn3").add(x, name="sum").relu(name="relu3")
+    logits = y.adaptive_avg_pool(1, name="avgpool").flatten(name="flatten").dropout(0.5, name="dropout").dense(
+        10, name="fc")
+    return {"logits": logits, "loss": logits.cross_entropy(label, name="loss")}
+
+
+class TinyNumpy(Reference):
+    """The reference under another name, without dropout."""
+
+    name = "tiny-numpy"
+    title = "NumPy, for the tests"
+
+    def trainer(self, graph: Any, params: Any, job: Any) -> Any:
+        from dlcompare.core.conformance import without_dropout
+
+        return super().trainer(without_dropout(graph), params, job)
+
+
+class Stripes(Dataset):
+    """Label n is a stripe at row n."""
+
+    size = 40
+
+    def __init__(self, inputs: Mapping[str, Input]) -> None:
+        self.inputs = inputs
+
+    def batch(self, indices: Any, *, epoch: int) -> dict[str, Any]:
+        import numpy as np
+
+        label = indices % self.inputs["label"].high
+        image = np.zeros((len(indices), *self.inputs["image"].shape), np.float32)
+        image[np.arange(len(indices)), :, label] = 1
+        return {"image": image, "label": label}
+
+
+def nothing(argument: str, inputs: Mapping[str, Input]) -> None:
+    """Accept anything."""
+
+
+@hookimpl
+def dlcompare_models() -> list[Model]:
+    return [Model("tiny-residual", residual, INPUTS, task="classification", reference="the tests")]
+
+
+@hookimpl
+def dlcompare_backends() -> list[Reference]:
+    return [TinyNumpy()]
+
+
+@hookimpl
+def dlcompare_datasets() -> list[DatasetKind]:
+    return [DatasetKind("stripes", "a stripe per class", open=lambda argument, inputs, **_: Stripes(inputs),
+                        check=nothing)]

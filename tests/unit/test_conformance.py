@@ -1,0 +1,247 @@
+"""The conformance suite: right backends pass, and every wrong one is caught by the case that pins what it got wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+from broken import MISTAKES, Asynchronous, NoSynchronisation, SummedGradients, with_op
+from broken_ops import BiasedRunningVariance, SamePadding
+from group import Group, Rounded, Worker, observed
+
+from dlcompare.core import cases, conformance
+from dlcompare.core.cases import RECIPES, Case
+from dlcompare.core.conformance import FACTOR, ROUNDING, Check, Expected
+from dlcompare.core.job import Job
+from dlcompare.core.ops import OPS
+from dlcompare.frameworks.reference.op import Op
+from dlcompare.frameworks.reference.ops import TABLE
+
+(RESIDUAL,) = tiny.dlcompare_models()
+TRAINED = [name for name, recipe in RECIPES.items() if recipe.trains]
+
+
+@functools.cache
+def case_of(name: str, workers: int = 1, precision: str = "fp32") -> tuple[Case, Job]:
+    job = Job("reference", RESIDUAL.name, workers=workers, batch=8, precision=precision)
+    case = cases.tiny(name) if name in RECIPES else conformance.whole(RESIDUAL, job)
+    return case, conformance.case_job(case, job)
+
+
+@functools.cache
+def wanted(name: str, workers: int = 1, precision: str = "fp32") -> Expected:
+    return conformance.expected(*case_of(name, workers, precision))
+
+
+def checked(name: str, make: type[Worker] = Worker, workers: int = 1) -> list[Check]:
+    case, job = case_of(name, workers)
+    return conformance.judge(case, observed(case, job, make), wanted(name, workers))
+
+
+def failed(checks: list[Check]) -> dict[str, str]:
+    return {c.quantity: f"{c.case}: off by {c.error:.2g}, allowed {c.allowed:.2g}" for c in checks if not c.passed}
+
+
+def divergence(name: str, checks: list[Check]) -> str | None:
+    return conformance.first_divergence(case_of(name)[0], checks)
+
+
+@pytest.mark.parametrize("make", [Worker, Rounded])
+@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_right_backend_passes(name: str, workers: int, make: type[Worker]) -> None:
+    checks = checked(name, make, workers)
+    assert not failed(checks)
+    assert divergence(name, checks) is None
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_caught_by_its_case_and_its_layer_named(name: str) -> None:
+    mistake = MISTAKES[name]
+    checks = checked(mistake.case, mistake.make, mistake.workers)
+    assert failed(checks)
+    assert divergence(mistake.case, checks) == mistake.layer
+
+
+@pytest.mark.parametrize("name", [name for name, mistake in MISTAKES.items() if mistake.op])
+def test_a_wrong_op_fails_no_case_without_it(name: str) -> None:
+    mistake = MISTAKES[name]
+    others = [r for r in RECIPES if mistake.op not in {n.op for n in case_of(r)[0].graph.nodes}]
+    assert others
+    assert not any(failed(checked(other, mistake.make)) for other in others)
+
+
+@pytest.mark.parametrize("name", [name for name, mistake in MISTAKES.items() if mistake.workers > 1])
+def test_one_worker_does_not_show_what_takes_two(name: str) -> None:
+    assert not failed(checked(MISTAKES[name].case, MISTAKES[name].make, 1))
+
+
+def test_every_case_has_a_mistake_that_it_catches() -> None:
+    assert {mistake.case for mistake in MISTAKES.values()} == set(RECIPES)
+
+
+class Off:
+    """An op whose results, or gradients, are off by a ten-thousandth."""
+
+    def __init__(self, right: Op, *, forward: float = 0.0, backward: float = 0.0) -> None:
+        self.right, self.more, self.steeper = right, 1 + forward, 1 + backward
+
+    def forward(self, call):
+        result, saved = self.right.forward(call)
+        return result * self.more, saved
+
+    def backward(self, call, saved, grad):
+        return self.right.backward(call, saved, grad * self.steeper)
+
+    def running(self, call, saved):
+        return self.right.running(call, saved)
+
+
+def trained_case_with(op: str) -> str:
+    return next(r for r in TRAINED if op in {n.op for n in case_of(r)[0].graph.nodes})
+
+
+@pytest.mark.parametrize("op", sorted(OPS.keys() - {"dropout"}))
+def test_a_result_off_by_a_ten_thousandth_is_caught(op: str) -> None:
+    name = trained_case_with(op)
+    named = divergence(name, checked(name, with_op(op, Off(TABLE[op], forward=1e-4))))
+    assert named is not None and named.startswith(op) and named.endswith("(forward)")
+
+
+@pytest.mark.parametrize("op", sorted(OPS.keys() - {"dropout"}))
+def test_a_gradient_off_by_a_ten_thousandth_is_caught(op: str) -> None:
+    name = trained_case_with(op)
+    named = divergence(name, checked(name, with_op(op, Off(TABLE[op], backward=1e-4))))
+    assert named is not None and named.endswith("(gradient)")
+
+
+def noisy(name: str, workers: int, amplitude: float) -> list[Check]:
+    rng = np.random.default_rng(5)
+    case, job = case_of(name, workers)
+    seen = conformance.expect(case, job, lambda x: np.asarray(x * (1 + amplitude * rng.uniform(-1, 1, x.shape))))
+    return conformance.judge(case, seen, wanted(name, workers))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("name", RECIPES)
+def test_rounding_passes_and_thirty_times_as_much_fails(name: str, workers: int) -> None:
+    for _ in range(5):
+        assert not failed(noisy(name, workers, ROUNDING["fp32"]))
+        assert failed(noisy(name, workers, 30 * ROUNDING["fp32"]))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_no_tolerance_is_wider_than_rounding_explains(name: str) -> None:
+    want = wanted(name)
+    wide = {k: v for k, v in want.allowed.items() if v > 1e-3}
+    assert all(np.linalg.norm(want.exact[k]) < 1e-9 for k in wide), wide  # 0 but for rounding
+    assert min(want.allowed.values()) >= FACTOR * ROUNDING["fp32"]
+
+
+@pytest.mark.parametrize("name", ["conv-symmetric-padding", "gelu", "sgd"])
+def test_bfloat16_is_given_the_room_it_needs_and_no_more(name: str) -> None:
+    single, half = wanted(name).allowed, wanted(name, precision="bf16").allowed
+    assert all(1e3 < half[k] / single[k] < 2e4 for k in single)
+
+
+def test_what_is_missing_misshapen_or_not_a_number_fails() -> None:
+    case, job = case_of("unreached-parameters")
+    seen, want = observed(case, job), wanted("unreached-parameters")
+    del seen["gradient/fc1.bias"], seen["activation/aside"]
+    seen |= {"parameter/fc1.weight": np.zeros(3), "loss": seen["loss"] * np.nan}
+    assert set(failed(conformance.judge(case, seen, want))) == {"gradient/fc1.bias", "parameter/fc1.weight", "loss"}
+    del seen["activation/fc1"]
+    assert "activation/fc1" in failed(conformance.judge(case, seen, want))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("make", [Worker, Rounded, Asynchronous])
+def test_a_right_backend_passes_on_a_whole_model(make: type[Worker], workers: int) -> None:
+    assert not failed(checked("model", make, workers))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_clock_that_stops_before_the_work_is_caught(workers: int) -> None:
+    assert set(failed(checked("model", NoSynchronisation, workers))) == {"clock"}
+
+
+def test_a_clock_that_was_not_checked_fails() -> None:
+    case, job = case_of("model")
+    seen = observed(case, job)
+    del seen["clock"]
+    assert set(failed(conformance.judge(case, seen, wanted("model")))) == {"clock"}
+
+
+@pytest.mark.parametrize(("make", "workers", "layer"), [
+    (with_op("conv", SamePadding()), 1, "conv 'conv1' (forward)"),
+    (with_op("batch_norm", BiasedRunningVariance()), 1, "batch_norm 'bn1' (after 3 steps)"),
+    (SummedGradients, 2, "dense 'fc' (gradient)"),
+])
+def test_the_first_layer_of_a_model_that_diverges_is_named(make: type[Worker], workers: int, layer: str) -> None:
+    assert divergence("model", checked("model", make, workers)) == layer
+
+
+def test_a_whole_model_is_verified_without_dropout() -> None:
+    case, _ = case_of("model", 2)
+    assert RESIDUAL.graph().node("dropout").attrs["rate"] == 0.5 and case.graph.node("dropout").attrs["rate"] == 0
+    assert case.name == "tiny-residual" and len(case.batches[0]["image"]) == 16
+
+
+def test_the_cases_of_a_job_are_all_the_tiny_ones_and_its_model() -> None:
+    job = Job("reference", "resnet18", image_size=32, batch=2)
+    assert conformance.names(job) == (*RECIPES, "model")
+    assert conformance.case("sgd", job).name == "sgd" and conformance.case("model", job).name == "resnet18"
+
+
+def test_a_case_is_the_same_in_every_process() -> None:
+    for name in RECIPES:
+        one, other = cases.tiny(name), cases.tiny(name)
+        assert one.graph == other.graph and one.pins
+        np.testing.assert_equal((one.params, one.batches), (other.params, other.batches))
+
+
+def test_the_learning_rate_of_a_case_changes_at_each_step() -> None:
+    for name in ("sgd", "model"):
+        case, job = case_of(name)
+        assert len({conformance.learning_rate(job, step=s) for s in range(len(case.batches))}) == len(case.batches) > 2
+
+
+def test_ranks_share_a_batch_without_overlap() -> None:
+    parts = [conformance.share({"x": np.arange(8)}, rank=rank, world=4)["x"].tolist() for rank in range(4)]
+    assert parts == [[0, 1], [2, 3], [4, 5], [6, 7]]
+
+
+def test_a_rank_that_fails_takes_the_group_with_it() -> None:
+    class Failing(Worker):
+        def gradients(self, batch):
+            if self.rank == 1:
+                raise ValueError("rank 1 is out of order")
+            return super().gradients(batch)
+
+    case, job = case_of("sgd", 2)
+    with pytest.raises(Exception, match="rank 1|^$"):
+        observed(case, job, Failing)
+    assert Group(1).exchange(0, "alone") == ["alone"]
+
+
+SEMANTICS = (Path(__file__).parents[2] / "docs" / "semantics.md").read_text()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_semantics_name_the_case(name: str) -> None:
+    assert f"`{name}`" in SEMANTICS
+
+
+def test_the_semantics_name_no_case_that_is_not_there() -> None:
+    named = re.findall(r"^\*?Case[^:]*: (.*)$", SEMANTICS, re.MULTILINE)
+    assert named and {c for line in named for c in re.findall(r"`([a-z0-9-]+)`", line)} == {*RECIPES, "model"}
+
+
+def test_a_case_can_be_given_another_learning_rate() -> None:
+    case, job = case_of("sgd")
+    assert job != dataclasses.replace(job, lr=0.5) and conformance.case_job(case, job) == job
