@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -28,7 +27,7 @@ def make(job: Job, checks: Sequence[Check], versions: dict[str, str], divergence
         "framework": job.framework, "model": job.model, "image_size": job.image_size, "precision": job.precision,
         "device": job.device, "workers": job.workers, "passed": all(c.passed for c in checks),
         "first_divergence": divergence, "versions": versions, "source_sha256": source_sha256(),
-        "date": datetime.fromtimestamp(time.time(), timezone.utc).isoformat(timespec="seconds"),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "checks": [{"case": c.case, "quantity": c.quantity, "error": finite(c.error), "allowed": c.allowed,
                     "passed": c.passed} for c in checks],
     }
@@ -56,8 +55,8 @@ def find(job: Job, versions: dict[str, str]) -> dict[str, Any] | None:
     It must be of the same framework, model, precision, device and library versions, of this very source of
     dlcompare, and of at least as many workers; the image size may differ, for it changes no layer's arithmetic.
     """
-    same = {"framework": job.framework, "model": job.model, "precision": job.precision, "device": job.device,
-            "versions": versions, "source_sha256": source_sha256()}
+    same = {"schema": SCHEMA, "versions": versions, "source_sha256": source_sha256(),
+            **{k: getattr(job, k) for k in ("framework", "model", "precision", "device")}}
     found = []
     for path in sorted((cache_root() / "certificates").glob("*.json")):
         known = json.loads(path.read_text())

@@ -147,14 +147,14 @@ def verify(context: click.Context, form: str, check_workers: str, **given: Any) 
     """Hold frameworks against the float64 reference and write certificates.
 
     Forward, loss, gradients, parameters and running statistics after several steps, evaluation, one worker and
-    several. Small images keep the reference quick: --image-size defaults to 64 here, --batch to 4.
+    several. Small images keep the reference quick: --image-size defaults to 64 here, --batch to 8.
     """
     from . import verification
     from .plugins import plugins
     from .progress import Progress
     from .reports.verified import render
 
-    given["batch"] = given["batch"] or 4
+    given["batch"] = given["batch"] or 8
     if given["model"] and given["image_size"] is None and "image" in plugins().model(given["model"]).inputs:
         given["image_size"] = 64
     given["workers"] = 1
@@ -254,10 +254,14 @@ def env_doctor(framework: str | None, device: str) -> None:
     sys.exit(0 if healthy else 1)
 
 
+def interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Run the command line and end the process with its exit code: 0 all ran, 1 a job did not, 2 usage."""
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that cannot show a line's corner
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, interrupt)  # also where a shell has us ignore Ctrl-C, in the background of a script
     try:
         sys.exit(dlcompare(standalone_mode=False))
     except DlcompareError as error:

@@ -1,29 +1,32 @@
-"""Start the worker processes of one job, watch them, stop every one of them, and say what went wrong."""
+"""Start the worker processes of one job, watch them, and stop every one of them."""
 
 from __future__ import annotations
 
 import contextlib
-import json
+import errno
 import os
-import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from . import autopsy, memory
 from .backend import Backend
 from .job import Job
 from .plugins import VARIABLE, plugins
-from .worker import MEMORY_VARIABLE, PARENT_VARIABLE
+from .tether import EVENTS, PARENT
 
 MARK = "DLCOMPARE_JOB"  # every process of a job carries it, however many sessions a launcher opens
 POLL_SECONDS = 0.25
-GRACE_SECONDS = 5.0
+GRACE_SECONDS = 3.0
+
+OnEvent = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -35,99 +38,115 @@ class Ended:
 
 
 def launch(backend: Backend, job: Job, folder: Path, *, python: str, path: Path, stall_seconds: float,
-           on_event: Callable[[dict[str, Any]], None]) -> Ended:
+           on_event: OnEvent) -> Ended:
     """Run a job to its end in an existing folder and leave no process behind, also on an exception.
 
     ``path`` is the import path of the workers; ``stall_seconds`` is how long the job may report nothing.
+
+    Raises:
+        OSError: the log cannot be written.
     """
+    if job.port and (trouble := port_trouble(job.port)):  # again: it was free when the plan was made
+        return Ended(1, trouble)
     mark = uuid.uuid4().hex
     argv = [*backend.command(job, python), "-m", "dlcompare.core.worker", "job.json", "."]
     environment = worker_environment(backend, job, path=path, mark=mark)
-    with (folder / "log.txt").open("ab") as log:
-        log.write(("$ " + " ".join(argv) + "\n").encode())
-        log.flush()
-        process = subprocess.Popen(argv, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log,
-                                   stderr=subprocess.STDOUT, start_new_session=True)
+    with (folder / "log.txt").open("ab", buffering=0) as log:
+        log.write(f"$ {' '.join(argv)}\n".encode())
         try:
-            stalled = watch(process, folder, stall_seconds=stall_seconds, on_event=on_event)
+            process = subprocess.Popen(argv, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log,
+                                       stderr=subprocess.STDOUT, start_new_session=True)
+        except OSError as error:
+            return Ended(127, f"{argv[0]} cannot be started: {error.strerror}")
+        try:
+            in_time = watch(process, folder, stall_seconds=stall_seconds, on_event=on_event)
         finally:
-            stop(process, mark)
-    if process.returncode == 0 and not stalled and not list(folder.glob("error-*.json")):
-        return Ended(0, None)
-    return Ended(process.returncode, stalled or why(folder, process.returncode))
+            with undisturbed():
+                code = stop(process, mark)
+    return verdict(code, folder, None if in_time else stall_seconds)
+
+
+def verdict(code: int, folder: Path, stall_seconds: float | None) -> Ended:
+    """Return how a job ended; ``stall_seconds`` is None unless it was given up."""
+    if stall_seconds is not None:
+        return Ended(code, autopsy.stalled(folder, stall_seconds))
+    well = code == 0 and not autopsy.last_words(folder)
+    return Ended(code, None if well else autopsy.why(folder, code))
 
 
 def worker_environment(backend: Backend, job: Job, *, path: Path, mark: str) -> dict[str, str]:
     """Return the variables that a worker starts with: the user's, the backend's and ours."""
-    import psutil
-
     own = {
         "PYTHONPATH": str(path), "PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1", MARK: mark,
-        PARENT_VARIABLE: str(os.getpid()), VARIABLE: ",".join(plugins().external()),
+        PARENT: str(os.getpid()), VARIABLE: ",".join(plugins().external()),
     }
     if job.device == "cpu":
         own["CUDA_VISIBLE_DEVICES"] = ""
-        own[MEMORY_VARIABLE] = str(int(psutil.virtual_memory().available / job.workers))
+        own[memory.VARIABLE] = memory.share(job.workers)
     return {**os.environ, **backend.variables(job), **own}
 
 
-def watch(process: subprocess.Popen[bytes], folder: Path, *, stall_seconds: float,
-          on_event: Callable[[dict[str, Any]], None]) -> str | None:
-    """Pass events on until the process ends; return a reason if it reported nothing for too long."""
+def watch(process: subprocess.Popen[bytes], folder: Path, *, stall_seconds: float, on_event: OnEvent) -> bool:
+    """Pass events on until the process ends; return False as soon as it has reported nothing for too long."""
     last = time.monotonic()
-    with contextlib.ExitStack() as stack:
-        lines: Iterator[str] | None = None
-        while process.poll() is None:
-            if lines is None and (folder / "events.jsonl").exists():
-                lines = iter_lines(stack.enter_context((folder / "events.jsonl").open()))
-            for line in lines or ():
-                if not line:
-                    break
+    with contextlib.closing(news(folder / EVENTS)) as events:
+        while True:
+            running = process.poll() is None  # asked before reading, so that the last events are passed on as well
+            for event in next(events):
                 last = time.monotonic()
-                on_event(json.loads(line))
+                on_event(event)
+            if not running:
+                return True
             if time.monotonic() - last > stall_seconds:
-                return stall_reason(folder, stall_seconds)
+                return False
             time.sleep(POLL_SECONDS)
-    return None
 
 
-def iter_lines(file: IO[str]) -> Iterator[str]:
-    """Yield whole lines as they come, and "" when there is none at the moment."""
+def news(file: Path) -> Generator[list[dict[str, Any]], None, None]:
+    """Yield, whenever asked, the events that have come since; a line that is not whole yet waits for its end."""
+    while not file.exists():
+        yield []
     rest = ""
-    while True:
-        rest += file.readline()
-        if rest.endswith("\n"):
-            yield rest
-            rest = ""
-        else:
-            yield ""
+    with file.open() as stream:
+        while True:
+            *lines, rest = (rest + stream.read()).split("\n")
+            yield list(autopsy.parsed(lines))
 
 
-def stall_reason(folder: Path, seconds: float) -> str:
-    """Return which ranks have joined and what the job did last."""
-    events = read_events(folder)
-    joined = sorted({e["rank"] for e in events if "rank" in e})
-    last = events[-1]["phase"] if events else "nothing: no worker process started"
-    return (f"no sign of life for {seconds:.0f} s (last: {last}; ranks that joined: {joined or 'none'}); "
-            "all processes were stopped. Give --timeout more seconds if the model is that slow")
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Put Ctrl-C and SIGTERM off until the end of the block, which must be short."""
+    came: list[int] = []
+    main = threading.current_thread() is threading.main_thread()  # no other one can set handlers, nor is interrupted
+    before = {number: signal.signal(number, lambda got, _: came.append(got))
+              for number in ((signal.SIGINT, signal.SIGTERM) if main else ())}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        signal.raise_signal(came[0])
 
 
-def stop(process: subprocess.Popen[bytes], mark: str) -> None:
-    """End the launcher and every process that carries the job's mark: politely, then not."""
+def stop(process: subprocess.Popen[bytes], mark: str) -> int:
+    """End the launcher and every process that carries the job's mark, politely, then not; return the exit code."""
     if process.poll() is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(GRACE_SECONDS)
     for how in (signal.SIGTERM, signal.SIGKILL):
-        found = marked(mark)
-        for one in found:
-            with contextlib.suppress(OSError):
-                os.kill(one, how)
         deadline = time.monotonic() + GRACE_SECONDS
-        while found and time.monotonic() < deadline and marked(mark):
-            time.sleep(0.05)
-    process.wait()
+        while (found := marked(mark)) and time.monotonic() < deadline:
+            for pid in found:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, how)
+            time.sleep(0.1)
+            process.poll()  # reaps it
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return process.wait(GRACE_SECONDS)
+    return -signal.SIGKILL  # the kernel holds it: nothing more can be done
 
 
 def marked(mark: str) -> list[int]:
@@ -143,44 +162,13 @@ def marked(mark: str) -> list[int]:
     return found
 
 
-def why(folder: Path, code: int) -> str:
-    """Return the reason of a failure: the first error a worker left, who was killed, or the log's last line."""
-    left = [json.loads(p.read_text()) for p in folder.glob("error-*.json")]
-    errors = sorted((e for e in left if not e["stopped"]), key=lambda e: e["time"])
-    started = {e["pid"] for e in read_events(folder)}
-    spoke = {int(p.stem.partition("-")[2]) for p in folder.glob("error-*.json")}
-    spoke |= {e["pid"] for e in read_events(folder) if e["phase"] == "done"}
-    silent = sorted(started - spoke)
-    if shutil.disk_usage(folder).free < 1 << 16:
-        return f"the disk of {folder} is full; free some space and repeat the command with --resume"
-    if silent:
-        then = f"; another worker then said: {errors[0]['message']}" if errors else ""
-        return (f"worker process {', '.join(map(str, silent))} died without a word, as one does that is killed "
-                f"(SIGKILL, for instance by the kernel when memory runs out; try a smaller --batch){then}")
-    if errors:
-        return str(errors[0]["message"])
-    return f"the launcher ended with exit code {code}: {last_line(folder / 'log.txt')}"
-
-
-def read_events(folder: Path) -> list[dict[str, Any]]:
-    """Return the whole events so far."""
-    file = folder / "events.jsonl"
-    text = file.read_text() if file.exists() else ""
-    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
-
-
-def last_line(log: Path) -> str:
-    """Return the last line of a log that is not empty."""
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "it wrote nothing"
-
-
-def port_taken(port: int) -> bool:
-    """Return whether something listens on this loopback port already."""
+def port_trouble(port: int) -> str | None:
+    """Return why workers cannot meet at this loopback port; None if they can."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
-        except OSError:
-            return True
-    return False
+        except OSError as error:
+            what = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be had ({error.strerror})"
+            return f"port {port} on loopback {what}; name another with --port, or none to let the launcher choose"
+    return None

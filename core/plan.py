@@ -16,7 +16,8 @@ from .cost import training_bytes
 from .errors import UsageError
 from .graph import Graph
 from .job import Job
-from .launch import port_taken
+from .launch import port_trouble
+from .memory import free_memory
 from .plugins import Plugins
 
 DEFAULT_BATCH = {"cpu": 8, "cuda": 64}
@@ -55,6 +56,7 @@ def make_plan(plugins: Plugins, frameworks: Sequence[str], model: str, **options
     kind, argument = plugins.dataset(given["data"])
     graph = known.graph(given.get("image_size"))
     kind.check(argument, graph.inputs)
+    given["data"] = from_anywhere(given["data"])
     if given.get("weights"):
         given["weights"] = existing_file(given["weights"])
     given.setdefault("device", default_device(plugins, names))
@@ -76,6 +78,12 @@ def framework_names(plugins: Plugins, asked: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def from_anywhere(data: str) -> str:
+    """Return a dataset's name with the path in it, if there is one, made absolute: workers run in other folders."""
+    name, _, argument = data.partition(":")
+    return f"{name}:{Path(argument).resolve()}" if argument and Path(argument).exists() else data
+
+
 def existing_file(path: str) -> str:
     """Return the absolute path of a file that exists; UsageError otherwise."""
     if not Path(path).is_file():
@@ -94,17 +102,15 @@ def refusal(plugins: Plugins, job: Job, graph: Graph) -> str | None:
     reason = plugins.backend(job.framework).refuse(job)
     if reason:
         return reason
-    if job.port and port_taken(job.port):
-        return f"port {job.port} on loopback is taken; name another with --port, or none to let the launcher choose"
+    if job.port and (trouble := port_trouble(job.port)):
+        return trouble
     return too_large(job, graph) if job.device == "cpu" else None
 
 
 def too_large(job: Job, graph: Graph) -> str | None:
     """Return a reason if even a lower bound of what training needs is more than the memory that is free."""
-    import psutil
-
     need = training_bytes(graph, job.batch) * job.workers
-    free = psutil.virtual_memory().available
+    free = free_memory()
     if need <= free:
         return None
     fixed = training_bytes(graph, 0) * job.workers

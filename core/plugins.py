@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import importlib
 import os
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -20,7 +21,7 @@ import pluggy
 from . import hookspecs
 from .backend import Backend
 from .data import DatasetKind
-from .errors import PluginError, unknown
+from .errors import PluginError, UsageError, unknown
 from .model import Model
 
 GROUP = "dlcompare"
@@ -31,6 +32,11 @@ BUILTIN = (
     "dlcompare.frameworks.pytorch",
     "dlcompare.frameworks.tensorflow",
 )
+HOOKS: dict[str, tuple[str, type]] = {  # what one thing on offer is called, and what it is
+    "dlcompare_backends": ("framework", Backend),
+    "dlcompare_models": ("model", Model),
+    "dlcompare_datasets": ("dataset", DatasetKind),
+}
 VARIABLE = "DLCOMPARE_PLUGINS"  # modules to load instead of the installed entry points; the parent tells its workers so
 
 
@@ -43,80 +49,95 @@ class Broken:
 
 
 class Plugins:
-    """All plugins of this process. Loading them imports no framework."""
+    """All plugins of this process, by the names of their modules. Loading them imports no framework."""
 
     def __init__(self, modules: Iterable[str]) -> None:
         self.manager = pluggy.PluginManager("dlcompare")
         self.manager.add_hookspecs(hookspecs)
         self.broken: list[Broken] = []
+        self._offers: dict[str, list[tuple[str, Any]]] = {hook: [] for hook in HOOKS}  # (plugin, item)
         for name in dict.fromkeys(modules):
             self._load(name)
 
     def _load(self, name: str) -> None:
         try:
-            module = importlib.import_module(name.partition(":")[0])
-            self.manager.register(module, name)
+            self.manager.register(importlib.import_module(name), name)
             self.manager.check_pending()
-        except Exception as error:  # whatever a stranger's module raises must not take the others down
+            offers = {hook: self._offered(hook, name) for hook in HOOKS}
+        except (Exception, SystemExit) as error:  # whatever a stranger's module raises must not take the others down
             if self.manager.has_plugin(name):
                 self.manager.unregister(name=name)
-            self.broken.append(Broken(name, f"{type(error).__name__}: {error}"))
+            self.broken.append(Broken(name, " ".join(f"{type(error).__name__}: {error}".split())))
+        else:
+            for hook, items in offers.items():
+                self._offers[hook] += [(name, item) for item in items]
 
-    def _offers(self, hook: str) -> dict[str, Any]:
+    def _offered(self, hook: str, plugin: str) -> list[Any]:
+        """Return what a plugin's hook returns. Raises PluginError if it is not what the hook is for."""
+        callers = getattr(self.manager.hook, hook).get_hookimpls()
+        items = [item for caller in callers if caller.plugin_name == plugin for item in caller.function()]
+        for item in items:
+            wanted = HOOKS[hook][1]
+            if not isinstance(item, wanted) or not isinstance(getattr(item, "name", None), str):
+                raise PluginError(f"{hook} must return a list of named {wanted.__name__} objects, not of {item!r}")
+        return items
+
+    def _by_name(self, hook: str) -> dict[str, Any]:
         found: dict[str, tuple[str, Any]] = {}
-        for caller in getattr(self.manager.hook, hook).get_hookimpls():
-            for item in caller.function():
-                if item.name in found:
-                    raise PluginError(
-                        f"two plugins offer {hook.removeprefix('dlcompare_')[:-1]} {item.name!r}: "
-                        f"{found[item.name][0]} and {caller.plugin_name}; uninstall or rename one of them")
-                found[item.name] = (caller.plugin_name, item)
+        for plugin, item in self._offers[hook]:
+            if item.name in found:
+                raise PluginError(f"two plugins offer the {HOOKS[hook][0]} {item.name!r}: {found[item.name][0]} and "
+                                  f"{plugin}; uninstall one of them, or name others in the variable {VARIABLE}")
+            found[item.name] = (plugin, item)
         return {name: item for name, (_, item) in found.items()}
+
+    def _named(self, hook: str, name: str) -> Any:
+        known = self._by_name(hook)
+        if name in known:
+            return known[name]
+        broken = "; ".join(f"{b.name} ({b.error})" for b in self.broken)
+        raise UsageError(f"{unknown(HOOKS[hook][0], name, known)}"
+                         + (f" Plugins that could not be loaded: {broken}" if broken else ""))
 
     def backends(self) -> dict[str, Backend]:
         """Return every backend by name. Raises PluginError when two plugins offer one name."""
-        return self._offers("dlcompare_backends")
+        return self._by_name("dlcompare_backends")
 
     def models(self) -> dict[str, Model]:
         """Return every model by name. Raises PluginError when two plugins offer one name."""
-        return self._offers("dlcompare_models")
+        return self._by_name("dlcompare_models")
 
     def datasets(self) -> dict[str, DatasetKind]:
         """Return every dataset kind by name. Raises PluginError when two plugins offer one name."""
-        return self._offers("dlcompare_datasets")
+        return self._by_name("dlcompare_datasets")
 
     def backend(self, name: str) -> Backend:
         """Return one backend. Raises UsageError with what exists and the nearest match."""
-        return _get("framework", name, self.backends())
+        return self._named("dlcompare_backends", name)
 
     def model(self, name: str) -> Model:
         """Return one model. Raises UsageError with what exists and the nearest match."""
-        return _get("model", name, self.models())
+        return self._named("dlcompare_models", name)
 
     def dataset(self, spec: str) -> tuple[DatasetKind, str]:
         """Return the dataset kind of ``NAME[:ARGUMENT]`` and its argument. Raises UsageError."""
         name, _, argument = spec.partition(":")
-        return _get("dataset", name, self.datasets()), argument
+        return self._named("dlcompare_datasets", name), argument
 
     def external(self) -> tuple[str, ...]:
         """Return the module names of loaded plugins that are not built in; a worker is told to load them."""
-        return tuple(n for n, _ in self.manager.list_name_plugin() if n not in BUILTIN and n != hookspecs.__name__)
+        return tuple(name for name, _ in self.manager.list_name_plugin() if name not in BUILTIN)
 
     def roots(self) -> tuple[Path, ...]:
         """Return the top-level package folders (or files) of external plugins, for a worker's import path."""
-        return tuple(_root(self.manager.get_plugin(name)) for name in self.external())
-
-
-def _get(kind: str, name: str, known: dict[str, Any]) -> Any:
-    if name not in known:
-        raise unknown(kind, name, known)
-    return known[name]
+        return tuple(dict.fromkeys(_root(sys.modules[name]) for name in self.external()))
 
 
 def _root(module: ModuleType) -> Path:
-    top = importlib.import_module(module.__name__.partition(".")[0])
-    file = Path(str(top.__file__))
-    return file.parent if file.name == "__init__.py" else file
+    """Return where the outermost package of a module lies, also where that has no ``__init__.py``."""
+    file = Path(str(module.__file__))
+    place = file.parent if file.name == "__init__.py" else file
+    return [place, *place.parents][module.__name__.count(".")]
 
 
 @functools.cache

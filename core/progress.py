@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .job import Job
 
+LASTING = ("ok", "failed", "refused", "records")  # stay on the terminal when the live line moves on
 
 
 class Progress:
@@ -40,16 +42,18 @@ class Progress:
         name = f"{job.framework} {job.model}" if job else "dlcompare"
         phase, text = str(event["phase"]), describe(event)
         if self.bar is not None:
-            self.bar.update(self.task, description=f"[bold]{name}[/]  {phase}  {text}")
-        ended = phase in ("ok", "failed", "refused")
-        if not self.live or ended:
+            from rich.markup import escape
+
+            self.bar.update(self.task, description=f"[bold]{name}[/]  {phase}  {escape(text)}")
+        if not self.live or phase in LASTING:
             self._line(name, phase, text)
 
     def _line(self, name: str, phase: str, text: str) -> None:
-        now = (name, phase, text if phase in ("environment", "ok", "failed", "refused") else "")
+        now = (name, phase, text if phase in ("environment", *LASTING) else "")
         if now != self.told:  # the first of each phase is enough where nobody watches
             self.told = now
-            print(f"dlcompare: {name}: {phase} {text}".rstrip(), file=sys.stderr, flush=True)
+            with contextlib.suppress(OSError):  # whoever read this has gone, which is no reason to stop the run
+                print(f"dlcompare: {name}: {phase} {text}".rstrip(), file=sys.stderr, flush=True)
 
 
 def describe(event: dict[str, Any]) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import fcntl
 import json
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,15 +16,17 @@ from typing import Any
 
 from . import certificate, envs, fold, record
 from .cost import cost
-from .errors import DlcompareError, EnvironmentUnavailable, UsageError
+from .errors import DlcompareError, EnvironmentUnavailable, JobError, UsageError
 from .job import Job
 from .launch import launch
 from .plan import Plan
 from .plugins import plugins
 from .record import RankResult, Record
 from .system import system
+from .tether import write
 from .view import view
-from .worker import write
+
+PLAN, RECORD, RECORDS = "plan.json", "record.json", "records.json"
 
 Progress = Callable[[Job | None, dict[str, Any]], None]  # the job (None: before any) and an event with a "phase"
 
@@ -40,37 +45,62 @@ def run(plan: Plan, options: Options, progress: Progress) -> list[Record]:
     """Run the plan and return one record per job, in plan order.
 
     Records are written as each job ends; on Ctrl-C every process is stopped, what is finished is kept, and
-    KeyboardInterrupt goes on.
+    KeyboardInterrupt goes on. A record that cannot be written is returned all the same.
 
     Raises:
-        UsageError: the output folder cannot be written.
+        UsageError: the output folder cannot be written, or another process is at work in the run to resume.
     """
     folder = run_folder(plan, options)
-    ready = environments(plan, options, progress)
-    records = []
-    for job in plan.jobs:
-        done = finished_record(folder / job.id) if options.resume else None
-        records.append(done or run_job(job, folder, plan.refusals.get(job.id), ready, options, progress))
-        write(folder / "records.json", json.dumps([json.loads(r.to_json()) for r in records], indent=1))
-    return records
+    with alone(folder):
+        records = finished_records(plan, folder) if options.resume else {}
+        keep_all(plan, records, folder, progress)  # the last run may have been killed before it could
+        todo = tuple(job for job in plan.jobs if job.id not in records)
+        ready = environments(dataclasses.replace(plan, jobs=todo), options, progress)
+        for job in todo:
+            records[job.id] = run_job(job, folder, plan.refusals.get(job.id), ready, options, progress)
+            keep_all(plan, records, folder, progress)
+    return [records[job.id] for job in plan.jobs]
 
 
 def run_folder(plan: Plan, options: Options) -> Path:
     """Return a new folder with the plan in it, or for ``--resume`` the newest one of the same plan."""
-    if options.resume:
-        plans = sorted(options.out.glob("*/plan.json"), reverse=True)
-        for file in plans:
-            if json.loads(file.read_text()).get("digest") == plan.digest:
-                return file.parent
+    if options.resume and (found := resumable(plan, options.out)):
+        return found
     stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
     folder = options.out / f"{stamp}-{secrets.token_hex(2)}"
     try:
         folder.mkdir(parents=True)
-        text = json.dumps({**json.loads(plan.to_json()), "digest": plan.digest}, indent=1)
-        write(folder / "plan.json", text)
-    except OSError as error:
-        raise UsageError(f"cannot write to {options.out}: {error.strerror}; name another folder with --out") from error
+        write(folder / PLAN, json.dumps({**json.loads(plan.to_json()), "digest": plan.digest}, indent=1))
+    except (OSError, JobError) as error:
+        cause = error.__cause__ or error
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        raise UsageError(f"cannot write to {options.out}: {getattr(cause, 'strerror', cause)}; name another folder "
+                         "with --out") from error
     return folder
+
+
+def resumable(plan: Plan, out: Path) -> Path | None:
+    """Return the newest run of the same plan."""
+    for file in sorted(out.glob(f"*/{PLAN}"), reverse=True):
+        with contextlib.suppress(ValueError, AttributeError, OSError):  # not a plan of ours
+            if json.loads(file.read_text()).get("digest") == plan.digest:
+                return file.parent
+    return None
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a run folder against a second ``--resume``; UsageError if another process is at work in it."""
+    with (folder / PLAN).open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"{folder} cannot be resumed: another process is at work in it; wait until it has ended, "
+                             "or leave --resume out to start anew") from None
+        except OSError:
+            pass  # a file system without locks
+        yield
 
 
 def environments(plan: Plan, options: Options, progress: Progress) -> dict[str, Path | DlcompareError]:
@@ -94,30 +124,59 @@ def resolved(name: str, job: Job, options: Options, say: Callable[[str], None]) 
         return error
 
 
-def finished_record(folder: Path) -> Record | None:
-    """Return the record of a job that has ended well already; move what an unfinished one left out of the way."""
-    file = folder / "record.json"
-    if file.exists() and (found := Record.from_json(file.read_text())).status == "ok":
-        return found
-    if folder.exists():
-        folder.rename(folder.with_name(f"{folder.name}.{int(time.time())}"))
-    return None
+def finished_records(plan: Plan, run: Path) -> dict[str, Record]:
+    """Return by job id the records of jobs that have ended well; move what the others left out of the way."""
+    found: dict[str, Record] = {}
+    for job in plan.jobs:
+        folder = run / job.id
+        with contextlib.suppress(OSError, ValueError, DlcompareError):  # none, cut short, or of another version
+            found[job.id] = Record.from_json((folder / RECORD).read_text())
+        if job.id not in found or found[job.id].status != "ok":
+            found.pop(job.id, None)
+            if folder.exists():
+                folder.rename(folder.with_name(f"{folder.name}.{secrets.token_hex(3)}"))
+    return found
 
 
 def run_job(job: Job, run: Path, refused: str | None, ready: dict[str, Path | DlcompareError],
             options: Options, progress: Progress) -> Record:
     """Run one job and return its record; a failure is a record too."""
     folder = run / job.id
-    folder.mkdir()
-    write(folder / "job.json", job.to_json())
-    python = ready.get(job.framework)
-    if refused or not isinstance(python, Path):
-        result = record.refused(job, refused or str(python), run=run.name)
-    else:
-        result = execute(job, folder, python, options, progress)
+    try:
+        folder.mkdir()
+        write(folder / "job.json", job.to_json())
+        result = outcome(job, folder, refused or ready.get(job.framework), options, progress)
+    except (OSError, JobError) as error:
+        log = folder / "log.txt"
+        result = record.failed(job, str(error), run=run.name, log=str(log) if log.exists() else None)
     progress(job, {"phase": result.status, "text": result.reason or ""})
-    write(folder / "record.json", result.to_json())
+    return kept(result, folder)
+
+
+def outcome(job: Job, folder: Path, python: Path | DlcompareError | str | None, options: Options,
+            progress: Progress) -> Record:
+    """Return the record of a job that is run, or refused because of what stands in place of an interpreter."""
+    if isinstance(python, Path):
+        return execute(job, folder, python, options, progress)
+    return record.refused(job, str(python), run=folder.parent.name)
+
+
+def kept(result: Record, folder: Path) -> Record:
+    """Write a record down and return it, with a warning if that cannot be done."""
+    try:
+        write(folder / RECORD, result.to_json())
+    except JobError as error:
+        return dataclasses.replace(result, warnings=[*result.warnings, f"this record is not kept: {error}"])
     return result
+
+
+def keep_all(plan: Plan, records: dict[str, Record], folder: Path, progress: Progress) -> None:
+    """Write the records so far in one file, in plan order; where that cannot be done, the file stays as it was."""
+    found = [json.loads(records[job.id].to_json()) for job in plan.jobs if job.id in records]
+    try:
+        write(folder / RECORDS, json.dumps(found, indent=1))
+    except JobError as error:
+        progress(None, {"phase": "records", "text": str(error)})
 
 
 def execute(job: Job, folder: Path, python: Path, options: Options, progress: Progress) -> Record:
@@ -143,7 +202,7 @@ def execute(job: Job, folder: Path, python: Path, options: Options, progress: Pr
 
 def read_records(path: Path) -> list[Record]:
     """Return the records of a run folder or of a ``records.json``; UsageError if there are none."""
-    file = path / "records.json" if path.is_dir() else path
+    file = path / RECORDS if path.is_dir() else path
     if not file.is_file():
         raise UsageError(f"{path} holds no records.json; give a run folder, such as the newest below runs/")
     return record.parse(file.read_text())

@@ -10,18 +10,17 @@ import json
 import math
 import os
 import resource
-import signal
 import sys
-import threading
 import time
-import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import JobError
 from .job import Job, learning_rate
+from .memory import limit_memory
 from .record import RankResult
+from .tether import EVENTS, Events, leave_when_told, reason_left
+from .tether import write as write
 
 if TYPE_CHECKING:
     from .backend import Trainer
@@ -29,20 +28,6 @@ if TYPE_CHECKING:
 
 MAX_WARMUP = 25  # steps
 SETTLED = 1.15  # two successive warm-up steps whose times differ by less than this factor
-MEMORY_VARIABLE = "DLCOMPARE_MEMORY"  # bytes this worker may take, so that a too large batch fails alone
-PARENT_VARIABLE = "DLCOMPARE_PARENT"
-
-
-class Events:
-    """Appends one JSON line per event; the parent reads them to show progress and to notice a stall."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __call__(self, phase: str, **details: Any) -> None:
-        line = json.dumps({"time": time.time(), "pid": os.getpid(), "phase": phase, **details}) + "\n"
-        with self.path.open("a") as file:  # O_APPEND: lines of several ranks do not mix
-            file.write(line)
 
 
 class Run:
@@ -165,61 +150,12 @@ def verify(job: Job, folder: Path, events: Events) -> None:
         trainer.close()
 
 
-def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(text)
-    part.replace(path)
-
-
-def limit_memory() -> None:
-    """Make an allocation beyond this worker's share fail here, before the kernel kills something else."""
-    share = int(os.environ.get(MEMORY_VARIABLE, "0"))
-    if share:
-        resource.setrlimit(resource.RLIMIT_DATA, (share, resource.getrlimit(resource.RLIMIT_DATA)[1]))
-
-
-def die_with_parent() -> None:
-    """End this process when the program that started the job has gone, however it went."""
-    parent = int(os.environ.get(PARENT_VARIABLE, "0"))
-
-    def watch() -> None:
-        while True:
-            time.sleep(2)
-            try:
-                os.kill(parent, 0)
-            except OSError:
-                os._exit(3)
-
-    if parent:
-        threading.Thread(target=watch, name="die-with-parent", daemon=True).start()
-
-
-@contextlib.contextmanager
-def errors_to_file(folder: Path) -> Iterator[None]:
-    """Leave the reason of a failure where the parent finds it, and end with exit code 1."""
-    try:
-        yield
-    except BaseException as error:
-        if isinstance(error, SystemExit) and error.code in (0, None):
-            raise
-        traceback.print_exc()
-        told = error.args[0] if isinstance(error, JobError) else f"{type(error).__name__}: {error}"
-        text = json.dumps({"time": time.time(), "stopped": isinstance(error, SystemExit), "message": str(told)})
-        with contextlib.suppress(OSError):  # a full disk: the parent then says so
-            write(folder / f"error-{os.getpid()}.json", text)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(1)  # at once: a peer may wait in an all-reduce that a tidy exit would wait for as well
-
-
 def main() -> None:
     """Run the job of ``job.json`` in the folder, both named on the command line."""
     job_file, folder = Path(sys.argv[1]), Path(sys.argv[2])
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    die_with_parent()
-    with errors_to_file(folder):
-        events = Events(folder / "events.jsonl")
+    leave_when_told(folder)
+    with reason_left(folder):
+        events = Events(folder / EVENTS)
         events("start")
         limit_memory()
         job = Job.from_json(job_file.read_text())

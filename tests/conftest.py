@@ -1,5 +1,6 @@
 """What tests of both kinds share: the command line in a process of its own, and its processes."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,8 +13,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Command]]:
     """Return a function that starts ``dlcompare WORDS``; variables of its environment are keyword arguments."""
     started: list[Command] = []
 
-    def begin(*words: str, prefix: tuple[str, ...] = (), **variables: str) -> Command:
-        started.append(Command(*words, out=tmp_path / "runs", variables=variables, prefix=prefix))
+    def begin(*words: str, prefix: tuple[str, ...] = (), out: Path = tmp_path / "runs", **variables: str) -> Command:
+        started.append(Command(*words, out=out, folder=tmp_path, variables=variables, prefix=prefix))
         return started[-1]
 
     yield begin
@@ -22,9 +23,13 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Command]]:
 
 
 @pytest.fixture
-def start_slow(start: Callable[..., Command]) -> Callable[..., Command]:
-    """Return ``start`` with the tests' slow and misbehaving backends on offer."""
+def start_slow(start: Callable[..., Command], tmp_path: Path) -> Callable[..., Command]:
+    """Return ``start`` for two steps a job on the tests' own tiny network and misbehaving backends."""
+    path = os.pathsep.join([str(PLUGINS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    variables = {"PYTHONPATH": path, "DLCOMPARE_PLUGINS": "slow", "DLCOMPARE_CACHE": str(tmp_path / "cache")}
+
     def begin(*words: str, **options: str) -> Command:
-        return start(*words, **{"PYTHONPATH": str(PLUGINS), "DLCOMPARE_PLUGINS": "slow", **options})
+        light = ("--model", "speck", "--device", "cpu", "--batch", "2", "--steps", "1", "--windows", "2")
+        return start(*light, *words, **{**variables, **options})
 
     return begin

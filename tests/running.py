@@ -21,24 +21,26 @@ PLUGINS = Path(__file__).with_name("plugins")
 
 
 class Command:
-    """``dlcompare WORDS --out OUT --format json``, started; ``prefix`` is a program that runs it."""
+    """``dlcompare WORDS --out OUT --format json``, started in a folder; ``prefix`` is a program that runs it."""
 
-    def __init__(self, *words: str, out: Path, variables: dict[str, str], prefix: tuple[str, ...] = ()) -> None:
+    def __init__(self, *words: str, out: Path, folder: Path, variables: dict[str, str],
+                 prefix: tuple[str, ...] = ()) -> None:
         self.out, self.trace = out, uuid.uuid4().hex
-        self.folder = out.parent
+        self._printed, self._told = folder / f"{self.trace}.out", folder / f"{self.trace}.err"
         argv = [*prefix, sys.executable, "-m", "dlcompare.core", *words, "--out", str(out), "--format", "json"]
-        with (self.folder / f"{self.trace}.out").open("wb") as printed, (self.folder / f"{self.trace}.err").open("wb") as told:
-            self.process = subprocess.Popen(argv, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=printed, stderr=told,
+        with self._printed.open("wb") as printed, self._told.open("wb") as told:
+            self.process = subprocess.Popen(argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=printed, stderr=told,
                                             env={**os.environ, **variables, TRACE: self.trace}, start_new_session=True)
 
     @property
     def told(self) -> str:
         """Return what was said on stderr so far."""
-        return (self.folder / f"{self.trace}.err").read_text()
+        return self._told.read_text()
 
     @property
-    def printed(self) -> str:
-        return (self.folder / f"{self.trace}.out").read_text()
+    def runs(self) -> list[Path]:
+        """Return the run folders, oldest first."""
+        return sorted(file.parent for file in self.out.glob("2*/plan.json"))
 
     def wait(self, within: float = 60) -> int:
         """Return the exit code."""
@@ -46,26 +48,29 @@ class Command:
 
     def records(self) -> dict[str, dict[str, Any]]:
         """Return the records that were printed, by framework."""
-        return {record["framework"]: record for record in json.loads(self.printed)}
+        return by_framework(json.loads(self._printed.read_text()))
 
-    def jobs(self) -> dict[str, Path]:
-        """Return the job folders so far, by framework."""
-        return {json.loads(file.read_text())["framework"]: file.parent for file in self.out.glob("*/*/job.json")}
+    def kept(self) -> dict[str, dict[str, Any]]:
+        """Return the records that the newest run has written down, by framework."""
+        return by_framework(json.loads((self.runs[-1] / "records.json").read_text()))
 
-    def events(self, framework: str) -> list[dict[str, Any]]:
-        """Return what a job's workers have reported so far."""
-        file = self.jobs().get(framework, Path("/nowhere")) / "events.jsonl"
-        lines = file.read_text().splitlines(keepends=True) if file.exists() else []
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+    def job(self, framework: str) -> Path | None:
+        """Return the folder of a job in the newest run, once it is there."""
+        return next((f.parent for f in self.out.glob(f"*/{framework}-*/job.json") if "." not in f.parent.name), None)
+
+    def events(self, framework: str, phase: str) -> list[dict[str, Any]]:
+        """Return what a job's workers have reported of one phase so far."""
+        folder = self.job(framework)
+        text = (folder / "events.jsonl").read_text() if folder and (folder / "events.jsonl").exists() else ""
+        return [e for e in map(json.loads, text.split("\n")[:-1]) if e["phase"] == phase]
 
     def until(self, framework: str, phase: str, *, count: int = 1, within: float = 60) -> list[dict[str, Any]]:
-        """Wait until workers have reported a phase so often; return those events."""
-        def seen() -> list[dict[str, Any]]:
-            return [event for event in self.events(framework) if event["phase"] == phase]
-
-        assert eventually(lambda: len(seen()) >= count or self.process.poll() is not None, within=within), self.told
-        assert len(seen()) >= count, f"ended with {self.process.returncode} before {phase!r}: {self.told}"
-        return seen()
+        """Wait until a job's workers have reported a phase so often; return those events."""
+        eventually(lambda: len(self.events(framework, phase)) >= count or self.process.poll() is not None,
+                   within=within)
+        found = self.events(framework, phase)
+        assert len(found) >= count, f"{phase!r} has not come (exit code {self.process.poll()}): {self.told}"
+        return found
 
     def left(self) -> list[int]:
         """Return the pids of all living processes that the command has started, itself included."""
@@ -83,6 +88,10 @@ class Command:
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+
+
+def by_framework(records: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {record["framework"]: record for record in records}
 
 
 def carries(process: psutil.Process, trace: str) -> bool:

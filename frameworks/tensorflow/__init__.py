@@ -37,7 +37,7 @@ class TfHorovod(Backend):
     def refuse(self, job: Job) -> str | None:
         if job.device == "cpu" and job.precision == "bf16" and not cpu_has("avx512f"):
             return (f"{self.name} computes bf16 fast only on CPUs with AVX-512, which this one lacks; TensorFlow would "
-                    "emulate it, some 40 times slower than fp32. Use --precision fp32")
+                    "emulate it, more than ten times slower than fp32. Use --precision fp32")
         return super().refuse(job)
 
     def command(self, job: Job, python: str) -> list[str]:

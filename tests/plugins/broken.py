@@ -159,7 +159,7 @@ class LookingMovesStatistics(Worker):
 
 
 class Asynchronous(Worker):
-    """The forward pass runs at once, all else of a step on a device that takes its time. ``wait`` waits: this is right."""
+    """A right one: the forward pass runs at once, all else of a step on a device that ``wait`` waits for."""
 
     rest = threading.Thread()
 
@@ -197,6 +197,10 @@ class NoSynchronisation(Asynchronous):
     def predict(self, batch):
         self.join()
         return super().predict(batch)
+
+    def gather(self, value):
+        self.join()
+        return super().gather(value)
 
     def wait(self):
         return self.loss
@@ -268,12 +272,12 @@ MISTAKES = {
     "softmax overflows": mistake("cross_entropy", ops.OverflowingSoftmax(), "cross-entropy-large-logits",
                                  "'loss' (forward)"),
     "gradients overwritten": Mistake(OverwrittenGradients, "residual", "conv 'conv' (gradient)"),
-    "decoupled weight decay": Mistake(DecoupledDecay, "sgd", "dense 'before' (after 4 steps)"),
+    "decoupled weight decay": Mistake(DecoupledDecay, "sgd", "dense 'fc2' (after 4 steps)"),
     "weight decay spares biases": Mistake(DecayOfMatricesAlone, "sgd", "dense 'fc1' (after 4 steps)"),
-    "Nesterov momentum": Mistake(Nesterov, "sgd", "dense 'before' (after 4 steps)"),
-    "learning rate inside the velocity": Mistake(RateInsideVelocity, "sgd", "dense 'before' (after 4 steps)"),
-    "dampened momentum": Mistake(Dampened, "sgd", "dense 'before' (after 4 steps)"),
-    "learning rate frozen": Mistake(FrozenRate, "sgd", "dense 'before' (after 4 steps)"),
+    "Nesterov momentum": Mistake(Nesterov, "sgd", "dense 'fc2' (after 4 steps)"),
+    "learning rate inside the velocity": Mistake(RateInsideVelocity, "sgd", "dense 'fc2' (after 4 steps)"),
+    "dampened momentum": Mistake(Dampened, "sgd", "dense 'fc2' (after 4 steps)"),
+    "learning rate frozen": Mistake(FrozenRate, "sgd", "dense 'fc2' (after 4 steps)"),
     "weight decay of unreached parameters": Mistake(DecayOfEverything, "unreached-parameters",
                                                     "dense 'aside' (after 4 steps)"),
     "looking moves the statistics": Mistake(LookingMovesStatistics, STATISTICS, "batch_norm 'bn' (after 4 steps)"),

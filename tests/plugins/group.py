@@ -92,4 +92,5 @@ def observed(case: Case, job: Job, make: Callable[[Case, Job, Group, int], Worke
             raise
 
     with ThreadPoolExecutor(job.workers) as pool:
-        return list(pool.map(run, range(job.workers)))[0]
+        rank_0, *_ = pool.map(run, range(job.workers))
+    return rank_0

@@ -1,0 +1,104 @@
+"""The main job for real: TensorFlow + Horovod beside PyTorch DDP, two worker processes each that all-reduce."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+from dlcompare.core import record
+from dlcompare.core.params import initial_params, write_params
+from dlcompare.core.plugins import plugins
+from PIL import Image
+
+BOTH = ("--framework", "tf-horovod,pytorch-ddp", "--workers", "2", "--windows", "2", "--steps", "1")
+
+
+def dlcompare(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "dlcompare.core", *words], cwd=cwd, capture_output=True, text=True,
+                          timeout=1200, check=False)
+
+
+def records(*words: str, cwd: Path) -> list[dict[str, Any]]:
+    answer = dlcompare(*BOTH, *words, "--format", "json", cwd=cwd)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    return json.loads(answer.stdout)
+
+
+def assert_comparable(found: list[dict[str, Any]]) -> None:
+    """What makes two numbers comparable, as the records prove it."""
+    assert [r["status"] for r in found] == ["ok", "ok"]
+    for name in ("params_sha256", "sample_order_sha256", "first_batch_sha256", "multiply_adds", "global_batch"):
+        assert len({r[name] for r in found}) == 1, name
+    first = [r["loss"][0]["loss"] for r in found]
+    assert first[0] == pytest.approx(first[1], rel=1e-5)
+    for one in found:
+        jsonschema.validate(one, record.schema())
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for split, name, number in ((s, c, n) for s in ("train", "val") for c in ("cat", "dog") for n in range(12)):
+        (root / split / name).mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 256, (90, 120, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / split / name / f"{number}.jpg")
+    return root
+
+
+def test_resnet50_on_real_images_under_both(tmp_path: Path) -> None:
+    found = records("--model", "resnet50", "--image-size", "64", "--batch", "4", cwd=tmp_path)
+    assert_comparable(found)
+    assert {r["dataset"] for r in found} == {"digits"}
+    assert all(len(w["seconds"]) == 2 for r in found for w in r["windows"]), "both ranks were timed"
+
+
+def test_a_folder_of_jpegs_and_given_weights(tmp_path: Path, images: Path) -> None:
+    graph = plugins().model("resnet18").graph()
+    write_params(tmp_path / "w.safetensors", initial_params(graph, 7))
+    found = records("--model", "resnet18", "--image-size", "64", "--batch", "4", "--data", f"imagefolder:{images}",
+                    "--weights", str(tmp_path / "w.safetensors"), cwd=tmp_path)
+    assert_comparable(found)
+    seeded = records("--model", "resnet18", "--image-size", "64", "--batch", "4", "--seed", "7", cwd=tmp_path)
+    assert {r["params_sha256"] for r in seeded} == {r["params_sha256"] for r in found}
+
+
+def test_a_network_without_images(tmp_path: Path) -> None:
+    found = records("--model", "bert-tiny", "--batch", "4", cwd=tmp_path)
+    for name in ("params_sha256", "first_batch_sha256"):
+        assert len({r[name] for r in found}) == 1
+    assert {r["dataset"] for r in found} == {"synthetic"}
+
+
+@pytest.mark.parametrize("words", [("resnet18", "--image-size", "32"), ("bert-tiny",)], ids=lambda w: w[0])
+def test_every_backend_computes_what_the_reference_does(words: tuple[str, ...], tmp_path: Path) -> None:
+    answer = dlcompare("verify", "--framework", "all", "--model", *words, "--format", "json", cwd=tmp_path)
+    outcomes = json.loads(answer.stdout)
+    assert {(o["framework"], o["workers"]) for o in outcomes} >= {
+        (name, n) for name in ("pytorch-ddp", "tf-horovod") for n in (1, 2)}
+    assert [o for o in outcomes if not o["passed"]] == [], answer.stderr
+    assert answer.returncode == 0
+
+
+def test_a_record_refers_to_the_certificate_of_what_it_ran(tmp_path: Path) -> None:
+    words = ("--model", "bert-tiny", "--batch", "4")
+    assert dlcompare("verify", "--framework", "pytorch-ddp", *words, cwd=tmp_path).returncode == 0
+    (found,) = json.loads(dlcompare("--framework", "pytorch-ddp", *words, "--windows", "2", "--steps", "1",
+                                    "--format", "json", cwd=tmp_path).stdout)
+    assert found["verified"]["passed"]
+    seconds = dlcompare("--framework", "pytorch-ddp", *words, "--windows", "2", "--steps", "1", cwd=tmp_path)
+    assert "not verified" not in seconds.stdout
+
+
+@pytest.mark.parametrize("framework", ["pytorch-ddp", "tf-horovod"])
+def test_bf16_verifies_too(framework: str, tmp_path: Path) -> None:
+    answer = dlcompare("verify", "--framework", framework, "--model", "bert-tiny", "--precision", "bf16",
+                       "--check-workers", "1", "--format", "json", cwd=tmp_path)
+    (outcome,) = json.loads(answer.stdout)
+    assert outcome["passed"], outcome

@@ -1,0 +1,123 @@
+"""A light network, and backends that are slow or do not end well: what process control is tested with.
+
+Run as a program it is a launcher of the crudest kind: ``python -m slow N PYTHON ...`` starts N workers, each in a
+session of its own, and waits for all of them.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from dlcompare.core import hookimpl
+from dlcompare.core.graph import Input
+from dlcompare.core.model import Model
+from dlcompare.core.ops import Tensor
+from dlcompare.frameworks.reference import Reference
+
+INPUTS = {"image": Input((3, 8, 8)), "label": Input((), "int64", "label", high=10)}
+STEP_SECONDS = float(os.environ.get("SLOW_STEP", "0.1"))
+DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+
+
+def speck(image: Tensor, label: Tensor) -> dict[str, Tensor]:
+    logits = image.conv(4, 3, name="conv").relu(name="relu").flatten(name="flatten").dense(10, name="fc")
+    return {"logits": logits, "loss": logits.cross_entropy(label, name="loss")}
+
+
+class Slow(Reference):
+    """The reference on foot."""
+
+    name = "slow"
+
+    def refuse(self, job: Any) -> str | None:
+        return None
+
+    def trainer(self, graph: Any, params: Any, job: Any) -> Any:
+        from dlcompare.frameworks.reference.trainer import ReferenceTrainer
+
+        class Trainer(ReferenceTrainer):
+            def step(self, placed: Any, lr: float) -> None:
+                time.sleep(STEP_SECONDS)
+                super().step(placed, lr)
+
+        return Trainer(graph, params, job)
+
+
+class Several(Slow):
+    """Several workers, each in a session of its own; they do not talk to one another."""
+
+    name = "several"
+
+    def command(self, job: Any, python: str) -> list[str]:
+        return [python, "-m", __name__, str(job.workers), python]
+
+    def trainer(self, graph: Any, params: Any, job: Any) -> Any:
+        trainer = super().trainer(graph, params, job)
+        trainer.rank, trainer.world = int(os.environ["SLOW_RANK"]), job.workers
+        trainer.gather = lambda value: [value] * job.workers
+        return trainer
+
+
+class Stubborn(Several):
+    """Each worker starts a process that is deaf to SIGTERM."""
+
+    name = "stubborn"
+
+    def trainer(self, graph: Any, params: Any, job: Any) -> Any:
+        self.child = subprocess.Popen([sys.executable, "-c", DEAF], start_new_session=True)
+        return super().trainer(graph, params, job)
+
+
+class Hung(Several):
+    """Rank 1 never joins, so rank 0 waits for it."""
+
+    name = "hung"
+
+    def trainer(self, graph: Any, params: Any, job: Any) -> Any:
+        trainer = super().trainer(graph, params, job)
+        if trainer.rank == 1:
+            time.sleep(600)
+        trainer.gather = lambda value: time.sleep(600)
+        return trainer
+
+
+class Glutton(Slow):
+    """Fills the disk of its folder."""
+
+    name = "glutton"
+
+    def trainer(self, graph: Any, params: Any, job: Any) -> Any:
+        with Path("fat").open("wb", buffering=0) as file:
+            while file.write(bytes(4096)):
+                pass
+
+
+class Crashing(Slow):
+    """Dies as C++ does that cannot allocate, when the model has been built."""
+
+    name = "crashing"
+
+    def trainer(self, graph: Any, params: Any, job: Any) -> Any:
+        print("terminate called after throwing an instance of 'std::bad_alloc'", file=sys.stderr)
+        os.abort()
+
+
+@hookimpl
+def dlcompare_models() -> list[Model]:
+    return [Model("speck", speck, INPUTS, task="classification", reference="the tests")]
+
+
+@hookimpl
+def dlcompare_backends() -> list[Reference]:
+    return [Slow(), Several(), Stubborn(), Hung(), Glutton(), Crashing()]
+
+
+if __name__ == "__main__":
+    workers = [subprocess.Popen(sys.argv[2:], env={**os.environ, "SLOW_RANK": str(rank)}, start_new_session=True)
+               for rank in range(int(sys.argv[1]))]
+    sys.exit(max(abs(worker.wait()) for worker in workers))
