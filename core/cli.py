@@ -224,7 +224,8 @@ def env_create(framework: str | None, device: str) -> None:
     from . import envs
     from .reports.environments import wanted
 
-    made = envs.create_all([(n, d, s) for n, d, s in wanted(framework, device) if s], lambda line: click.echo(line, err=True))
+    specs = [(name, kind, spec) for name, kind, spec in wanted(framework, device) if spec]
+    made = envs.create_all(specs, lambda line: click.echo(line, err=True))
     for (name, kind), python in made.items():
         click.echo(f"{name} on {kind}: {python}")
     sys.exit(0 if all(isinstance(python, Path) for python in made.values()) else 1)

@@ -91,6 +91,8 @@ def learning_rate(job: Job, *, step: int) -> float:
     if kind == "constant" and not count:
         return job.lr
     if kind in ("warmup", "cosine") and count.isdigit() and int(count) > 0:
-        part = min(step, int(count)) / int(count)
-        return job.lr * (min(1.0, (step + 1) / int(count)) if kind == "warmup" else 0.5 * (1 + math.cos(math.pi * part)))
+        steps = int(count)
+        if kind == "warmup":
+            return job.lr * min(1.0, (step + 1) / steps)
+        return job.lr * 0.5 * (1 + math.cos(math.pi * min(step, steps) / steps))
     raise UsageError(f"unknown schedule {job.schedule!r}; there is: constant, warmup:STEPS, cosine:STEPS")

@@ -74,7 +74,8 @@ def read_weights(path: str | Path, graph: Graph) -> dict[str, np.ndarray]:
 
     PyTorch's files are pickles; they are read without PyTorch by a reader that can construct tensors and nothing
     else (see ``torchfile``). ``{"state_dict": ...}`` around the tensors and ``module.`` before every name are
-    accepted; buffers that are no parameters (``num_batches_tracked``, ``position_ids``) are passed over.
+    accepted; buffers that are no parameters (``num_batches_tracked``, ``position_ids``) are passed over. A parameter
+    that the loss does not reach may be missing (checkpoints of BERT with a span head have no pooler): it is drawn.
 
     Raises:
         UsageError: the file cannot be read, or a tensor is missing, unexpected or of another shape; names them.
@@ -89,7 +90,8 @@ def read_weights(path: str | Path, graph: Graph) -> dict[str, np.ndarray]:
         more = f"; and {len(misfits) - SHOWN} more" if len(misfits) > SHOWN else ""
         raise UsageError(f"weights file {str(path)!r} does not fit model {graph.name!r}: "
                          f"{'; '.join(misfits[:SHOWN])}{more}")
-    return {name: np.array(found[name], dtype=np.float32, order="C") for name in graph.params()}
+    return {name: np.array(found[name], dtype=np.float32, order="C") if name in found
+            else _draw(name, param.shape, init=param.init, seed=0) for name, param in graph.params().items()}
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
@@ -114,7 +116,8 @@ def _plain_names(found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def _misnamed(found: Mapping[str, np.ndarray], graph: Graph) -> Iterable[str]:
     wanted = graph.params()
-    missing = [name for name in wanted if name not in found]
+    missing = [node.param_name(k) for node in graph.needed("loss") for k in node.params
+               if node.param_name(k) not in found]
     for name in found:
         if name not in wanted:
             near = difflib.get_close_matches(name, missing or wanted, n=1)

@@ -93,7 +93,8 @@ def verification_plan(plan: Plan, workers: Sequence[int]) -> Plan:
                if old.id in plan.refusals}
     for job in jobs:
         if cases.BATCH % job.workers:
-            raise UsageError(f"verification divides {cases.BATCH} samples among the workers: 1, 2 or 4, not {job.workers}")
+            raise UsageError(f"verification divides {cases.BATCH} samples among the workers: 1, 2 or 4, "
+                             f"not {job.workers}")
         reason = plugins().backend(job.framework).refuse(job)
         if reason:
             reasons[job.id] = reason

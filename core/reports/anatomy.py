@@ -53,8 +53,8 @@ def totals(graph: Graph, total: Cost) -> list[str]:
     return [
         f"parameters     {total.parameters:>15,}  ({total.parameters / 1e6:.2f} M), and {total.statistics:,} running "
         f"statistics; {total.parameter_bytes / 2**20:.1f} MiB in fp32",
-        f"multiply-adds  {total.multiply_adds:>15,}  per sample, forward ({total.multiply_adds / 1e9:.2f} G); a training "
-        f"step takes {total.training_flops / 1e9:.2f} G floating-point operations",
+        f"multiply-adds  {total.multiply_adds:>15,}  per sample, forward ({total.multiply_adds / 1e9:.2f} G); a "
+        f"training step takes {total.training_flops / 1e9:.2f} G floating-point operations",
         f"activations    {total.activations:>15,}  per sample ({total.activation_bytes / 2**20:.1f} MiB in fp32)",
         f"training       {training_bytes(graph, 1) / 2**20:>11.1f} MiB  at least, with a batch of 1",
     ]

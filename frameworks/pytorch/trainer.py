@@ -33,6 +33,7 @@ class TorchTrainer(Trainer):
         self.graph, self.job = graph, job
         self.device = join(job)
         self.rank, self.world = dist.get_rank(), dist.get_world_size()
+        torch.manual_seed(job.seed * self.world + self.rank)  # dropout differs between ranks
         # On CPU oneDNN's channels-last kernels are the faster ones, on CUDA the tensor cores want it for bf16.
         wants_last = any(n.op == "conv" for n in graph.nodes) and (job.device == "cpu" or job.precision == "bf16")
         self.layout = torch.channels_last if wants_last else torch.contiguous_format

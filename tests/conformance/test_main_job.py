@@ -11,10 +11,11 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
+from PIL import Image
+
 from dlcompare.core import record
 from dlcompare.core.params import initial_params, write_params
 from dlcompare.core.plugins import plugins
-from PIL import Image
 
 BOTH = ("--framework", "tf-horovod,pytorch-ddp", "--workers", "2", "--windows", "2", "--steps", "1")
 

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from running import eventually
+
 from dlcompare.core import autopsy
 from dlcompare.core.job import Job
 from dlcompare.core.launch import MARK, Ended, launch, marked, news, port_trouble, stop, undisturbed, watch
 from dlcompare.core.plugins import plugins
 from dlcompare.core.tether import Events, leave_word
-from running import eventually
 
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
 # A launcher as Horovod's: its worker gets a session of its own, and does not hear SIGTERM.

@@ -170,7 +170,7 @@ def writable_bytes(limit: int) -> tuple[str, ...]:
 
 
 def test_a_plan_that_cannot_be_written_is_a_usage_error_and_leaves_no_folder(start_slow: Start) -> None:
-    command = start_slow("--framework", "reference", prefix=writable_bytes(100))
+    command = start_slow("--framework", "reference", prefix=writable_bytes(400))
     assert command.wait() == 2
     assert command.told == f"dlcompare: cannot write to {command.out}: File too large; name another folder with --out\n"
     assert list(command.out.iterdir()) == []
@@ -244,13 +244,14 @@ def failed(command: Command) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("words", "told"), [
     (("--lr", "1e200"), "training diverged"),
-    (("--data", "imagefolder:pictures"), "pictures/cat/cut.jpg"),
+    (("--data", "imagefolder:pictures"), "pictures/cat/"),
     (("--weights", "weights.safetensors"), "weights.safetensors"),
 ])
 def test_what_goes_wrong_inside_a_worker_is_the_reason_of_its_record(start_slow: Start, tmp_path: Path,
                                                                     words: tuple[str, ...], told: str) -> None:
     (tmp_path / "pictures" / "cat").mkdir(parents=True)
-    (tmp_path / "pictures" / "cat" / "cut.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more than a beginning")
+    for name in ("cut.jpg", "torn.jpg"):
+        (tmp_path / "pictures" / "cat" / name).write_bytes(b"\xff\xd8\xff\xe0 no more than a beginning")
     (tmp_path / "weights.safetensors").write_bytes(b"\0" * 100)
     assert told in failed(start_slow("--framework", "reference", *words))["reason"]
 

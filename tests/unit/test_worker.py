@@ -14,6 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
+from running import PLUGINS, eventually
+
 from dlcompare.core import autopsy
 from dlcompare.core.errors import JobError
 from dlcompare.core.job import Job
@@ -22,8 +25,6 @@ from dlcompare.core.memory import free_memory, share
 from dlcompare.core.params import write_params
 from dlcompare.core.record import RankResult
 from dlcompare.core.tether import PARENT, write
-from PIL import Image
-from running import PLUGINS, eventually
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 NOBODY = str(2**22 + 1)  # above the highest pid that Linux gives
