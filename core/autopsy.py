@@ -32,7 +32,7 @@ def why(folder: Path, code: int) -> str:
     if silent:
         return death(silent, folder, said)
     if said:
-        return raised(said[0]["message"])
+        return raised(said[0], folder)
     return f"the launcher ended with exit code {code}: {paragraph(last_line(folder / 'log.txt'))}"
 
 
@@ -47,7 +47,7 @@ def stalled(folder: Path, seconds: float) -> str:
 
 
 def last_words(folder: Path) -> list[Json]:
-    """Return what workers left as the reason of their end, oldest first: {time, kind, message, pid}."""
+    """Return what workers left as the reason of their end, oldest first: {time, kind, message, memory, pid}."""
     found = [{**json.loads(file.read_text()), "pid": int(file.stem.partition("-")[2])}
              for file in folder.glob("error-*.json")]
     return sorted(found, key=lambda word: word["time"])
@@ -63,17 +63,25 @@ def died_silently(events: Sequence[Json], words: Sequence[Json]) -> dict[int, in
 def death(silent: dict[int, int | None], folder: Path, said: Sequence[Json]) -> str:
     """Return the reason of a job of which processes were killed, or crashed outside Python."""
     names = " and ".join(f"{pid}" + (f" (rank {rank})" if rank is not None else "") for pid, rank in silent.items())
-    told = [line for line in tail(folder / "log.txt") if ran_out(line)]
-    if told:
-        return f"memory ran out in worker process {names} ({paragraph(told[-1])}); {ADVICE}"
-    then = f" Another worker said: {paragraph(said[0]['message'])}" if said else ""
+    if told := memory_line(folder):
+        return f"memory ran out in worker process {names} ({told}); {ADVICE}"
+    then = f" Another worker said: {paragraph(said[0]['message'], 200)}" if said else ""
     return (f"worker process {names} died without a word, as one does that is killed by SIGKILL (the kernel does so "
             f"when memory runs out: then {ADVICE}) or crashes.{then}")
 
 
-def raised(message: str) -> str:
+def raised(word: Json, folder: Path) -> str:
     """Return the reason of a job in which an exception was raised that nobody foresaw."""
-    return f"memory ran out ({paragraph(message)}); {ADVICE}" if ran_out(message) else paragraph(message)
+    message = paragraph(word["message"])
+    if ran_out(word["message"]):
+        return f"memory ran out ({message}); {ADVICE}"
+    sign = word["memory"] or memory_line(folder)
+    return f"{message}. It seems that memory ran out ({sign}); {ADVICE}" if sign else message
+
+
+def memory_line(folder: Path) -> str:
+    """Return the last line of the log's end that says that memory ran out."""
+    return next((paragraph(line, 200) for line in reversed(tail(folder / "log.txt")) if ran_out(line)), "")
 
 
 def read_events(folder: Path) -> list[Json]:
@@ -105,7 +113,7 @@ def last_line(log: Path) -> str:
     return lines[-1] if lines else "it wrote nothing"
 
 
-def paragraph(text: str, limit: int = 500) -> str:
-    """Return a text on one line, cut short if it is long."""
+def paragraph(text: str, limit: int = 400) -> str:
+    """Return a text on one line, less its middle if it is long: some say first what happened, some last."""
     flat = " ".join(text.split())
-    return flat if len(flat) <= limit else f"{flat[:limit]}..."
+    return flat if len(flat) <= limit else f"{flat[:limit // 2]} ... {flat[-limit // 2:]}"

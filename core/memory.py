@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import resource
+from pathlib import Path
 
 VARIABLE = "DLCOMPARE_MEMORY"  # bytes that one worker may take; a user may set it, else it is a share of what is free
+PRESSED = 0.8  # share of its limit from which on a worker's failure is likely one to allocate
 # What the C library, C++, NumPy and frameworks say of it, each in words of its own.
 RAN_OUT = re.compile(r"out of memory|(can.?t|cannot|unable to|failed to) allocate|not enough memory|MemoryError"
                      r"|bad_alloc|RESOURCE_?EXHAUSTED|\bOOM\b", re.IGNORECASE)
@@ -32,6 +34,16 @@ def limit_memory() -> None:
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         least = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_DATA, (least, hard))
+
+
+def pressed() -> str | None:
+    """Return how much this process holds if that is nearly all it may take, else None."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    held = int(status["VmData"].split()[0]) << 10
+    if limit == resource.RLIM_INFINITY or held < PRESSED * limit:
+        return None
+    return f"the worker held {held / 2**30:.2f} of the {limit / 2**30:.2f} GiB that it may take"
 
 
 def ran_out(text: str) -> bool:

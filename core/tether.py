@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import DlcompareError, JobError
+from .memory import pressed
 
 PARENT = "DLCOMPARE_PARENT"  # pid of the program that started the job
 EVENTS = "events.jsonl"
@@ -88,11 +89,15 @@ def reason_left(folder: Path) -> Iterator[None]:
             traceback.print_exc()
             sys.stdout.flush()
             sys.stderr.flush()
-        leave_word(folder, told, kind=kind)
+        leave_word(folder, told, kind=kind, memory=pressed())
         os._exit(1)  # at once: a peer may wait in an all-reduce that a tidy exit would wait for as well
 
 
-def leave_word(folder: Path, message: str, *, kind: str) -> None:
-    """Write down why this process ends; ``kind``: known (a reason we give), raised (an exception), stopped."""
+def leave_word(folder: Path, message: str, *, kind: str, memory: str | None = None) -> None:
+    """Write down why this process ends, for ``autopsy``.
+
+    ``kind``: ``known`` (a reason we give), ``raised`` (an exception), ``stopped``; ``memory``: what it held if much.
+    """
+    words = {"time": time.time(), "kind": kind, "message": message, "memory": memory}
     with contextlib.suppress(JobError):  # a full disk: the parent then says so
-        write(folder / f"error-{os.getpid()}.json", json.dumps({"time": time.time(), "kind": kind, "message": message}))
+        write(folder / f"error-{os.getpid()}.json", json.dumps(words))

@@ -139,8 +139,9 @@ def job_folder(folder: Path, *, ranks: int = 2, log: str = "") -> Path:
     return folder
 
 
-def word(folder: Path, pid: int, message: str, *, kind: str, at: float = 0.0) -> None:
-    (folder / f"error-{pid}.json").write_text(json.dumps({"time": at, "kind": kind, "message": message}))
+def word(folder: Path, pid: int, message: str, *, kind: str, at: float = 0.0, memory: str | None = None) -> None:
+    told = {"time": at, "kind": kind, "message": message, "memory": memory}
+    (folder / f"error-{pid}.json").write_text(json.dumps(told))
 
 
 def test_a_worker_that_says_nothing_is_named_with_its_rank(tmp_path: Path) -> None:
@@ -180,10 +181,26 @@ def test_whoever_runs_out_of_memory_is_told_what_to_do(tmp_path: Path, said: str
     assert autopsy.why(tmp_path, 1) == f"memory ran out ({said}); try a smaller --batch or fewer --workers"
 
 
+@pytest.mark.parametrize(("log", "memory", "sign"), [
+    ("allocator ran out of memory\nAborted", None, "allocator ran out of memory"),
+    ("", "the worker held 0.99 of the 1.00 GiB that it may take", "the worker held 0.99 of the 1.00 GiB"),
+])
+def test_signs_of_a_lack_of_memory_are_told_as_such(tmp_path: Path, log: str, memory: str | None, sign: str) -> None:
+    word(job_folder(tmp_path, ranks=1, log=log), 100, "could not execute a primitive", kind="raised", memory=memory)
+    assert autopsy.why(tmp_path, 1).startswith(
+        f"could not execute a primitive. It seems that memory ran out ({sign}")
+
+
+def test_a_long_message_keeps_its_beginning_and_its_end(tmp_path: Path) -> None:
+    word(job_folder(tmp_path, ranks=1), 100, f"ValueError: \n{'x ' * 9999}\n the essence", kind="raised")
+    reason = autopsy.why(tmp_path, 1)
+    assert reason.startswith("ValueError: x x") and reason.endswith("x the essence") and len(reason) < 420
+
+
 def test_a_launcher_that_fails_by_itself_is_quoted_from_the_end_of_a_long_log(tmp_path: Path) -> None:
     job_folder(tmp_path, ranks=0)
     with (tmp_path / "log.txt").open("w") as file:
-        file.truncate(1 << 33)  # 8 GiB of nothing, to be passed over
+        file.truncate(1 << 32)  # 4 GiB of nothing, to be passed over
         file.seek(0, os.SEEK_END)
         file.write("\nno module named torch\n=====\n")
     begin = time.monotonic()
