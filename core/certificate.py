@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .envs import cache_root
 from .job import Job
 from .plugins import plugins
-from .worker import write
+from .tether import write
 
 if TYPE_CHECKING:
     from .conformance import Check

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from .graph import Graph, Node
     from .model import Model
 
-# Two units in the last place: a result of an fp32 kernel is a sum of up to some thousand rounded terms.
-ROUNDING = {"fp32": 2.0**-22, "bf16": 2.0**-8}
-FACTOR, SLACK = 4.0, 2.0
+# Two units in the last place, for a kernel's fp32 result is a sum of up to some thousand rounded terms; in bf16 such a
+# sum is rounded once, by at most 2^-8, half of it on average.
+ROUNDING = {"fp32": 2.0**-22, "bf16": 2.0**-9}
+FACTOR, SLACK = 8.0, 1.5
 STORED = 2.0**-23  # every step rounds the parameters to float32, in any precision
 TRIALS, HEAVY_TRIALS = 8, 3  # few numbers scatter more than many; whole models take long
 HIDDEN = 0.5  # of the work may be unfinished when wait() returns, before the clock is called dishonest

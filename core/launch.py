@@ -14,13 +14,13 @@ import uuid
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from . import autopsy, memory
 from .backend import Backend
 from .job import Job
 from .plugins import VARIABLE, plugins
-from .tether import EVENTS, PARENT
+from .tether import EVENTS, PARENT, cannot_write
 
 MARK = "DLCOMPARE_JOB"  # every process of a job carries it, however many sessions a launcher opens
 POLL_SECONDS = 0.25
@@ -44,15 +44,14 @@ def launch(backend: Backend, job: Job, folder: Path, *, python: str, path: Path,
     ``path`` is the import path of the workers; ``stall_seconds`` is how long the job may report nothing.
 
     Raises:
-        OSError: the log cannot be written.
+        JobError: the log cannot be written.
     """
     if job.port and (trouble := port_trouble(job.port)):  # again: it was free when the plan was made
         return Ended(1, trouble)
     mark = uuid.uuid4().hex
     argv = [*backend.command(job, python), "-m", "dlcompare.core.worker", "job.json", "."]
     environment = worker_environment(backend, job, path=path, mark=mark)
-    with (folder / "log.txt").open("ab", buffering=0) as log:
-        log.write(f"$ {' '.join(argv)}\n".encode())
+    with opened_log(folder / "log.txt", argv) as log:
         try:
             process = subprocess.Popen(argv, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log,
                                        stderr=subprocess.STDOUT, start_new_session=True)
@@ -64,6 +63,16 @@ def launch(backend: Backend, job: Job, folder: Path, *, python: str, path: Path,
             with undisturbed():
                 code = stop(process, mark)
     return verdict(code, folder, None if in_time else stall_seconds)
+
+
+def opened_log(file: Path, argv: list[str]) -> IO[bytes]:
+    """Return the job's log, begun with the command; JobError if it cannot be written."""
+    try:
+        with file.open("a") as log:
+            log.write(f"$ {' '.join(argv)}\n")
+        return file.open("ab")
+    except OSError as error:
+        raise cannot_write(file, error) from error
 
 
 def verdict(code: int, folder: Path, stall_seconds: float | None) -> Ended:

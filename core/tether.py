@@ -43,8 +43,12 @@ def write(path: Path, text: str) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             part.unlink()
-        raise JobError(f"cannot write {path}: {error.strerror}; make room for it, then repeat the command with "
-                       "--resume, or name another folder with --out") from error
+        raise cannot_write(path, error) from error
+
+
+def cannot_write(path: Path, error: OSError) -> JobError:
+    return JobError(f"cannot write {path}: {error.strerror}; make room for it, then repeat the command with --resume, "
+                    "or name another folder with --out")
 
 
 def leave_when_told(folder: Path) -> None:

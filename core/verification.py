@@ -18,8 +18,8 @@ from .launch import launch
 from .plan import Plan
 from .plugins import plugins
 from .session import Options, Progress, environments, run_folder
+from .tether import write
 from .view import view
-from .worker import write
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,7 @@ from .errors import JobError
 from .job import Job, learning_rate
 from .memory import limit_memory
 from .record import RankResult
-from .tether import EVENTS, Events, leave_when_told, reason_left
-from .tether import write as write
+from .tether import EVENTS, Events, leave_when_told, reason_left, write
 
 if TYPE_CHECKING:
     from .backend import Trainer

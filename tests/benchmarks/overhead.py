@@ -62,7 +62,7 @@ def ours(job: Job) -> tuple[float, float]:
     (record,) = json.loads(out)
     if record["status"] != "ok":
         sys.exit(f"dlcompare failed: {record['reason']}\n{err}")
-    return record["throughput"]["value"], statistics.median(shares or [float("nan")])
+    return record["throughput"]["value"], statistics.mean(shares or [float("nan")])
 
 
 def watch(pid: int, folder: Path, shares: list[float]) -> None:
@@ -100,7 +100,7 @@ def main() -> None:
         ratios = sorted(r["ours"] / r["native"] for r in raw[framework])
         print(f"{framework}: ours / native, median {statistics.median(ratios):.3f} of {len(ratios)} pairs "
               f"({ratios[0]:.3f} to {ratios[-1]:.3f}); parent "
-              f"{100 * statistics.median(r['parent'] for r in raw[framework]):.2f} % of a core", flush=True)
+              f"{100 * statistics.mean(r['parent'] for r in raw[framework]):.2f} % of a core", flush=True)
     if args.out:
         args.out.write_text(json.dumps({"arguments": {**vars(args), "out": str(args.out)}, "raw": raw}, indent=1))
 

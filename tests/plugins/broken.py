@@ -171,7 +171,7 @@ class Asynchronous(Worker):
         self.rest.start()
 
     def finish(self, tape, lr):
-        time.sleep(0.05)
+        time.sleep(0.15)
         self.update(self.average([self.backward(tape)]), lr)
 
     def wait(self):

@@ -17,6 +17,7 @@ import pytest
 from running import eventually
 
 from dlcompare.core import autopsy
+from dlcompare.core.errors import JobError
 from dlcompare.core.job import Job
 from dlcompare.core.launch import MARK, Ended, launch, marked, news, port_trouble, stop, undisturbed, watch
 from dlcompare.core.plugins import plugins
@@ -200,7 +201,7 @@ def test_a_long_message_keeps_its_beginning_and_its_end(tmp_path: Path) -> None:
 def test_a_launcher_that_fails_by_itself_is_quoted_from_the_end_of_a_long_log(tmp_path: Path) -> None:
     job_folder(tmp_path, ranks=0)
     with (tmp_path / "log.txt").open("w") as file:
-        file.truncate(1 << 32)  # 4 GiB of nothing, to be passed over
+        file.truncate(1 << 30)  # 1 GiB of nothing, to be passed over
         file.seek(0, os.SEEK_END)
         file.write("\nno module named torch\n=====\n")
     begin = time.monotonic()
@@ -219,3 +220,9 @@ def test_what_a_worker_leaves_is_what_the_autopsy_reads(tmp_path: Path) -> None:
     leave_word(tmp_path, "a reason", kind="known")
     (found,) = autopsy.last_words(tmp_path)
     assert (found["pid"], found["kind"], found["message"]) == (os.getpid(), "known", "a reason")
+
+
+def test_a_log_that_cannot_be_written_is_an_error_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "log.txt").symlink_to("/dev/full")
+    with pytest.raises(JobError, match=r"cannot write .*/log\.txt: No space left on device; make room"):
+        launched(tmp_path, Job(framework="reference", model="resnet18"))

@@ -22,9 +22,9 @@ FOLDERS = ("core", "frameworks", "models", "inference")
 LAYERS = [line.split() for line in """
     core
     errors graph stats system
-    job ops cost memory tether torchfile data data.fit data.loaders data.streams
-    model params backend record progress autopsy
-    data.builtin data.decode data.digits data.feed data.imagefolder data.order data.synthetic
+    job ops cost memory torchfile data data.fit data.loaders data.streams
+    model params backend record progress tether
+    autopsy data.builtin data.decode data.digits data.feed data.imagefolder data.order data.synthetic
     cases fold hookspecs interpreters reports reports.anatomy reports.as_csv reports.as_json reports.results
     plugins envbuild reports.ledger
     conformance envstore launch reports.listing reports.table

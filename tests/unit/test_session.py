@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from running import Command
+
+from dlcompare.core.progress import Progress
 
 Start = Callable[..., Command]
 BACKGROUND = ("sh", "-c", 'trap "" INT; exec "$@"', "sh")  # how a script starts what it does not wait for
@@ -109,6 +113,7 @@ def test_an_interrupt_reaches_deaf_workers_in_sessions_of_their_own(start_slow: 
     command.until("stubborn", "data", count=2)
     assert len(command.left()) >= 6  # the parent, the launcher, two workers and a child of each
     command.process.send_signal(signal.SIGINT)
+    time.sleep(0.7)  # the workers have gone, what they started is deaf
     command.process.send_signal(signal.SIGINT)  # an impatient user
     assert command.wait(15) == 130
     assert command.left() == []
@@ -154,6 +159,15 @@ def test_whoever_reads_the_progress_may_leave(start_slow: Start, tmp_path: Path)
     assert json.loads((tmp_path / "printed.json").read_text())[0]["status"] == "ok"
 
 
+def test_a_terminal_shows_paths_with_brackets(monkeypatch: pytest.MonkeyPatch) -> None:
+    here, there = pty.openpty()
+    with os.fdopen(there, "w") as terminal, os.fdopen(here, "rb") as shown:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        with Progress() as progress:
+            progress(None, {"phase": "failed", "text": "pictures[/b]/cut.jpg"})
+        assert b"failed pictures[/b]/cut.jpg" in shown.read1()
+
+
 @pytest.mark.parametrize("out", ["file/runs", "/proc/nowhere/runs"])
 def test_an_output_folder_that_cannot_be_written_is_a_usage_error(start_slow: Start, tmp_path: Path, out: str) -> None:
     (tmp_path / "file").touch()
@@ -187,8 +201,9 @@ def test_a_record_that_cannot_be_written_is_printed_with_a_warning(start_slow: S
     assert command.wait() == 0
     (record,) = command.records().values()
     assert record["status"] == "ok"
-    assert f"this record is not kept: cannot write {folder / 'record.json'}: Is a directory" in record["warnings"][-1]
-    assert f"dlcompare: dlcompare: records cannot write {folder.parent / 'records.json'}: Is a directory" in command.told
+    said = "cannot write {}: Is a directory"
+    assert f"this record is not kept: {said.format(folder / 'record.json')}" in record["warnings"][-1]
+    assert f"dlcompare: dlcompare: records {said.format(folder.parent / 'records.json')}" in command.told
     assert "Traceback" not in command.told
 
 
@@ -229,8 +244,8 @@ def test_the_whole_run_on_a_full_disk_is_a_usage_error(start_slow: Start, disk: 
     fill = ("sh", "-c", 'cat /dev/zero >"$0/fat" 2>/dev/null; exec "$@"', str(disk))
     command = start_slow("--framework", "reference", out=disk / "runs", prefix=(*small_disk(disk), *fill))
     assert command.wait() == 2
-    assert command.told == f"dlcompare: cannot write to {disk / 'runs'}: No space left on device; name another folder " \
-                           "with --out\n"
+    reason = f"cannot write to {disk / 'runs'}: No space left on device; name another folder with --out"
+    assert command.told == f"dlcompare: {reason}\n"
 
 
 def failed(command: Command) -> dict[str, Any]:

@@ -1,0 +1,24 @@
+"""Environments of the frameworks, made on demand where the command line would make them too."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from dlcompare.core import envs
+from dlcompare.core.errors import EnvironmentUnavailable
+from dlcompare.core.plugins import plugins
+
+
+@pytest.fixture(scope="session")
+def environment() -> Callable[[str], Path]:
+    """Return a function from a backend's name to the Python that runs it on CPUs; skips where there can be none."""
+    @cache
+    def python(name: str) -> Path:
+        try:
+            return envs.resolve(None, plugins().backend(name), "cpu", print)
+        except EnvironmentUnavailable as error:
+            pytest.skip(str(error))
+
+    return python
