@@ -5,6 +5,7 @@ Imports at module level are light, so that ``--help`` and ``list`` answer at onc
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -271,6 +272,9 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    except BrokenPipeError:  # whoever read the output, such as `head`, has enough; Python must not flush it again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except (KeyboardInterrupt, click.Abort):
         click.echo("dlcompare: stopped; finished jobs are kept, --resume goes on from there", err=True)
         sys.exit(130)

@@ -18,7 +18,7 @@ from .launch import launch
 from .plan import Plan
 from .plugins import plugins
 from .session import Options, Progress, environments, run_folder
-from .tether import write
+from .tether import cannot_write, write
 from .view import view
 
 
@@ -55,7 +55,10 @@ def verify_job(job: Job, run: Path, python: str, wanted: dict[tuple[str, int], E
                progress: Progress) -> Verified:
     """Run one backend on all cases of the job and judge what it showed."""
     folder = run / job.id
-    folder.mkdir()
+    try:
+        folder.mkdir()
+    except OSError as error:
+        raise cannot_write(folder, error) from error
     write(folder / "job.json", job.to_json())
     ended = launch(plugins().backend(job.framework), job, folder, python=python, path=view(plugins().roots()),
                    stall_seconds=options.stall_seconds, on_event=lambda event: progress(job, event))

@@ -1,11 +1,15 @@
 """What tests of both kinds share: the command line in a process of its own, and its processes."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from running import PLUGINS, Command
+
+# A script's background jobs ignore Ctrl-C, and so would every program that a test starts and then interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
