@@ -80,7 +80,10 @@ def whole(model: Model, job: Job) -> Case:
 
 def case_job(case: Case, job: Job) -> Job:
     """Return the job under which a case is run: the learning rate changes at each step, so momentum's form shows."""
-    lr = 1e-4 if case.heavy else 0.1  # larger steps of a deep network amplify rounding until nothing can be told
+    if not case.heavy:
+        lr = 0.1
+    else:  # larger steps of a deep network amplify rounding until nothing can be told, the more so with batch norm
+        lr = 1e-5 if any(node.op == "batch_norm" for node in case.graph.nodes) else 1e-4
     return dataclasses.replace(job, lr=lr, schedule="cosine:6", momentum=0.9, weight_decay=0.01)
 
 

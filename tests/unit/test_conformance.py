@@ -263,4 +263,4 @@ def test_the_semantics_give_the_numbers_in_use() -> None:
     assert f"worst of {conformance.TRIALS} trials ({conformance.HEAVY_TRIALS} for a whole model)" in told
     assert f"above {100 * conformance.HIDDEN:.0f} % of the whole" in told
     assert f"after {cases.STEPS} steps ({conformance.STEPS} for a model)" in told
-    assert "(learning rate 1e-4)" in told and case_of("model")[1].lr == 1e-4
+    assert "(learning rate 1e-4, with batch norm 1e-5)" in told and case_of("model")[1].lr == 1e-5
