@@ -1,6 +1,6 @@
 """What a backend must satisfy: hold it against the float64 reference, tiny cases first, then whole models.
 
-Tolerances are not chosen but derived: the reference is run again with every result and every gradient multiplied by
+Tolerances are derived, not chosen per op: the reference is run again with every result and every gradient multiplied by
 1 + a * u, u uniform in [-1, 1], a ``FACTOR`` times the precision's rounding (``ROUNDING``); a tensor may differ from
 the exact run, in Euclidean norm, by ``SLACK`` times what that noise did to it in the worst of some trials. So a tensor
 that rounding hardly moves is held tightly, and one that amplifies rounding is not blamed for it. It is the noise that
