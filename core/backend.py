@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from .errors import JobError
 from .graph import Graph
 from .job import Job
 
@@ -51,6 +52,9 @@ class Backend(ABC):
     title: ClassVar[str] = ""  # one line for `dlcompare list`
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     precisions: ClassVar[tuple[str, ...]] = ("fp32",)
+    executions: ClassVar[Mapping[str, str]] = {"eager": "op by op"}  # what it does with each; its users' own first
+    layouts: ClassVar[tuple[str, ...]] = ()  # of images in memory, that a job may ask for
+    rank_variable: ClassVar[str] = "DLCOMPARE_RANK"  # where the launcher tells a worker its rank
 
     def environment(self, device: str) -> EnvironmentSpec | None:
         """Return what the backend's environment for a device holds; None: the parent's interpreter will do."""
@@ -60,9 +64,23 @@ class Backend(ABC):
         """Return why this job cannot run here, for people to read; None if it can."""
         if job.device not in self.devices:
             return f"{self.name} runs on {', '.join(self.devices)}, not on {job.device}"
-        if job.precision not in self.precisions:
-            return f"{self.name} offers {', '.join(self.precisions)}, not {job.precision}"
+        offered = {"precision": self.precisions, "execution": tuple(self.executions), "layout": self.layouts}
+        for setting, values in offered.items():
+            wanted = getattr(job, setting)
+            if wanted is not None and wanted not in values:
+                choice = f"offers {', '.join(values)}" if values else f"leaves no choice of {setting}"
+                return f"{self.name} {choice}, not {setting} {wanted}"
         return None
+
+    def processes(self, job: Job) -> int:
+        """Return how many processes carry the job's workers; fewer than those where one drives several devices.
+
+        Each process feeds its share of the global batch, in rank order, and divides it among its devices.
+        """
+        return job.workers
+
+    def load(self) -> None:
+        """Import the framework, in a worker; timed, as part of a cold start."""
 
     def command(self, job: Job, python: str) -> list[str]:
         """Return the argv that starts all worker processes, before the worker's own arguments."""
@@ -78,6 +96,15 @@ class Backend(ABC):
 
         A process may build several trainers, one after another: joining the process group must be idempotent.
         """
+
+    def compile_only(self, graph: Graph, params: Arrays, job: Job) -> dict[str, Any]:
+        """Compile the train step for ``job.topology``, a set of devices that need not be here, and return what the
+        compiler says of it, as JSON: see ``docs/compile.md`` for the keys. Called inside a worker.
+
+        Raises:
+            JobError: there is no such topology, or the compiler refuses.
+        """
+        raise JobError(f"{self.name} cannot compile for devices that are not here")
 
 
 class Trainer(ABC):

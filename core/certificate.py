@@ -17,7 +17,8 @@ from .tether import write
 if TYPE_CHECKING:
     from .conformance import Check
 
-SCHEMA = 1
+SCHEMA = 2
+ARITHMETIC = ("framework", "model", "precision", "execution", "layout", "device")  # what a job must share with it
 
 
 def make(job: Job, checks: Sequence[Check], versions: dict[str, str], divergence: str | None) -> dict[str, Any]:
@@ -25,6 +26,7 @@ def make(job: Job, checks: Sequence[Check], versions: dict[str, str], divergence
     return {
         "schema": SCHEMA,
         "framework": job.framework, "model": job.model, "image_size": job.image_size, "precision": job.precision,
+        "execution": job.execution, "layout": job.layout,
         "device": job.device, "workers": job.workers, "passed": all(c.passed for c in checks),
         "first_divergence": divergence, "versions": versions, "source_sha256": source_sha256(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -52,11 +54,12 @@ def save(certificate: dict[str, Any], folder: Path) -> Path:
 def find(job: Job, versions: dict[str, str]) -> dict[str, Any] | None:
     """Return the newest certificate that speaks for a job, in short, or None.
 
-    It must be of the same framework, model, precision, device and library versions, of this very source of
-    dlcompare, and of at least as many workers; the image size may differ, for it changes no layer's arithmetic.
+    It must be of the same framework, model, precision, execution, layout, device and library versions, of this very
+    source of dlcompare, and of at least as many workers; the image size may differ, for it changes no layer's
+    arithmetic.
     """
     same = {"schema": SCHEMA, "versions": versions, "source_sha256": source_sha256(),
-            **{k: getattr(job, k) for k in ("framework", "model", "precision", "device")}}
+            **{k: getattr(job, k) for k in ARITHMETIC}}
     found = []
     for path in sorted((cache_root() / "certificates").glob("*.json")):
         known = json.loads(path.read_text())

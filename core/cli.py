@@ -16,7 +16,7 @@ import rich_click as click
 
 from . import __version__
 from .errors import DlcompareError, UsageError
-from .job import DEVICES, PRECISIONS
+from .job import DEVICES, EXECUTIONS, LAYOUTS, PRECISIONS
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -32,8 +32,8 @@ EXAMPLES = "\n\n".join((
 
 GROUPS = {
     "What is compared": ["--framework", "--model", "--data", "--image-size", "--weights"],
-    "How it trains": ["--workers", "--batch", "--precision", "--device", "--threads", "--loaders", "--seed", "--lr",
-                      "--schedule", "--momentum", "--weight-decay"],
+    "How it trains": ["--workers", "--batch", "--precision", "--execution", "--layout", "--device", "--threads",
+                      "--loaders", "--seed", "--lr", "--schedule", "--momentum", "--weight-decay"],
     "How it is measured": ["--steps", "--windows"],
     "Where it runs and what comes out": ["--env", "--out", "--format", "--resume", "--timeout", "--port"],
 }
@@ -59,6 +59,9 @@ MATRIX = (
     option("--workers", type=click.IntRange(1), default=1, metavar="N", help="Worker processes that all-reduce."),
     option("--batch", type=click.IntRange(1), metavar="N", help="Samples per worker and step; default 8, on CUDA 64."),
     option("--precision", type=click.Choice(PRECISIONS), default="fp32", help="Arithmetic of the network."),
+    option("--execution", type=click.Choice(EXECUTIONS), help="How the network is run; default: as each framework's "
+                                                              "users do."),
+    option("--layout", type=click.Choice(LAYOUTS), help="Of images in memory; default: each framework's choice."),
     option("--device", type=click.Choice(DEVICES), help="Default: cuda where there is one, else cpu."),
     option("--threads", type=click.IntRange(1), metavar="N", help="CPU threads per worker; default: cores / workers."),
     option("--loaders", type=click.IntRange(1), default=2, metavar="N", help="Image-decoding processes per worker."),

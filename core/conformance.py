@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from .model import Model
 
 # Two units in the last place, for a kernel's fp32 result is a sum of up to some thousand rounded terms; in bf16 such a
-# sum is rounded once, by at most 2^-8, half of it on average.
-ROUNDING = {"fp32": 2.0**-22, "bf16": 2.0**-9}
+# sum is rounded once, by at most 2^-8, half of it on average; in tf32 and fp16 with three bits more.
+ROUNDING = {"fp32": 2.0**-22, "tf32": 2.0**-12, "bf16": 2.0**-9, "fp16": 2.0**-12}
 FACTOR, SLACK = 8.0, 1.5
 STORED = 2.0**-23  # every step rounds the parameters to float32, in any precision
 TRIALS, HEAVY_TRIALS = 8, 3  # few numbers scatter more than many; whole models take long
@@ -84,7 +84,8 @@ def case_job(case: Case, job: Job) -> Job:
         lr = 0.1
     else:  # larger steps of a deep network amplify rounding until nothing can be told, the more so with batch norm
         lr = 1e-5 if any(node.op == "batch_norm" for node in case.graph.nodes) else 1e-4
-    return dataclasses.replace(job, lr=lr, schedule="cosine:6", momentum=0.9, weight_decay=0.01)
+    # A loss scale at which fp16 neither overflows nor, so that a step is skipped, comes near it.
+    return dataclasses.replace(job, lr=lr, schedule="cosine:6", momentum=0.9, weight_decay=0.01, loss_scale=128.0)
 
 
 def without_dropout(graph: Graph) -> Graph:
@@ -97,11 +98,13 @@ def without_dropout(graph: Graph) -> Graph:
 def observe(trainer: Trainer, case: Case, *, job: Job) -> Arrays:
     """Run a case on a trainer and return what is compared, by quantity; a collective call."""
     shares = [share(batch, rank=trainer.rank, world=trainer.world) for batch in case.batches]
+    rows = len(next(iter(case.batches[0].values()))) // job.workers  # the first worker's: a process may carry several
     seen = prefixed("evaluation", trainer.predict(case.batches[0]))
     if not case.trains:
         return seen
     for name, value in trainer.activations(shares[0]).items():  # a scalar, such as the loss, is a mean over all ranks
-        seen[f"activation/{name}"] = np.asarray(value if np.ndim(value) else np.mean(trainer.gather(float(value))))
+        whole = np.asarray(value if np.ndim(value) else np.mean(trainer.gather(float(value))))
+        seen[f"activation/{name}"] = whole[:rows] if whole.ndim else whole
     seen |= prefixed("gradient", trainer.gradients(shares[0]))
     losses = []
     for step, batch in enumerate(shares):
@@ -154,9 +157,7 @@ def expect(case: Case, job: Job, noise: Noise | None = None) -> Arrays:
     """Return what the reference observes, emulating the job's workers in one process."""
     oracle: Any = plugins().backend(ORACLE)
     trainer = oracle.oracle(case.graph, case.params, job, replicas=job.workers, noise=noise)
-    seen = observe(trainer, dataclasses.replace(case, heavy=False), job=job)
-    rows = len(next(iter(case.batches[0].values()))) // job.workers
-    return {k: v[:rows] if k.startswith("activation/") and v.ndim else v for k, v in seen.items()}
+    return observe(trainer, dataclasses.replace(case, heavy=False), job=job)
 
 
 @dataclass(frozen=True)

@@ -21,17 +21,19 @@ ONE_FOR_ALL = ("params_sha256", "sample_order_sha256", "settings", "versions")
 
 def finished(job: Job, ranks: Sequence[RankResult], *, parameters: int, multiply_adds: int, system: Json, run: str,
              started: float, duration: float, verified: Json | None = None, log: str | None = None,
-             dataset: str | None = None, image_size: int | None = None, peak: float | None = None) -> Record:
+             dataset: str | None = None, image_size: int | None = None, peak: float | None = None,
+             processes: int | None = None) -> Record:
     """Return the record of a job whose workers all ended well.
 
     ``multiply_adds`` are those of one sample's forward pass; ``started`` is unix time, ``duration`` seconds; ``peak``
-    the device's peak FLOP/s, None if unknown. The record is ``failed``, with the reason, when the ranks disagree, when
-    a loss is not finite, or when the result is faster than the peak.
+    the device's peak FLOP/s, None if unknown; ``processes`` is how many carried the job's workers, one each if None.
+    The record is ``failed``, with the reason, when the ranks disagree, when a loss is not finite, or when the result is
+    faster than the peak.
 
     Raises:
         ValueError: a rank's result is missing or there is one too many.
     """
-    ranks = in_order(job, ranks)
+    ranks = in_order(job, ranks, processes=processes or job.workers)
     record = outline(job, status="ok", run=run, started=started, duration_s=duration, system=system, log=log,
                      verified=verified, dataset=dataset or job.data, image_size=image_size or job.image_size,
                      parameters=parameters, multiply_adds=multiply_adds)
@@ -70,11 +72,11 @@ def throughputs(windows: Sequence[Mapping[str, Any]]) -> list[float]:
     return [window["samples"] / max(window["seconds"]) for window in windows]
 
 
-def in_order(job: Job, ranks: Sequence[RankResult]) -> list[RankResult]:
-    """Return the results by rank. Raises ValueError unless there is exactly one for each worker of the job."""
-    have, want = sorted(result.rank for result in ranks), list(range(job.workers))
+def in_order(job: Job, ranks: Sequence[RankResult], *, processes: int) -> list[RankResult]:
+    """Return the results by rank. Raises ValueError unless there is exactly one for each process of the job."""
+    have, want = sorted(result.rank for result in ranks), list(range(processes))
     if have != want:
-        raise ValueError(f"{job.id}: there are results of ranks {have}, but {job.workers} workers write {want}; "
+        raise ValueError(f"{job.id}: there are results of ranks {have}, but {processes} processes write {want}; "
                          "a worker ended without writing, or the processes did not join one group")
     return sorted(ranks, key=lambda result: result.rank)
 
@@ -83,8 +85,8 @@ def disagreement(job: Job, ranks: Sequence[RankResult]) -> str | None:
     """Return why these results, in rank order, cannot be of one data-parallel run; None if they can."""
     first = ranks[0]
     for other in ranks:
-        if other.world != job.workers:
-            return (f"rank {other.rank} trained in a group of {other.world}, not of {job.workers}: "
+        if other.world != len(ranks):
+            return (f"rank {other.rank} trained in a group of {other.world}, not of {len(ranks)}: "
                     "the workers did not join one group")
         for name in ONE_FOR_ALL:
             if getattr(other, name) != getattr(first, name):

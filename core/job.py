@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -12,8 +13,15 @@ from typing import Any
 
 from .errors import UsageError, unknown
 
-PRECISIONS = ("fp32", "bf16")
-DEVICES = ("cpu", "cuda")
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
+DEVICES = ("cpu", "cuda", "tpu")
+EXECUTIONS = ("eager", "graph", "compiled")
+LAYOUTS = ("NCHW", "NHWC")
+TASKS = ("train", "verify", "compile")
+CHOICES: Mapping[str, tuple[str | None, ...]] = {
+    "precision": PRECISIONS, "device": DEVICES, "task": TASKS, "execution": (None, *EXECUTIONS),
+    "layout": (None, *LAYOUTS)}
+LEAST_ONE = ("workers", "batch", "windows", "threads", "loaders", "warmup_steps", "max_epochs")
 
 
 @dataclass(frozen=True)
@@ -21,7 +29,10 @@ class Job:
     """One framework training one model on one dataset under one protocol.
 
     ``batch`` is per worker; ``steps`` is per window (None: as many as fill ``window_seconds``); ``threads`` is per
-    worker; ``task`` is ``train`` or ``verify`` (then ``cases`` says what to observe).
+    worker. ``execution`` and ``layout`` are None where the backend chooses; a plan names the execution. ``loss_scale``
+    is the first one in fp16. ``target`` is an accuracy to train to (``top1=0.97``), in at most ``max_epochs``.
+    ``task`` is ``train``, ``verify`` (then ``cases`` says what to observe) or ``compile`` (then ``topology`` says for
+    which devices, none of which need be here).
     """
 
     framework: str
@@ -29,6 +40,8 @@ class Job:
     data: str = "digits"
     device: str = "cpu"
     precision: str = "fp32"
+    execution: str | None = None
+    layout: str | None = None
     workers: int = 1
     batch: int = 8
     image_size: int | None = None
@@ -41,18 +54,22 @@ class Job:
     schedule: str = "constant"
     momentum: float = 0.9
     weight_decay: float = 1e-4
+    loss_scale: float = 2.0**15
     threads: int = 1
     loaders: int = 2
     weights: str | None = None
     port: int | None = None
+    target: str | None = None
+    max_epochs: int = 100
+    topology: str | None = None
     task: str = "train"
     cases: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, allowed in (("precision", PRECISIONS), ("device", DEVICES), ("task", ("train", "verify"))):
+        for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
-                raise unknown(name, str(getattr(self, name)), allowed)
-        for name in ("workers", "batch", "windows", "threads", "loaders", "warmup_steps"):
+                raise unknown(name, str(getattr(self, name)), [value for value in allowed if value])
+        for name in LEAST_ONE:
             if getattr(self, name) < 1:
                 raise UsageError(f"{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
         if self.steps is not None and self.steps < 1:
@@ -60,6 +77,7 @@ class Job:
         if not 0 < self.window_seconds < float("inf") or not 0 <= self.lr < float("inf"):
             raise UsageError(f"lr and window-seconds must be finite and positive, not {self.lr}, {self.window_seconds}")
         learning_rate(self, step=0)  # raises on a schedule that does not parse
+        target_top1(self)
 
     @property
     def id(self) -> str:
@@ -96,3 +114,14 @@ def learning_rate(job: Job, *, step: int) -> float:
             return job.lr * min(1.0, (step + 1) / steps)
         return job.lr * 0.5 * (1 + math.cos(math.pi * min(step, steps) / steps))
     raise UsageError(f"unknown schedule {job.schedule!r}; there is: constant, warmup:STEPS, cosine:STEPS")
+
+
+def target_top1(job: Job) -> float | None:
+    """Return the top-1 accuracy to train to, as a share of 1, or None; UsageError if the target does not parse."""
+    if job.target is None:
+        return None
+    quantity, _, value = job.target.partition("=")
+    with contextlib.suppress(ValueError):
+        if quantity == "top1" and 0 < float(value) <= 1:
+            return float(value)
+    raise UsageError(f"a target is top1=SHARE, a share above 0 and at most 1, as in top1=0.97, not {job.target!r}")

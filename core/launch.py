@@ -18,11 +18,11 @@ from typing import IO, Any
 
 from . import autopsy, memory
 from .backend import Backend
+from .host import MARK
 from .job import Job
 from .plugins import VARIABLE, plugins
 from .tether import EVENTS, PARENT, cannot_write
 
-MARK = "DLCOMPARE_JOB"  # every process of a job carries it, however many sessions a launcher opens
 POLL_SECONDS = 0.25
 GRACE_SECONDS = 3.0
 
@@ -91,7 +91,7 @@ def worker_environment(backend: Backend, job: Job, *, path: Path, mark: str) -> 
     }
     if job.device == "cpu":
         own["CUDA_VISIBLE_DEVICES"] = ""
-        own[memory.VARIABLE] = memory.share(job.workers)
+        own[memory.VARIABLE] = memory.share(backend.processes(job))
     return {**os.environ, **backend.variables(job), **own}
 
 

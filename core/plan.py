@@ -62,7 +62,7 @@ def make_plan(plugins: Plugins, frameworks: Sequence[str], model: str, **options
     given.setdefault("device", default_device(plugins, names))
     given.setdefault("batch", DEFAULT_BATCH[given["device"]])
     given.setdefault("threads", max(1, len(os.sched_getaffinity(0)) // given.get("workers", 1)))
-    jobs = tuple(Job(framework=name, model=model, **given) for name in names)
+    jobs = tuple(Job(framework=name, model=model, **{"execution": usual(plugins, name), **given}) for name in names)
     reasons = {job.id: refusal(plugins, job, graph) for job in jobs}
     return Plan(jobs, {k: v for k, v in reasons.items() if v})
 
@@ -76,6 +76,11 @@ def framework_names(plugins: Plugins, asked: Sequence[str]) -> list[str]:
     if not names:
         raise UsageError(f"no framework was named; there is: {', '.join(plugins.backends())}")
     return list(dict.fromkeys(names))
+
+
+def usual(plugins: Plugins, name: str) -> str:
+    """Return how a framework's users execute a network."""
+    return next(iter(plugins.backend(name).executions))
 
 
 def from_anywhere(data: str) -> str:

@@ -190,13 +190,14 @@ def execute(job: Job, folder: Path, python: Path, options: Options, progress: Pr
     if ended.reason:
         return record.failed(job, ended.reason, **about)
     ranks = [RankResult.from_json(p.read_text()) for p in sorted(folder.glob("rank-*.json"))]
-    if len(ranks) < job.workers:
-        return record.failed(job, f"{len(ranks)} of {job.workers} workers left a result", **about)
+    processes = backend.processes(job)
+    if len(ranks) < processes:
+        return record.failed(job, f"{len(ranks)} of {processes} worker processes left a result", **about)
     graph = plugins().model(job.model).graph(job.image_size)
     image = graph.inputs.get("image")
     total = cost(graph)
     return fold.finished(job, ranks, parameters=total.parameters, multiply_adds=total.multiply_adds,
-                         image_size=image.shape[-1] if image else None,
+                         image_size=image.shape[-1] if image else None, processes=processes,
                          verified=certificate.find(job, ranks[0].versions), **about)
 
 

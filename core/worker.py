@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import host
 from .errors import JobError
 from .job import Job, learning_rate
 from .memory import limit_memory
@@ -22,7 +23,7 @@ from .record import RankResult
 from .tether import EVENTS, Events, leave_when_told, reason_left, write
 
 if TYPE_CHECKING:
-    from .backend import Trainer
+    from .backend import Backend, Trainer
     from .data.feed import Feed
 
 MAX_WARMUP = 25  # steps
@@ -62,6 +63,14 @@ class Run:
         return {"steps": steps, "seconds": seconds, "peers": peers, "loss": loss, "step": self.steps - 1,
                 "started": started, "feed_seconds": waited}
 
+    def watched(self, steps: int) -> dict[str, Any]:
+        """Run one window and return its raw values, with what the machine did for others meanwhile."""
+        mark = os.environ.get(host.MARK) if self.trainer.rank == 0 else None  # one rank speaks for the machine
+        begin, before = time.perf_counter(), host.read(mark) if mark else None
+        window = self.timed(steps)
+        after = host.read(mark) if mark else None
+        return window | host.others(before, after, seconds=time.perf_counter() - begin)
+
     def warm_up(self) -> bool:
         """Take single steps until two successive ones take about the same time; return whether they did."""
         least, most = self.job.warmup_steps, max(MAX_WARMUP, self.job.warmup_steps)
@@ -80,12 +89,12 @@ class Run:
         step = self.warmup[-1]["seconds"]
         steps = self.job.steps or max(1, math.ceil(self.job.window_seconds / step))
         for _ in range(self.job.windows):
-            self.windows.append(self.timed(steps))
+            self.windows.append(self.watched(steps))
             self._report("window", max(self.windows[-1]["peers"]) / steps)
 
     def _report(self, phase: str, step_seconds: float) -> None:
         if self.trainer.rank == 0:
-            rate = self.job.batch * self.trainer.world / step_seconds
+            rate = self.job.batch * self.job.workers / step_seconds
             done = len(self.windows) if phase == "window" else len(self.warmup)
             self.events(phase, step=self.steps, done=done, samples_per_second=rate)
 
@@ -104,30 +113,53 @@ def train(job: Job, folder: Path, events: Events) -> None:
     params = read_weights(Path(job.weights), graph) if job.weights else initial_params(graph, job.seed)
     digest = params_sha256(params)
     parameters_at = time.perf_counter()
-    events("build")
-    trainer = plugins().backend(job.framework).trainer(graph, params, job)
+    backend = plugins().backend(job.framework)
+    events("import", **known_rank(backend))
+    backend.load()
+    imported_at = time.perf_counter()
+    events("build", **known_rank(backend))
+    trainer = backend.trainer(graph, params, job)
     built_at = time.perf_counter()
     del params
     events("data", rank=trainer.rank)
     kind, argument = plugins().dataset(job.data)
     dataset = kind.open(argument, graph.inputs, seed=job.seed, train=True, loaders=job.loaders)
-    sampler = Sampler(dataset.size, seed=job.seed, rank=trainer.rank, world=trainer.world, batch=job.batch)
+    share = job.batch * job.workers // backend.processes(job)  # of this process, which may drive several devices
+    sampler = Sampler(dataset.size, seed=job.seed, rank=trainer.rank, world=trainer.world, batch=share)
     with contextlib.closing(dataset), Feed(dataset, sampler, trainer.place) as feed:
         run = Run(job, trainer, feed, events)
         settled = run.warm_up()
         run.measure()
         first_batch = str(feed.first_batch_sha256)  # known: warm-up has read it
     result = RankResult(
-        rank=trainer.rank, world=trainer.world, pid=os.getpid(), samples_per_step=job.batch,
+        rank=trainer.rank, world=trainer.world, pid=os.getpid(), samples_per_step=share,
         warmup=run.warmup, warmup_settled=settled, windows=run.windows, losses=run.losses,
         params_sha256=digest, sample_order_sha256=order_sha256(dataset.size, job.seed),
         first_batch_sha256=first_batch, versions=trainer.versions(), settings=trainer.settings(),
         peak_bytes=trainer.peak_bytes(), rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        startup={"parameters": parameters_at - begin, "import_and_build": built_at - parameters_at,
-                 "first_step": run.warmup[0]["seconds"]})
+        startup={"parameters": parameters_at - begin, "import": imported_at - parameters_at,
+                 "build": built_at - imported_at, "first_step": run.warmup[0]["seconds"]})
     write(folder / f"rank-{trainer.rank}.json", result.to_json())
     trainer.gather(0.0)  # nobody leaves, and is taken for dead, before all have written
     trainer.close()
+
+
+def known_rank(backend: Backend) -> dict[str, int]:
+    """Return this worker's rank as its launcher told it, for the program that looks for a missing one."""
+    told = os.environ.get(backend.rank_variable, "")
+    return {"rank": int(told)} if told.isdigit() else {}
+
+
+def compile_only(job: Job, folder: Path, events: Events) -> None:
+    """Compile the train step for devices that need not be here, and write what the compiler says of it."""
+    from .params import initial_params
+    from .plugins import plugins
+
+    graph = plugins().model(job.model).graph(job.image_size)
+    backend = plugins().backend(job.framework)
+    events("compile")
+    said = backend.compile_only(graph, initial_params(graph, job.seed), job)
+    write(folder / "compiled.json", json.dumps(said, indent=1))
 
 
 def verify(job: Job, folder: Path, events: Events) -> None:
@@ -137,6 +169,8 @@ def verify(job: Job, folder: Path, events: Events) -> None:
     from .plugins import plugins
 
     backend = plugins().backend(job.framework)
+    events("import", **known_rank(backend))
+    backend.load()
     for number, name in enumerate(job.cases):
         case = conformance.case(name, job)
         trainer = backend.trainer(case.graph, case.params, conformance.case_job(case, job))
@@ -158,7 +192,7 @@ def main() -> None:
         events("start")
         limit_memory()
         job = Job.from_json(job_file.read_text())
-        {"train": train, "verify": verify}[job.task](job, folder, events)
+        {"train": train, "verify": verify, "compile": compile_only}[job.task](job, folder, events)
         events("done")
 
 

@@ -22,6 +22,11 @@ class PytorchDdp(Backend):
     devices = ("cpu", "cuda")
     precisions = ("fp32", "bf16")
 
+    rank_variable = "RANK"
+
+    def load(self) -> None:
+        from . import trainer  # noqa: F401  # the only modules that import the framework
+
     def environment(self, device: str) -> EnvironmentSpec:
         return EnvironmentSpec(
             lock=Path(__file__).parent / f"{device}.lock",

@@ -22,6 +22,12 @@ class TfHorovod(Backend):
     devices = ("cpu", "cuda")
     precisions = ("fp32", "bf16")
 
+    rank_variable = "HOROVOD_RANK"
+    executions = {"graph": "tf.function, Grappler on"}
+
+    def load(self) -> None:
+        from . import trainer  # noqa: F401  # the only modules that import the framework
+
     def environment(self, device: str) -> EnvironmentSpec:
         wanted = {"WITH_TENSORFLOW": "1", "WITHOUT_PYTORCH": "1", "WITHOUT_MXNET": "1", "WITH_GLOO": "1",
                   "WITHOUT_MPI": "1", **({"GPU_OPERATIONS": "NCCL"} if device == "cuda" else {})}

@@ -257,8 +257,9 @@ def test_every_meaning_names_what_fails_without_it() -> None:
 
 def test_the_semantics_give_the_numbers_in_use() -> None:
     told = " ".join(SEMANTICS.split())
-    assert f"for a = {FACTOR:g} roundings (2⁻²² in fp32, 2⁻⁹ in bf16" in told
-    assert ROUNDING == {"fp32": 2.0**-22, "bf16": 2.0**-9} and conformance.STORED == 2.0**-23
+    assert f"for a = {FACTOR:g} roundings (2⁻²² in fp32, 2⁻¹² in tf32 and fp16, 2⁻⁹ in bf16" in told
+    assert ROUNDING == {"fp32": 2.0**-22, "tf32": 2.0**-12, "bf16": 2.0**-9, "fp16": 2.0**-12}
+    assert conformance.STORED == 2.0**-23
     assert f"by {conformance.SLACK:g} times what that noise did" in told
     assert f"worst of {conformance.TRIALS} trials ({conformance.HEAVY_TRIALS} for a whole model)" in told
     assert f"above {100 * conformance.HIDDEN:.0f} % of the whole" in told

@@ -21,10 +21,10 @@ FOLDERS = ("core", "frameworks", "models", "inference")
 # A module of core may import those of earlier lines alone; a new one is written on the first line where it fits.
 LAYERS = [line.split() for line in """
     core
-    errors graph stats system
+    errors graph host stats system
     job ops cost memory torchfile data data.fit data.loaders data.streams
     model params backend record progress tether
-    autopsy data.builtin data.decode data.digits data.feed data.imagefolder data.order data.synthetic
+    autopsy crew data.builtin data.decode data.digits data.feed data.imagefolder data.order data.synthetic
     cases fold hookspecs interpreters reports reports.anatomy reports.as_csv reports.as_json reports.results
     plugins envbuild reports.ledger
     conformance envstore launch reports.listing reports.table
@@ -39,7 +39,7 @@ LAYERS = [line.split() for line in """
 
 CONTRACTS = {  # what the modules of a folder may import of core; besides that, their own folder
     "models": {"core", "core.graph", "core.ops", "core.model"},
-    "frameworks": {"core", "core.backend", "core.errors", "core.graph", "core.job", "core.ops"},
+    "frameworks": {"core", "core.backend", "core.crew", "core.errors", "core.graph", "core.job", "core.ops"},
     "inference": {"core", "core.backend", "core.errors", "core.graph", "core.job", "core.ops"},
 }
 FRAMEWORKS = {"torch", "torchvision", "tensorflow", "keras", "horovod", "jax", "jaxlib", "flax", "mxnet"}

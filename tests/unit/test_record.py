@@ -167,7 +167,7 @@ def test_times_that_an_all_reduce_rounded_to_float32_agree() -> None:
 @pytest.mark.parametrize("chosen", [[0], [1], [0, 0], [0, 1, 1], []])
 def test_a_missing_rank_is_an_error_that_counts(chosen: list[int]) -> None:
     both = ranks(job())
-    with pytest.raises(ValueError, match=r"2 workers write \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"2 processes write \[0, 1\]"):
         finished(job(), [both[rank] for rank in chosen])
 
 

@@ -31,7 +31,7 @@ def test_importing_and_asking_it_loads_no_numpy():
     ({}, None),
     ({"workers": 2}, "one process and cannot be 2 workers"),
     ({"device": "cuda"}, "runs on cpu, not on cuda"),
-    ({"precision": "bf16"}, "offers fp32, not bf16"),
+    ({"precision": "bf16"}, "offers fp32, not precision bf16"),
 ])
 def test_it_refuses_with_the_reason(change, reason):
     answer = reference.Reference().refuse(dataclasses.replace(JOB, **change))

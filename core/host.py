@@ -1,0 +1,71 @@
+"""What else the machine did meanwhile: processor time that was not this job's, and throttling of the clock (Linux).
+
+Read before and after a window, outside its clock: some milliseconds for some hundred processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+MARK = "DLCOMPARE_JOB"  # every process of a job carries it, however many sessions a launcher opens
+TICKS = os.sysconf("SC_CLK_TCK")
+THROTTLES = "devices/system/cpu/cpu*/thermal_throttle/*_throttle_count"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Processor seconds so far: of everybody (what a hypervisor took included), and of this job; throttle events."""
+
+    busy: float
+    job: float
+    throttled: int
+
+
+def read(mark: str, *, proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> Reading | None:
+    """Return a reading for the job that carries a mark; None where the system does not tell."""
+    try:
+        # user nice system idle iowait irq softirq steal guest ...; guest time is part of user time
+        fields = [int(word) for word in (proc / "stat").read_text().split("\n", 1)[0].split()[1:]]
+    except (OSError, ValueError):
+        return None
+    busy = (sum(fields[:3]) + sum(fields[5:8])) / TICKS
+    return Reading(busy, sum(seconds(pid) for pid in marked(mark, proc)), throttles(sys))
+
+
+def marked(mark: str, proc: Path) -> list[Path]:
+    """Return the folders of living processes whose environment carries the mark."""
+    word = f"{MARK}={mark}".encode()
+    found = []
+    for folder in proc.glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if word in (folder / "environ").read_bytes().split(b"\0"):
+                found.append(folder)
+    return found
+
+
+def seconds(process: Path) -> float:
+    """Return the processor seconds of a process and of its children that have ended."""
+    with contextlib.suppress(OSError):
+        fields = (process / "stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, fields[11:15])) / TICKS
+    return 0.0
+
+
+def throttles(sys: Path) -> int:
+    """Return how often the clock was slowed for heat, all cores together; 0 where nobody counts."""
+    total = 0
+    for file in sys.glob(THROTTLES):
+        with contextlib.suppress(OSError, ValueError):
+            total += int(file.read_text())
+    return total
+
+
+def others(before: Reading | None, after: Reading | None, *, seconds: float) -> dict[str, float | int | None]:
+    """Return what happened between two readings: ``foreign_cores``, on average, and ``throttled``, how often."""
+    if before is None or after is None:
+        return {"foreign_cores": None, "throttled": None}
+    foreign = (after.busy - before.busy) - (after.job - before.job)
+    return {"foreign_cores": max(0.0, foreign / seconds), "throttled": after.throttled - before.throttled}
