@@ -31,6 +31,8 @@ BUILTIN = (
     "dlcompare.frameworks.reference",
     "dlcompare.frameworks.pytorch",
     "dlcompare.frameworks.tensorflow",
+    "dlcompare.frameworks.jax",
+    "dlcompare.frameworks.mxnet",
 )
 HOOKS: dict[str, tuple[str, type]] = {  # what one thing on offer is called, and what it is
     "dlcompare_backends": ("framework", Backend),

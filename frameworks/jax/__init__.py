@@ -1,0 +1,103 @@
+"""JAX over ``jax.distributed`` processes or one process's local devices, seen from outside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...core import hookimpl
+from ...core.backend import Backend, EnvironmentSpec, Trainer
+from ...core.graph import Graph
+from ...core.job import Job
+
+if TYPE_CHECKING:
+    from ...core.backend import Arrays
+
+NO_TPU = "no TPU was at hand; what was tried is compiling for one (--compile-only)"
+
+
+class Jax(Backend):
+    """A jitted pure step, per shard under ``shard_map``; gloo between CPU processes, NCCL between GPUs."""
+
+    name = "jax"
+    title = "JAX, jit and shard_map over jax.distributed processes (gloo on CPU, NCCL on CUDA), TPU"
+    devices = ("cpu", "cuda", "tpu")
+    precisions = ("fp32", "tf32", "bf16", "fp16")
+    executions = {
+        "compiled": "the whole step compiled by XLA under jax.jit",
+        "eager": "op by op, each compiled by itself: jax.disable_jit",
+    }
+    layouts = ("NHWC", "NCHW")
+
+    def environment(self, device: str) -> EnvironmentSpec:
+        return EnvironmentSpec(
+            lock=Path(__file__).parent / f"{device}.lock",
+            python=((3, 11), (3, 14)),
+            check="import jax; print(jax.__version__)",
+            note={"cuda": "untested: no GPU was at hand", "tpu": NO_TPU}.get(device, ""),
+        )
+
+    def refuse(self, job: Job) -> str | None:
+        if job.precision == "tf32" and job.device != "cuda":
+            return "tf32 is a mode of NVIDIA's tensor cores (Ampere and newer), so it needs --device cuda"
+        if job.precision == "fp16" and job.device == "tpu":
+            return "TPUs have no fp16 arithmetic; use --precision bf16"
+        if job.device == "tpu" and job.task != "compile" and not list(Path("/dev").glob("accel*")):
+            return ("this machine has no TPU (no /dev/accel*); --compile-only compiles for one without it, as in "
+                    "--device tpu --compile-only --topology v3:2x2")
+        return super().refuse(job)
+
+    def processes(self, job: Job) -> int:
+        return 1 if job.device == "tpu" else job.workers  # one process drives all the chips of a TPU host
+
+    def command(self, job: Job, python: str) -> list[str]:
+        return [python, "-m", f"{__name__}.launcher", str(job.port or 0), str(self.processes(job)), python]
+
+    def variables(self, job: Job) -> dict[str, str]:
+        threads = str(job.threads)
+        platform = "cpu" if job.task == "compile" else job.device
+        flags = {"TF_CPP_MIN_LOG_LEVEL": "2", "JAX_PLATFORMS": platform, "NPROC": threads, "PJRT_NPROC": threads,
+                 "OMP_NUM_THREADS": threads, "GLOO_SOCKET_IFNAME": "lo"}
+        if job.task == "verify":
+            flags["XLA_FLAGS"] = "--xla_gpu_autotune_level=0"
+        if job.task == "compile":
+            flags |= {"TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost", "TPU_LIBRARY_LOG": "0"}
+        return flags
+
+    def load(self) -> None:
+        from . import trainer  # noqa: F401  # one of the modules that import the framework
+
+    def trainer(self, graph: Graph, params: Arrays, job: Job) -> Trainer:
+        from .trainer import JaxTrainer
+
+        return JaxTrainer(graph, params, job)
+
+    def compile_only(self, graph: Graph, params: Arrays, job: Job) -> dict[str, Any]:
+        from .topology import compiled_for
+
+        return compiled_for(graph, job)
+
+
+class JaxLocal(Jax):
+    """The same with one process that drives several local devices, as JAX's users do on one machine."""
+
+    name = "jax-local"
+    title = "JAX, one process with several local devices (on CPU: virtual ones)"
+    devices = ("cpu", "cuda")
+
+    def processes(self, job: Job) -> int:
+        return 1
+
+    def variables(self, job: Job) -> dict[str, str]:
+        found = super().variables(job)
+        if job.device == "cpu":  # the devices share one pool of threads
+            virtual = f"--xla_force_host_platform_device_count={job.workers}"
+            threads = str(job.threads * job.workers)
+            found |= {"XLA_FLAGS": f"{found.get('XLA_FLAGS', '')} {virtual}".strip(), "NPROC": threads,
+                      "PJRT_NPROC": threads}
+        return found
+
+
+@hookimpl
+def dlcompare_backends() -> list[Backend]:
+    return [Jax(), JaxLocal()]

@@ -1,0 +1,22 @@
+"""Starts the processes of a JAX job: ``python -m dlcompare.frameworks.jax.launcher PORT PROCESSES program ...``.
+
+JAX brings no launcher. PORT is the coordinator's, on loopback; 0 takes a free one.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from ...core.crew import Member, free_port, run
+
+
+def main() -> None:
+    """Start every process with its rank, and end with the exit code of the first that fails."""
+    port, count, argv = int(sys.argv[1]) or free_port(), int(sys.argv[2]), sys.argv[3:]
+    where = {"DLCOMPARE_COORDINATOR": f"127.0.0.1:{port}", "DLCOMPARE_WORLD": str(count)}
+    sys.exit(run([Member(f"process of rank {rank}", argv, {**where, "DLCOMPARE_RANK": str(rank)})
+                  for rank in range(count)]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""One JAX process of a data-parallel job: a jitted pure step over a mesh of all processes' devices."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import jax
+import jaxlib
+import numpy as np
+from jax import Array
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+from ...core.backend import Arrays, Trainer
+from ...core.errors import JobError
+from ...core.graph import Graph
+from ...core.job import Job
+from .ops import neutral, stored
+from .program import AXIS, SPECS, Program, State
+
+JOIN_SECONDS = int(os.environ.get("DLCOMPARE_JOIN_SECONDS", "120"))  # a rank that has not joined by then never will
+
+
+class JaxTrainer(Trainer):
+    """See :class:`dlcompare.core.backend.Trainer` for the contract."""
+
+    def __init__(self, graph: Graph, params: Arrays, job: Job) -> None:
+        self.graph, self.job = graph, job
+        devices = join(job)
+        self.rank, self.world = jax.process_index(), jax.process_count()
+        self.program = Program(graph, job, Mesh(np.array(devices), (AXIS,)))
+        self.state: State = jax.tree.map(self._put, self._spread(SPECS), self.program.initial(params))
+        self.loss = self._put(P(AXIS), np.zeros(len(devices), np.float32))
+
+    def _spread(self, specs: State) -> State:
+        """Return the specs with one for each array."""
+        host = self.program.initial({k: np.zeros(p.shape, np.float32) for k, p in self.graph.params().items()})
+        return State(*(jax.tree.map(lambda _, s=spec: s, part) for spec, part in zip(specs, host, strict=True)))
+
+    def _put(self, spec: P, array: np.ndarray) -> Array:
+        """Return an array that every process holds whole, placed on the mesh."""
+        return jax.make_array_from_callback(np.shape(array), self.program.sharding(spec), lambda i: array[i])
+
+    def place(self, batch: Arrays) -> dict[str, Array]:
+        where = self.program.sharding(P(AXIS))
+        return {k: jax.make_array_from_process_local_data(where, stored(v, self.program.layout))
+                for k, v in batch.items()}
+
+    def step(self, placed: dict[str, Array], lr: float) -> None:
+        self.state, self.loss = self._step(self.state, placed, np.float32(lr))
+
+    def wait(self) -> float:
+        jax.block_until_ready(self.state)
+        return float(np.mean(self._own(self.loss)))
+
+    def gather(self, value: float) -> list[float]:
+        local = self.program.mesh.size // self.world
+        mine = np.full(local, value, np.float32)
+        values = jax.make_array_from_process_local_data(self.program.sharding(P(AXIS)), mine)
+        return [float(v) for v in self._own(self._everywhere(values))[::local]]
+
+    def predict(self, batch: Arrays) -> Arrays:
+        local = {k: stored(v, self.program.layout) for k, v in batch.items()}
+        found = self._predict(self._local(), local)
+        return {name: neutral(value, self.program.layout) for name, value in found.items()}
+
+    def activations(self, batch: Arrays) -> Arrays:
+        seen = {k: self._own(v) for k, v in self._activations(self.state, self.place(batch)).items()}
+        scalars = {node.name for node in self.graph.nodes if not node.shape}
+        return {k: np.asarray(v.mean() if k in scalars else neutral(v, self.program.layout)) for k, v in seen.items()}
+
+    def gradients(self, batch: Arrays) -> Arrays:
+        return {k: self._neutral(k, v) for k, v in self._gradients(self.state, self.place(batch)).items()}
+
+    def params(self) -> Arrays:
+        found = self._local()
+        return {name: self._neutral(name, found[name]) for name in self.graph.params()}
+
+    def _local(self) -> dict[str, Array]:
+        """Return all parameters on this process's first device; the running statistics are that one's own."""
+        state = self.state
+        whole = state.trained | state.still
+        return ({k: v.addressable_data(0) for k, v in whole.items()}
+                | {k: v.addressable_data(0)[0] for k, v in state.stats.items()})
+
+    def _neutral(self, name: str, array: Array) -> np.ndarray:
+        """Return a parameter or its gradient in float32 and the neutral layout, in memory of its own."""
+        axes, host = self.program.axes(name), np.array(array.addressable_data(0), np.float32)
+        return host if axes is None else np.ascontiguousarray(host.transpose(np.argsort(axes)))
+
+    def _own(self, array: Array) -> np.ndarray:
+        """Return this process's part of an array, in the order of its devices; one copy of what all hold whole."""
+        shards = array.addressable_shards
+        if array.is_fully_replicated:
+            return np.asarray(shards[0].data)
+        return np.concatenate([np.asarray(s.data) for s in sorted(shards, key=lambda s: s.index[0].start or 0)])
+
+    @cached_property
+    def _step(self) -> Callable[..., Any]:
+        return self._compiled(self.program.step(), donate_argnums=0)
+
+    @cached_property
+    def _gradients(self) -> Callable[..., Any]:
+        return self._compiled(self.program.gradients())
+
+    @cached_property
+    def _activations(self) -> Callable[..., Any]:
+        return self._compiled(self.program.activations())
+
+    @cached_property
+    def _predict(self) -> Callable[..., Any]:
+        return self._compiled(self.program.predict())
+
+    @cached_property
+    def _everywhere(self) -> Callable[[Array], Array]:
+        """Return what copies an array to every device: an all-gather, which nobody passes before all have come."""
+        return jax.jit(lambda x: x, out_shardings=self.program.sharding(P()))
+
+    def _compiled(self, function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+        if self.job.execution != "eager":
+            return jax.jit(function, **options)
+
+        def op_by_op(*arguments: Any) -> Any:
+            with jax.disable_jit():
+                return function(*arguments)
+        return op_by_op
+
+    def settings(self) -> dict[str, Any]:
+        program, cuda = self.program, self.job.device == "cuda"
+        return {
+            "layout": program.layout,
+            "execution": "eager" if self.job.execution == "eager" else "compiled",
+            "compiler": "XLA",
+            "xla_flags": os.environ.get("XLA_FLAGS", ""),
+            "matmul_precision": self.job.precision if self.job.precision == "tf32" else "float32 or as stored",
+            "all_reduce": "nccl" if cuda else "gloo" if self.world > 1 else "XLA, in the process",
+            "gradient_buckets": "XLA's choice",
+            "buffers_broadcast": False,
+            "devices_per_process": program.mesh.size // self.world,
+            "intra_op_threads": int(os.environ.get("NPROC", 0)),
+            "tf32": self.job.precision == "tf32",
+            "donated_state": True,
+        }
+
+    def versions(self) -> dict[str, str]:
+        return {"python": platform.python_version(), "jax": jax.__version__, "jaxlib": jaxlib.__version__,
+                "numpy": np.__version__}
+
+    def peak_bytes(self) -> int | None:
+        return (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+
+    def close(self) -> None:
+        vars(self).clear()
+        jax.clear_caches()
+
+
+def join(job: Job) -> list[Any]:
+    """Join the processes' group, once per process, and return the devices of all, in rank order."""
+    world, rank = int(os.environ.get("DLCOMPARE_WORLD", "1")), int(os.environ.get("DLCOMPARE_RANK", "0"))
+    if world > 1 and not jax.distributed.is_initialized():
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+        try:
+            jax.distributed.initialize(os.environ["DLCOMPARE_COORDINATOR"], world, rank,
+                                       local_device_ids=[rank] if job.device == "cuda" else None,
+                                       initialization_timeout=JOIN_SECONDS)
+        except (RuntimeError, ValueError) as error:
+            raise JobError(f"rank {rank} could not join the {world} processes within {JOIN_SECONDS} s: "
+                           f"{told(error)}") from error
+    with contextlib.suppress(RuntimeError):
+        found = jax.devices()[:job.workers] if world == 1 else jax.devices()
+        if len(found) == job.workers:
+            return sorted(found, key=lambda d: (d.process_index, d.id))
+        raise JobError(f"{job.workers} workers need as many devices, and JAX sees {len(found)} of kind {job.device}; "
+                       "use fewer --workers")
+    raise JobError(f"JAX finds no {job.device} device; see the log for what it tried")
+
+
+def told(error: Exception) -> str:
+    return " ".join(str(error).split())[:600]
