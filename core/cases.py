@@ -49,7 +49,7 @@ class Recipe:
 
     ``build`` is given that tensor and the ``extra`` inputs by name; the loss reads what it returns. ``aside`` makes a
     second output, which the loss does not reach. ``x`` is drawn from (shift + normal) * scale, and ``fill`` gives some
-    parameters one value.
+    parameters one value. ``wide`` says that its numbers are beyond fp16's range, so that nothing can be told in it.
     """
 
     pins: str
@@ -61,6 +61,7 @@ class Recipe:
     aside: Callable[[Tensor], Tensor] | None = None
     fill: Mapping[str, float] = field(default_factory=dict)
     trains: bool = True
+    wide: bool = False
 
 
 IDS = {"ids": Input((5,), "int64", "ids", 7)}
@@ -115,7 +116,7 @@ RECIPES: dict[str, Recipe] = {
     "position-embedding": Recipe("the first S rows are added", lambda x: x.position_embedding(9, name="positions"),
                                  (5, 4)),
     "layer-norm-epsilon": Recipe("biased variance, epsilon 1e-12 inside the root", lambda x: x.layer_norm(name="ln"),
-                                 (5, 8), 1e-4),
+                                 (5, 8), 1e-4, wide=True),
     "attention-mask": Recipe("scale 1/sqrt(d), masked keys get no weight", _attend, (5, 8), extra=MASK),
     "select": Recipe("one index of an axis, also counted from the end", _select, (5, 5)),
     "dropout-evaluation": Recipe("dropout is the identity in evaluation", lambda x: x.dropout(0.5, name="dropout"),

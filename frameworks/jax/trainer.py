@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import threading
 from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -102,39 +104,30 @@ class JaxTrainer(Trainer):
 
     @cached_property
     def _step(self) -> Callable[..., Any]:
-        return self._compiled(self.program.step(), donate_argnums=0)
+        return jax.jit(self.program.step(), donate_argnums=0)
 
     @cached_property
     def _gradients(self) -> Callable[..., Any]:
-        return self._compiled(self.program.gradients())
+        return jax.jit(self.program.gradients())
 
     @cached_property
     def _activations(self) -> Callable[..., Any]:
-        return self._compiled(self.program.activations())
+        return jax.jit(self.program.activations())
 
     @cached_property
     def _predict(self) -> Callable[..., Any]:
-        return self._compiled(self.program.predict())
+        return jax.jit(self.program.predict())
 
     @cached_property
     def _everywhere(self) -> Callable[[Array], Array]:
         """Return what copies an array to every device: an all-gather, which nobody passes before all have come."""
         return jax.jit(lambda x: x, out_shardings=self.program.sharding(P()))
 
-    def _compiled(self, function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-        if self.job.execution != "eager":
-            return jax.jit(function, **options)
-
-        def op_by_op(*arguments: Any) -> Any:
-            with jax.disable_jit():
-                return function(*arguments)
-        return op_by_op
-
     def settings(self) -> dict[str, Any]:
         program, cuda = self.program, self.job.device == "cuda"
         return {
             "layout": program.layout,
-            "execution": "eager" if self.job.execution == "eager" else "compiled",
+            "execution": "compiled",
             "compiler": "XLA",
             "xla_flags": os.environ.get("XLA_FLAGS", ""),
             "matmul_precision": self.job.precision if self.job.precision == "tf32" else "float32 or as stored",
@@ -163,14 +156,7 @@ def join(job: Job) -> list[Any]:
     """Join the processes' group, once per process, and return the devices of all, in rank order."""
     world, rank = int(os.environ.get("DLCOMPARE_WORLD", "1")), int(os.environ.get("DLCOMPARE_RANK", "0"))
     if world > 1 and not jax.distributed.is_initialized():
-        jax.config.update("jax_cpu_collectives_implementation", "gloo")
-        try:
-            jax.distributed.initialize(os.environ["DLCOMPARE_COORDINATOR"], world, rank,
-                                       local_device_ids=[rank] if job.device == "cuda" else None,
-                                       initialization_timeout=JOIN_SECONDS)
-        except (RuntimeError, ValueError) as error:
-            raise JobError(f"rank {rank} could not join the {world} processes within {JOIN_SECONDS} s: "
-                           f"{told(error)}") from error
+        meet(rank, world, cuda=job.device == "cuda")
     with contextlib.suppress(RuntimeError):
         found = jax.devices()[:job.workers] if world == 1 else jax.devices()
         if len(found) == job.workers:
@@ -178,6 +164,35 @@ def join(job: Job) -> list[Any]:
         raise JobError(f"{job.workers} workers need as many devices, and JAX sees {len(found)} of kind {job.device}; "
                        "use fewer --workers")
     raise JobError(f"JAX finds no {job.device} device; see the log for what it tried")
+
+
+def meet(rank: int, world: int, *, cuda: bool) -> None:
+    """Join the processes' group; JobError if that fails or takes too long, naming the ranks that never came.
+
+    In a thread, for JAX aborts the process when its own time-out is over, and nobody would learn why.
+    """
+    Path(f"joining-{rank}").touch()  # in the job's folder
+    raised: list[Exception] = []
+
+    def initialise() -> None:
+        try:
+            jax.distributed.initialize(os.environ["DLCOMPARE_COORDINATOR"], world, rank,
+                                       local_device_ids=[rank] if cuda else None,
+                                       initialization_timeout=JOIN_SECONDS + 600)
+        except Exception as error:
+            raised.append(error)
+
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    thread = threading.Thread(target=initialise, daemon=True)
+    thread.start()
+    thread.join(JOIN_SECONDS)
+    if raised:
+        raise JobError(f"rank {rank} could not join the others: {told(raised[0])}") from raised[0]
+    if thread.is_alive():
+        missing = [str(other) for other in range(world) if not Path(f"joining-{other}").exists()]
+        who = f"rank {', '.join(missing)} never started to" if missing else "all started to, but they do not meet"
+        raise JobError(f"the {world} processes have not joined within {JOIN_SECONDS} s: {who}; "
+                       "DLCOMPARE_JOIN_SECONDS gives them longer")
 
 
 def told(error: Exception) -> str:

@@ -29,7 +29,8 @@ from dlcompare.core.plugins import plugins
 from dlcompare.core.view import view
 
 HERE = Path(__file__).parent
-NATIVE = {"pytorch-ddp": "native_pytorch_ddp.py", "tf-horovod": "native_tf_horovod.py"}
+NATIVE = {"pytorch-ddp": "native_pytorch_ddp.py", "tf-horovod": "native_tf_horovod.py",
+          "jax": "native_jax.py", "mxnet": "native_mxnet.py"}
 
 
 def native(job: Job, python: Path) -> float:

@@ -14,9 +14,11 @@ import pytest
 from PIL import Image
 from running import PLUGINS, Command
 
+from dlcompare.core.job import Job
 from dlcompare.core.plugins import plugins
 
-FRAMEWORKS = [name for name, backend in plugins().backends().items() if backend.environment("cpu")]
+FRAMEWORKS = [name for name, backend in plugins().backends().items() if "cpu" in backend.devices
+              and backend.environment("cpu") and backend.processes(Job(name, "speck", workers=2)) == 2]
 LIGHT = ("--model", "speck", "--device", "cpu", "--batch", "2", "--workers", "2", "--threads", "1", "--steps", "1")
 LONG = ("--windows", "3000")
 
