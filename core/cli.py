@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,106 +15,64 @@ import rich_click as click
 
 from . import __version__
 from .errors import DlcompareError, UsageError
-from .job import DEVICES, EXECUTIONS, LAYOUTS, PRECISIONS
+from .job import DEVICES
+from .options import COMPARISON, COMPILING, EXAMPLES, JUDGING, MATRIX, MEASURE, option, options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .plan import Plan
     from .record import Record
-
-EXAMPLES = "\n\n".join((
-    "[bold]Examples[/]",
-    "dlcompare --framework tf-horovod --model resnet50",
-    "dlcompare --framework tf-horovod,pytorch-ddp --model resnet50 --workers 2",
-    "dlcompare --framework all --model bert-squad --batch 2 --format json > records.json",
-    "dlcompare verify --framework all --model resnet18 --image-size 32",
-))
-
-GROUPS = {
-    "What is compared": ["--framework", "--model", "--data", "--image-size", "--weights"],
-    "How it trains": ["--workers", "--batch", "--precision", "--execution", "--layout", "--device", "--threads",
-                      "--loaders", "--seed", "--lr", "--schedule", "--momentum", "--weight-decay"],
-    "How it is measured": ["--steps", "--windows"],
-    "Where it runs and what comes out": ["--env", "--out", "--format", "--resume", "--timeout", "--port"],
-}
-panels: Any = [{"name": name, "options": options} for name, options in GROUPS.items()]
-click.rich_click.OPTION_GROUPS = {"dlcompare": panels, "dlcompare verify": panels}
-click.rich_click.TEXT_MARKUP = "rich"
-click.rich_click.STYLE_OPTION = "bold"
-
-
-def option(*names: str, **kwargs: Any) -> Callable[[Any], Any]:
-    return click.option(*names, **{"show_default": kwargs.get("default") is not None, **kwargs})
-
-
-MATRIX = (
-    option("--framework", metavar="NAME[,NAME...]", help="Frameworks to compare, or 'all'; see 'dlcompare list'."),
-    option("--model", metavar="NAME", help="The network; see 'dlcompare list'."),
-    option("--data", metavar="NAME[:ARG]", help="digits, imagefolder:PATH or synthetic; default: digits for image "
-                                                "networks, synthetic for the others."),
-    option("--image-size", type=click.IntRange(1), metavar="PIXELS", help="Side of the square image; default: the "
-                                                                          "network's own."),
-    option("--weights", type=click.Path(), metavar="FILE", help="Start from these parameters: .safetensors, or a "
-                                                                "PyTorch state_dict."),
-    option("--workers", type=click.IntRange(1), default=1, metavar="N", help="Worker processes that all-reduce."),
-    option("--batch", type=click.IntRange(1), metavar="N", help="Samples per worker and step; default 8, on CUDA 64."),
-    option("--precision", type=click.Choice(PRECISIONS), default="fp32", help="Arithmetic of the network."),
-    option("--execution", type=click.Choice(EXECUTIONS), help="How the network is run; default: as each framework's "
-                                                              "users do."),
-    option("--layout", type=click.Choice(LAYOUTS), help="Of images in memory; default: each framework's choice."),
-    option("--device", type=click.Choice(DEVICES), help="Default: cuda where there is one, else cpu."),
-    option("--threads", type=click.IntRange(1), metavar="N", help="CPU threads per worker; default: cores / workers."),
-    option("--loaders", type=click.IntRange(1), default=2, metavar="N", help="Image-decoding processes per worker."),
-    option("--seed", type=int, default=0, help="Of the initial parameters and the order of the samples."),
-    option("--lr", type=float, default=0.01, help="Learning rate."),
-    option("--schedule", default="constant", metavar="NAME", help="constant, warmup:STEPS or cosine:STEPS."),
-    option("--momentum", type=float, default=0.9, help="Of stochastic gradient descent."),
-    option("--weight-decay", type=float, default=1e-4, help="Coupled: added to the gradient."),
-    option("--env", metavar="current|PYTHON", help="Run the workers with this interpreter instead of an environment "
-                                                   "of dlcompare's own."),
-    option("--out", type=click.Path(path_type=Path), default=Path("runs"), metavar="DIR", help="Folder for runs."),
-    option("--timeout", type=click.FloatRange(1), default=900.0, metavar="SECONDS", help="Give a job up that reports "
-                                                                                          "nothing for so long."),
-    option("--port", type=click.IntRange(1, 65535), metavar="N", help="Loopback port where workers meet, for backends "
-                                                                      "that let one choose; default: a free one."),
-)
-MEASURE = (
-    option("--steps", type=click.IntRange(1), metavar="N", help="Optimiser steps per window; default: as many as fill "
-                                                                "2 seconds."),
-    option("--windows", type=click.IntRange(1), default=5, metavar="N", help="Windows to measure."),
-    option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", help="What to print."),
-    option("--resume", is_flag=True, help="Go on with the newest unfinished run of the same command."),
-)
-
-
-def options(*groups: tuple[Callable[[Any], Any], ...]) -> Callable[[Any], Any]:
-    """Apply groups of options to a command, in the order they are written."""
-    def apply(command: Any) -> Any:
-        for one in reversed([o for group in groups for o in group]):
-            command = one(command)
-        return command
-    return apply
-
+    from .verdict import Judging
+    from .waterfall import Explanation
 
 @click.group(invoke_without_command=True, epilog=EXAMPLES, context_settings={"max_content_width": 100})
-@options(MATRIX, MEASURE)
+@options(MATRIX, MEASURE, COMPILING, COMPARISON, JUDGING)
 @click.version_option(__version__, prog_name="dlcompare")
 @click.pass_context
-def dlcompare(context: click.Context, form: str, **given: Any) -> None:
+def dlcompare(context: click.Context, form: str, explain: bool, compile_only: bool, topology: str | None,
+              **given: Any) -> None:
     """Train the same network under several frameworks and compare the throughput.
 
-    The same parameters, the same samples in the same order, the same arithmetic, one protocol. Without a
-    sub-command this is the comparison itself; it needs --framework and --model.
+    The same parameters, the same samples in the same order, the same arithmetic, one protocol; with --rounds also a
+    verdict on who is faster. Without a sub-command this is the comparison itself; it needs --framework and --model.
     """
     if context.invoked_subcommand is not None:
         return
+    given["rounds"] = given["rounds"] or (3 if explain else 1)
     plan, how = planned(given)
+    if compile_only or topology:
+        context.exit(compile_for(plan, how, topology, form))
+    from . import explain as explainer
+    from .plugins import plugins
     from .progress import Progress
     from .session import run
 
+    if explain:
+        explainer.check(plan)
+    explanation: Explanation | str | None = None
+    more: list[Record] = []
     with Progress() as progress:
         records = run(plan, how, progress)
-    show(records, form)
-    context.exit(0 if all(r.status == "ok" for r in records) else 1)
+        if explain:
+            explanation, more = explainer.explain(plugins(), plan, records, how, progress)
+    if plan.repeated:
+        judge(records, form, plan.judging, explanation, more)
+    else:
+        show(records, form)
+    context.exit(0 if all(r.status == "ok" for r in [*records, *more]) else 1)
+
+
+def compile_for(plan: Plan, how: Any, topology: str | None, form: str) -> int:
+    """Compile for devices that need not be here, print what the compiler says, and return the exit code."""
+    from .compilation import compilation_plan, compile_all
+    from .progress import Progress
+    from .reports.compiled import render
+
+    with Progress() as progress:
+        outcomes = list(compile_all(compilation_plan(plan, topology), how, progress))
+    click.echo(render(outcomes, form))
+    return 0 if all(outcome.said for outcome in outcomes) else 1
 
 
 def planned(given: dict[str, Any]) -> tuple[Plan, Any]:
@@ -131,8 +88,22 @@ def planned(given: dict[str, Any]) -> tuple[Plan, Any]:
         missing = [f"--{k}" for k, v in (("framework", frameworks), ("model", model)) if not v]
         raise UsageError(f"{' and '.join(missing)} must be given, as in: dlcompare --framework tf-horovod "
                          "--model resnet50; 'dlcompare list' shows what there is")
+    if given.pop("compiled"):
+        if given["execution"] not in (None, "compiled"):
+            raise UsageError(f"--compile is --execution compiled, and --execution {given['execution']} was given as "
+                             "well; leave one of them out")
+        given["execution"] = "compiled"
     names = [name.strip() for name in frameworks.split(",") if name.strip()]
+    given |= {"until": given.pop("until_decided", None), "judging": judging(given)}
     return make_plan(plugins(), names, model, **given), how
+
+
+def judging(given: dict[str, Any]) -> Judging:
+    """Take how a comparison is judged out of the options."""
+    from .verdict import AS_USUAL, Judging
+
+    margin = given.pop("margin", None)
+    return Judging(given.pop("baseline", None), AS_USUAL.margin if margin is None else margin / 100)
 
 
 def show(records: list[Record], form: str) -> None:
@@ -140,6 +111,16 @@ def show(records: list[Record], form: str) -> None:
     from .reports import REPORTS
 
     click.echo(REPORTS[form](records).rstrip("\n"))
+
+
+def judge(records: list[Record], form: str, how: Judging, explanation: Explanation | str | None = None,
+          more: Sequence[Record] = ()) -> None:
+    """Print the comparison that records amount to, in one of the forms."""
+    from .reports import comparison
+    from .verdict import compare
+
+    found = [*compare(records, how), *(compare(more) if more and form != "table" else ())]
+    click.echo(comparison(form, found, explanation).rstrip("\n"))
 
 
 @dlcompare.command()
@@ -200,7 +181,25 @@ def report(runs: tuple[Path, ...], form: str) -> None:
     """Show the records of finished runs: run folders, or records.json files."""
     from .session import read_records
 
-    show([r for path in runs for r in read_records(path)], form)
+    records = [r for path in runs for r in read_records(path)]
+    if form == "table" and any(record.round is not None for record in records):
+        judge(records, form, judging({}))
+    else:
+        show(records, form)
+
+
+@dlcompare.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@options(JUDGING)
+def compare(runs: tuple[Path, ...], form: str, **given: Any) -> None:
+    """Judge finished runs, also of different machines: run folders, or records.json files.
+
+    Only what was interleaved in rounds of one run gets a verdict; for the rest it is said what cannot be concluded.
+    """
+    from .session import read_records
+
+    records = {(r.run, r.id): r for path in runs for r in read_records(path)}  # the same run may be named twice
+    judge(list(records.values()), form, judging(given))
 
 
 NAME = click.argument("framework", required=False)

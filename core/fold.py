@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from . import stats
+from . import discard, stats
 from .job import Job
 from .record import Json, RankResult, Record, StepTime, Throughput, outline
 
@@ -22,13 +22,13 @@ ONE_FOR_ALL = ("params_sha256", "sample_order_sha256", "settings", "versions")
 def finished(job: Job, ranks: Sequence[RankResult], *, parameters: int, multiply_adds: int, system: Json, run: str,
              started: float, duration: float, verified: Json | None = None, log: str | None = None,
              dataset: str | None = None, image_size: int | None = None, peak: float | None = None,
-             processes: int | None = None) -> Record:
+             processes: int | None = None, launch: float | None = None) -> Record:
     """Return the record of a job whose workers all ended well.
 
     ``multiply_adds`` are those of one sample's forward pass; ``started`` is unix time, ``duration`` seconds; ``peak``
-    the device's peak FLOP/s, None if unknown; ``processes`` is how many carried the job's workers, one each if None.
-    The record is ``failed``, with the reason, when the ranks disagree, when a loss is not finite, or when the result is
-    faster than the peak.
+    the device's peak FLOP/s, None if unknown; ``processes`` is how many carried the job's workers, one each if None;
+    ``launch`` seconds from the start of the launcher to that of the last worker. The record is ``failed``, with the
+    reason, when the ranks disagree, when a loss is not finite, or when the result is faster than the peak.
 
     Raises:
         ValueError: a rank's result is missing or there is one too many.
@@ -41,17 +41,33 @@ def finished(job: Job, ranks: Sequence[RankResult], *, parameters: int, multiply
     if reason:
         return dataclasses.replace(record, status="failed", reason=reason)
     record = dataclasses.replace(record, **_raw(ranks))
+    if launch is not None:
+        record = dataclasses.replace(record, startup={"launch": launch, **record.startup})
+    record = discard.settled(record)
     reason = stats.loss_warning([(item["step"], item["loss"]) for item in record.loss])
     if reason:
         return dataclasses.replace(record, status="failed", reason=reason)
-    rates = throughputs(record.windows)
+    reason = missed(record.target)
+    if reason:
+        return dataclasses.replace(record, status="failed", reason=reason)
+    windows = discard.counted(record.windows)
+    rates = throughputs(windows)
     value = stats.median(rates)
     flops = training_flops(value, multiply_adds)
     reason = physics_warning(flops, peak)
     if reason:
         return dataclasses.replace(record, status="failed", reason=reason)
-    return dataclasses.replace(record, throughput=_throughput(rates), step_time=_step_time(record.windows),
-                               flops_per_second=flops, warnings=_warnings(record, rates, ranks))
+    return dataclasses.replace(record, throughput=_throughput(rates), step_time=_step_time(windows),
+                               flops_per_second=flops, warnings=[*record.warnings, *_warnings(record, rates, ranks)])
+
+
+def missed(target: Json | None) -> str | None:
+    """Return why training to an accuracy failed; None if it did not, or was not asked for."""
+    if target is None or target["reached"]:
+        return None
+    return (f"{target['quantity']} came to {target['value']:.4f} in {target['epochs']} epochs "
+            f"({target['seconds']:.0f} s), short of {target['wanted']:g}; give it more --max-epochs, or another --lr "
+            "or --schedule")
 
 
 def training_flops(samples_per_second: float, multiply_adds: int) -> float:
@@ -150,6 +166,7 @@ def _raw(ranks: Sequence[RankResult]) -> Json:
         "first_batch_sha256": hashlib.sha256(digests.encode()).hexdigest(),
         "environment": first.versions,
         "settings": first.settings,
+        "target": first.target,
     }
 
 
@@ -161,7 +178,9 @@ def _window(number: int, ranks: Sequence[RankResult]) -> Json:
             "seconds": [part["seconds"] for part in parts],
             "loss": _mean([part["loss"] for part in parts], ranks),
             "started": min(part["started"] for part in parts),
-            "feed_seconds": max(part["feed_seconds"] for part in parts)}
+            "feed_seconds": max(part["feed_seconds"] for part in parts),
+            **{key: next((part[key] for part in parts if part.get(key) is not None), None)
+               for key in ("foreign_cores", "throttled")}}
 
 
 def _mean(losses: Sequence[float | None], ranks: Sequence[RankResult]) -> float | None:
@@ -184,13 +203,24 @@ def _step_time(windows: Sequence[Mapping[str, Any]]) -> StepTime:
 
 
 def _warnings(record: Record, rates: Sequence[float], ranks: Sequence[RankResult]) -> list[str]:
-    seconds = [max(window["seconds"]) for window in record.windows]
-    waited = [window["feed_seconds"] for window in record.windows]
+    windows = discard.counted(record.windows)
+    seconds = [max(window["seconds"]) for window in windows]
+    waited = [window["feed_seconds"] for window in windows]
     steps = [item["seconds"] for item in ranks[0].warmup]
     settled = all(result.warmup_settled for result in ranks)
     said = (stats.short_warning(seconds), stats.spread_warning(rates), stats.drift_warning(rates),
-            stats.stall_warning(seconds, waited), stats.warmup_warning(steps, settled=settled), _same_share(ranks))
+            stats.stall_warning(seconds, waited), stats.warmup_warning(steps, settled=settled), _same_share(ranks),
+            crowded(record))
     return [sentence for sentence in said if sentence]
+
+
+def crowded(record: Record) -> str | None:
+    """Return a sentence when a CPU job had more workers than cores."""
+    cores = discard.cores(record.system)
+    if record.device != "cpu" or cores is None or record.workers <= cores:
+        return None
+    return (f"{record.workers} workers shared {cores:g} usable cores, so each waited for the others' turns; this is "
+            "not how that many machines would do")
 
 
 def _same_share(ranks: Sequence[RankResult]) -> str | None:

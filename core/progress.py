@@ -39,7 +39,7 @@ class Progress:
             self.bar.stop()
 
     def __call__(self, job: Job | None, event: dict[str, Any]) -> None:
-        name = f"{job.framework} {job.model}" if job else "dlcompare"
+        name = str(event.get("label", f"{job.framework} {job.model}" if job else "dlcompare"))
         phase, text = str(event["phase"]), describe(event)
         if self.bar is not None:
             from rich.markup import escape

@@ -31,7 +31,8 @@ class RankResult:
 
     ``warmup`` holds {step, seconds} of the slowest rank; ``windows`` {steps, seconds (this rank's own), peers (every
     rank's seconds), loss (this rank's last), step (index of the last optimiser step), started (unix time),
-    feed_seconds (the main loop's waiting for input)}; ``losses`` {step, loss} of this rank's share.
+    feed_seconds (the main loop's waiting for input), and of the rank that looked foreign_cores (what others used
+    meanwhile, on average) and throttled (how often the clock was slowed)}; ``losses`` {step, loss} of this rank.
     """
 
     rank: int
@@ -50,6 +51,7 @@ class RankResult:
     peak_bytes: int | None
     rss_bytes: int
     startup: dict[str, float]
+    target: Json | None = None  # see ``target.train_to_target``
 
     def to_json(self) -> str:
         """Return JSON text; a number that is not finite becomes null."""
@@ -84,10 +86,15 @@ class StepTime(TypedDict):
 class Record:
     """One job's outcome. Whatever a refused or failed job could not know is None or empty.
 
-    ``windows`` are raw: {step, steps, samples, seconds (a list by rank), loss, started, feed_seconds}; ``warmup`` is
+    ``variant`` is what was otherwise for this side of the comparison than for the rest, "" if nothing was; ``round``
+    counts from 0, None where jobs ran once; ``rounds`` is how many were planned, None where they went on until all was
+    decided. ``windows`` are raw: {step, steps, samples, seconds (a list by rank), loss, started, feed_seconds,
+    foreign_cores, throttled, discarded (why it is in no statistic, None if it is)}; ``warmup`` is
     {steps, seconds, settled, series}; ``loss`` a series of {step, loss}, the mean over the global batch; ``startup``
     seconds by phase, slowest rank; ``peak_bytes`` device and ``rss_bytes`` host memory, largest rank; ``discarded``
-    says in plain sentences what was run but is in no statistic; ``flops_per_second`` is what throughput implies.
+    says in plain sentences what was run but is in no statistic; ``disturbed``: too few windows were undisturbed, so
+    the statistics are of all of them and no verdict may rest on them; ``target`` is how training to an accuracy went,
+    as ``target.train_to_target`` returns it; ``flops_per_second`` is what throughput implies.
     """
 
     schema: int = SCHEMA
@@ -95,6 +102,9 @@ class Record:
     reason: str | None = None
     id: str
     run: str
+    variant: str = ""
+    round: int | None = None
+    rounds: int | None = None
     started: str  # ISO 8601, UTC
     duration_s: float | None = None
     framework: str
@@ -111,7 +121,9 @@ class Record:
     windows: list[Json] = field(default_factory=list)
     warmup: Json | None = None
     discarded: list[str] = field(default_factory=list)
+    disturbed: bool = False
     loss: list[Json] = field(default_factory=list)
+    target: Json | None = None
     parameters: int | None = None
     multiply_adds: int | None = None
     flops_per_second: float | None = None
@@ -129,6 +141,11 @@ class Record:
     log: str | None = None
     job: Json
     reproduce: str
+
+    @property
+    def name(self) -> str:
+        """Return what tables call this side of the comparison."""
+        return ":".join(part for part in (self.framework, self.variant) if part)
 
     def to_dict(self) -> Json:
         """Return what JSON can hold: lists and dicts, and None for every number that is not finite."""
@@ -157,11 +174,13 @@ class Record:
 
 
 def parse(text: str) -> list[Record]:
-    """Return the records of a JSON text: a list of objects or a single one. Raises UsageError."""
+    """Return the records of a JSON text: a list, a single one, or a comparison's. Raises UsageError."""
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:
         raise UsageError(f"not a file of records: {error}; dlcompare writes one as records.json") from error
+    if isinstance(data, dict) and isinstance(data.get("records"), list):
+        data = data["records"]
     items = data if isinstance(data, list) else [data]
     for item in items:
         if not isinstance(item, dict):

@@ -8,13 +8,13 @@ import fcntl
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from . import certificate, envs, fold, record
+from . import autopsy, certificate, envs, fold, record, rounds
 from .cost import cost
 from .errors import DlcompareError, EnvironmentUnavailable, JobError, UsageError
 from .job import Job
@@ -22,6 +22,7 @@ from .launch import launch
 from .plan import Plan
 from .plugins import plugins
 from .record import RankResult, Record
+from .rounds import Cell
 from .system import system
 from .tether import write
 from .view import view
@@ -42,7 +43,7 @@ class Options:
 
 
 def run(plan: Plan, options: Options, progress: Progress) -> list[Record]:
-    """Run the plan and return one record per job, in plan order.
+    """Run the plan and return its records by round, in plan order within one.
 
     Records are written as each job ends; on Ctrl-C every process is stopped, what is finished is kept, and
     KeyboardInterrupt goes on. A record that cannot be written is returned all the same.
@@ -54,12 +55,17 @@ def run(plan: Plan, options: Options, progress: Progress) -> list[Record]:
     with alone(folder):
         records = finished_records(plan, folder) if options.resume else {}
         keep_all(plan, records, folder, progress)  # the last run may have been killed before it could
-        todo = tuple(job for job in plan.jobs if job.id not in records)
-        ready = environments(dataclasses.replace(plan, jobs=todo), options, progress)
-        for job in todo:
-            records[job.id] = run_job(job, folder, plan.refusals.get(job.id), ready, options, progress)
+        todo = dict.fromkeys(cell.job for cell in rounds.everything(plan) if cell.folder not in records)
+        ready = environments(dataclasses.replace(plan, jobs=tuple(todo)), options, progress)
+        for cell in rounds.to_run(plan, records):
+            records[cell.folder] = run_cell(plan, cell, folder, ready, options, progress)
             keep_all(plan, records, folder, progress)
-    return [records[job.id] for job in plan.jobs]
+    return in_order(plan, records)
+
+
+def in_order(plan: Plan, records: Mapping[str, Record]) -> list[Record]:
+    """Return the records there are, by round, in plan order within one."""
+    return [records[cell.folder] for cell in rounds.everything(plan) if cell.folder in records]
 
 
 def run_folder(plan: Plan, options: Options) -> Path:
@@ -125,32 +131,39 @@ def resolved(name: str, job: Job, options: Options, say: Callable[[str], None]) 
 
 
 def finished_records(plan: Plan, run: Path) -> dict[str, Record]:
-    """Return by job id the records of jobs that have ended well; move what the others left out of the way."""
+    """Return by cell folder the records of jobs that have ended well; move what the others left out of the way."""
     found: dict[str, Record] = {}
-    for job in plan.jobs:
-        folder = run / job.id
+    for cell in rounds.everything(plan):
+        folder = run / cell.folder
         with contextlib.suppress(OSError, ValueError, DlcompareError):  # none, cut short, or of another version
-            found[job.id] = Record.from_json((folder / RECORD).read_text())
-        if job.id not in found or found[job.id].status != "ok":
-            found.pop(job.id, None)
+            found[cell.folder] = Record.from_json((folder / RECORD).read_text())
+        if cell.folder not in found or found[cell.folder].status != "ok":
+            found.pop(cell.folder, None)
             if folder.exists():
                 folder.rename(folder.with_name(f"{folder.name}.{secrets.token_hex(3)}"))
     return found
 
 
-def run_job(job: Job, run: Path, refused: str | None, ready: dict[str, Path | DlcompareError],
-            options: Options, progress: Progress) -> Record:
-    """Run one job and return its record; a failure is a record too."""
-    folder = run / job.id
+def run_cell(plan: Plan, cell: Cell, run: Path, ready: dict[str, Path | DlcompareError], options: Options,
+             progress: Progress) -> Record:
+    """Run one job in one round and return its record; a failure is a record too."""
+    folder, job = run / cell.folder, cell.job
+    label = f"{cell.name} {job.model}"
+    if cell.round is not None:
+        label += f", round {cell.round + 1}" + ("" if plan.until else f" of {plan.rounds}")
+
+    def tell(job: Job | None, event: dict[str, Any]) -> None:
+        progress(job, {"label": label, **event})
+
     try:
         folder.mkdir()
         write(folder / "job.json", job.to_json())
-        result = outcome(job, folder, refused or ready.get(job.framework), options, progress)
+        result = outcome(job, folder, plan.refusals.get(job.id) or ready.get(job.framework), options, tell)
     except (OSError, JobError) as error:
         log = folder / "log.txt"
         result = record.failed(job, str(error), run=run.name, log=str(log) if log.exists() else None)
-    progress(job, {"phase": result.status, "text": result.reason or ""})
-    return kept(result, folder)
+    tell(job, {"phase": result.status, "text": result.reason or ""})
+    return kept(dataclasses.replace(result, **rounds.stamp(plan, cell)), folder)
 
 
 def outcome(job: Job, folder: Path, python: Path | DlcompareError | str | None, options: Options,
@@ -170,9 +183,9 @@ def kept(result: Record, folder: Path) -> Record:
     return result
 
 
-def keep_all(plan: Plan, records: dict[str, Record], folder: Path, progress: Progress) -> None:
-    """Write the records so far in one file, in plan order; where that cannot be done, the file stays as it was."""
-    found = [json.loads(records[job.id].to_json()) for job in plan.jobs if job.id in records]
+def keep_all(plan: Plan, records: Mapping[str, Record], folder: Path, progress: Progress) -> None:
+    """Write the records so far in one file, in order; where that cannot be done, the file stays as it was."""
+    found = [json.loads(one.to_json()) for one in in_order(plan, records)]
     try:
         write(folder / RECORDS, json.dumps(found, indent=1))
     except JobError as error:
@@ -198,7 +211,14 @@ def execute(job: Job, folder: Path, python: Path, options: Options, progress: Pr
     total = cost(graph)
     return fold.finished(job, ranks, parameters=total.parameters, multiply_adds=total.multiply_adds,
                          image_size=image.shape[-1] if image else None, processes=processes,
+                         launch=launched(folder, started),
                          verified=certificate.find(job, ranks[0].versions), **about)
+
+
+def launched(folder: Path, started: float) -> float | None:
+    """Return the seconds from the start of the launcher to that of the last worker, if its events tell."""
+    begun = [event["time"] for event in autopsy.read_events(folder) if event["phase"] == "start" and "time" in event]
+    return max(0.0, max(begun) - started) if begun else None
 
 
 def read_records(path: Path) -> list[Record]:

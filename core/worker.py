@@ -1,13 +1,12 @@
 """One job in this process: ``python -m dlcompare.core.worker job.json folder``.
 
-The worker owns time. A window is: barrier, wait, clock, k steps, wait, clock. Nothing else happens inside.
+The worker owns time; see ``windows``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import resource
 import sys
@@ -15,88 +14,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import host
-from .errors import JobError
-from .job import Job, learning_rate
+from .job import Job
 from .memory import limit_memory
 from .record import RankResult
 from .tether import EVENTS, Events, leave_when_told, reason_left, write
+from .windows import Run
 
 if TYPE_CHECKING:
-    from .backend import Backend, Trainer
-    from .data.feed import Feed
-
-MAX_WARMUP = 25  # steps
-SETTLED = 1.15  # two successive warm-up steps whose times differ by less than this factor
-
-
-class Run:
-    """The training loop of one rank: warm-up, then windows."""
-
-    def __init__(self, job: Job, trainer: Trainer, feed: Feed, events: Events) -> None:
-        self.job, self.trainer, self.feed, self.events = job, trainer, feed, events
-        self.steps = 0
-        self.warmup: list[dict[str, Any]] = []
-        self.windows: list[dict[str, Any]] = []
-        self.losses: list[dict[str, Any]] = []
-
-    def timed(self, steps: int) -> dict[str, Any]:
-        """Run one window and return its raw values; raises JobError when the loss is not finite on any rank."""
-        trainer, feed, job = self.trainer, self.feed, self.job
-        rates = [learning_rate(job, step=self.steps + i) for i in range(steps)]
-        trainer.gather(0.0)
-        trainer.wait()
-        waited, started = feed.waited, time.time()
-        begin = time.perf_counter()
-        for rate in rates:
-            trainer.step(next(feed), rate)
-        loss = trainer.wait()
-        seconds = time.perf_counter() - begin
-        waited = feed.waited - waited
-        self.steps += steps
-        peers = trainer.gather(seconds)
-        losses = trainer.gather(loss)
-        if not all(map(math.isfinite, losses)):
-            raise JobError(f"the loss is {losses} (by rank) after step {self.steps}: training diverged; "
-                           f"use a smaller --lr than {job.lr} or a --schedule with warm-up")
-        self.losses.append({"step": self.steps - 1, "loss": loss})
-        return {"steps": steps, "seconds": seconds, "peers": peers, "loss": loss, "step": self.steps - 1,
-                "started": started, "feed_seconds": waited}
-
-    def watched(self, steps: int) -> dict[str, Any]:
-        """Run one window and return its raw values, with what the machine did for others meanwhile."""
-        mark = os.environ.get(host.MARK) if self.trainer.rank == 0 else None  # one rank speaks for the machine
-        begin, before = time.perf_counter(), host.read(mark) if mark else None
-        window = self.timed(steps)
-        after = host.read(mark) if mark else None
-        return window | host.others(before, after, seconds=time.perf_counter() - begin)
-
-    def warm_up(self) -> bool:
-        """Take single steps until two successive ones take about the same time; return whether they did."""
-        least, most = self.job.warmup_steps, max(MAX_WARMUP, self.job.warmup_steps)
-        while len(self.warmup) < most:
-            slowest = max(self.timed(1)["peers"])
-            self.warmup.append({"step": self.steps - 1, "seconds": slowest})
-            self._report("warm-up", slowest)
-            if len(self.warmup) >= max(2, least):
-                last, before = slowest, self.warmup[-2]["seconds"]
-                if max(last, before) < SETTLED * min(last, before):
-                    return True
-        return False
-
-    def measure(self) -> None:
-        """Take the windows; their length in steps is the same on every rank, for it comes from gathered times."""
-        step = self.warmup[-1]["seconds"]
-        steps = self.job.steps or max(1, math.ceil(self.job.window_seconds / step))
-        for _ in range(self.job.windows):
-            self.windows.append(self.watched(steps))
-            self._report("window", max(self.windows[-1]["peers"]) / steps)
-
-    def _report(self, phase: str, step_seconds: float) -> None:
-        if self.trainer.rank == 0:
-            rate = self.job.batch * self.job.workers / step_seconds
-            done = len(self.windows) if phase == "window" else len(self.warmup)
-            self.events(phase, step=self.steps, done=done, samples_per_second=rate)
+    from .backend import Backend
+    from .graph import Graph
 
 
 def train(job: Job, folder: Path, events: Events) -> None:
@@ -129,11 +55,11 @@ def train(job: Job, folder: Path, events: Events) -> None:
     with contextlib.closing(dataset), Feed(dataset, sampler, trainer.place) as feed:
         run = Run(job, trainer, feed, events)
         settled = run.warm_up()
-        run.measure()
+        reached = measured(run, graph, epoch_steps=sampler.steps)
         first_batch = str(feed.first_batch_sha256)  # known: warm-up has read it
     result = RankResult(
         rank=trainer.rank, world=trainer.world, pid=os.getpid(), samples_per_step=share,
-        warmup=run.warmup, warmup_settled=settled, windows=run.windows, losses=run.losses,
+        warmup=run.warmup, warmup_settled=settled, windows=run.windows, losses=run.losses, target=reached,
         params_sha256=digest, sample_order_sha256=order_sha256(dataset.size, job.seed),
         first_batch_sha256=first_batch, versions=trainer.versions(), settings=trainer.settings(),
         peak_bytes=trainer.peak_bytes(), rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
@@ -142,6 +68,21 @@ def train(job: Job, folder: Path, events: Events) -> None:
     write(folder / f"rank-{trainer.rank}.json", result.to_json())
     trainer.gather(0.0)  # nobody leaves, and is taken for dead, before all have written
     trainer.close()
+
+
+def measured(run: Run, graph: Graph, *, epoch_steps: int) -> dict[str, Any] | None:
+    """Take the windows of a job, or train to its target and return how that went."""
+    from .plugins import plugins
+    from .target import train_to_target
+
+    job = run.job
+    if job.target is None:
+        run.measure()
+        return None
+    label = next(name for name, declared in graph.inputs.items() if declared.role == "label")
+    kind, argument = plugins().dataset(job.data)
+    exam = kind.open(argument, graph.inputs, seed=job.seed, train=False, loaders=job.loaders)
+    return train_to_target(run, exam, label=label, epoch_steps=epoch_steps)
 
 
 def known_rank(backend: Backend) -> dict[str, int]:

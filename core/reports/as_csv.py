@@ -8,10 +8,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from ..discard import counted
 from ..record import Record
 
-PLAIN = ("id", "run", "started", "status", "reason", "framework", "model", "dataset", "image_size", "device",
-         "precision", "workers", "batch_per_worker", "global_batch")
+PLAIN = ("id", "run", "round", "started", "status", "reason", "framework", "variant", "model", "dataset", "image_size",
+         "device", "precision", "workers", "batch_per_worker", "global_batch")
 COUNTS = ("duration_s", "parameters", "multiply_adds", "flops_per_second", "peak_bytes", "rss_bytes")
 PROOF = ("params_sha256", "sample_order_sha256", "first_batch_sha256")
 NESTED = ("environment", "settings", "system")
@@ -37,7 +38,8 @@ def row(record: Record) -> dict[str, Any]:
         "samples_per_s": rate.get("value"), "samples_per_s_low": rate.get("low"),
         "samples_per_s_high": rate.get("high"),
         **{f"step_{name}_s": times.get(name) for name in ("median", "p90", "p99")},
-        "windows": len(data["windows"]), "steps": sum(window["steps"] for window in data["windows"]),
+        "windows": len(data["windows"]), "windows_discarded": len(data["windows"]) - len(counted(data["windows"])),
+        "disturbed": data["disturbed"], "steps": sum(window["steps"] for window in data["windows"]),
         "warmup_steps": warmup.get("steps"), "warmup_settled": warmup.get("settled"),
         "first_loss": losses[0] if losses else None, "last_loss": losses[-1] if losses else None,
         **{name: data[name] for name in (*COUNTS, *PROOF)},
@@ -49,6 +51,6 @@ def row(record: Record) -> dict[str, Any]:
 
 COLUMNS = (
     *PLAIN, "samples_per_s", "samples_per_s_low", "samples_per_s_high", "step_median_s", "step_p90_s", "step_p99_s",
-    "windows", "steps", "warmup_steps", "warmup_settled", "first_loss", "last_loss", *COUNTS, *PROOF,
-    "verified", "certificate", *NESTED, "warnings", "log", "reproduce",
+    "windows", "windows_discarded", "disturbed", "steps", "warmup_steps", "warmup_settled", "first_loss", "last_loss",
+    *COUNTS, *PROOF, "verified", "certificate", *NESTED, "warnings", "log", "reproduce",
 )

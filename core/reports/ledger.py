@@ -19,6 +19,7 @@ SHARED = {"params_sha256": "initial parameters", "sample_order_sha256": "order o
           "first_batch_sha256": "first batch"}
 COLUMNS = 4  # more records than these are told apart by row number, not by a column each
 LOSS = 0.01  # first losses that are further apart than this are not called the same
+TRAJECTORY = 0.05  # of the first loss: losses of a whole run that are further apart are not called the same
 
 
 @dataclass(frozen=True)
@@ -30,15 +31,23 @@ class Difference:
     values: tuple[str, ...]  # "-" where a record has no such setting
 
 
-def fairness(rows: Sequence[tuple[int, Record]]) -> Iterator[RenderableType]:
-    """Yield what was the same and what differed between numbered records of one model."""
+def fairness(rows: Sequence[tuple[int, Record]], rounds: Sequence[Record] = ()) -> Iterator[RenderableType]:
+    """Yield what was the same and what differed between numbered records of one model.
+
+    Where each of them stands for several rounds, ``rounds`` are all records: what is called the same is so in each.
+    """
     records = [record for _, record in rows]
-    same, other = sameness(records)
+    same, other = sameness(rounds or records)
+    proved, words = proof(rounds or records)
+    if proved:
+        same.append(words)
     yield Text(f"\nFairness of rows {spans([number for number, _ in rows])} ({records[0].model})", style="bold")
     if same:
         yield Text(f"the same: {'; '.join(same)}")
     if other:
         yield Text(f"NOT the same: {'; '.join(other)}", style="bold yellow")
+    if not proved:
+        yield Text(f"not proved: {words}", style="yellow")
     found = differences(records)
     yield Text("") if found else Text("no setting, version or machine property differs")
     if found:
@@ -49,7 +58,7 @@ def ledger(rows: Sequence[tuple[int, Record]], found: Sequence[Difference]) -> T
     """Return the differing settings as a table: a column for each record, or for many a line for each value."""
     table = plain_table()
     table.add_column("what differs", overflow="fold")
-    heads = [f"{number} {record.framework}" for number, record in rows]
+    heads = [f"{number} {record.name}" for number, record in rows]
     for head in heads if len(rows) <= COLUMNS else ["rows: value"]:
         table.add_column(head, overflow="fold")
     group = ""
@@ -124,8 +133,9 @@ def sameness(records: Sequence[Record]) -> tuple[list[str], list[str]]:
             same.append(f"{words} (sha256 {digests.pop()[:12]})")
         else:
             other.append(f"{words} ({len(digests)} different sha256)")
-    close, words = first_loss(records)
-    (same if close else other).append(words)
+    for holds, words in (first_loss(records), trajectory(records)):
+        if words:
+            (same if holds else other).append(words)
     return same, other
 
 
@@ -139,3 +149,37 @@ def first_loss(records: Sequence[Record]) -> tuple[bool, str]:
     low, high = min(losses), max(losses)
     apart = (high - low) / max(abs(low), abs(high), 1e-30)
     return apart <= LOSS, f"loss at step {steps[0]} ({low:.6g} to {high:.6g}, {100 * apart:.2g} % apart)"
+
+
+def trajectory(records: Sequence[Record]) -> tuple[bool, str]:
+    """Return whether the losses stay together at all steps that every side recorded, in words; "" if that is one step.
+
+    Apart is measured against the first loss: late ones come near 0, where any rounding is much of what is left.
+    """
+    by_side: dict[tuple[str, str], dict[int, list[float]]] = {}
+    for record in records:
+        series = by_side.setdefault((record.run, record.id.partition(".")[0]), {})  # of all rounds of a job
+        for item in record.loss:
+            if item["loss"] is not None:
+                series.setdefault(item["step"], []).append(item["loss"])
+    steps = sorted(set.intersection(*map(set, by_side.values())))
+    if len(steps) < 2:
+        return True, ""
+    seen = {step: [loss for series in by_side.values() for loss in series[step]] for step in steps}
+    first = max(map(abs, seen[steps[0]])) or 1.0
+    apart = {step: (max(losses) - min(losses)) / first for step, losses in seen.items()}
+    worst = max(steps, key=lambda step: apart[step])
+    beyond = [step for step in steps if apart[step] > TRAJECTORY]
+    parted = f", first beyond it at step {beyond[0]}" if beyond else ""
+    return apart[worst] <= TRAJECTORY, (
+        f"loss trajectory ({len(steps)} common steps up to step {steps[-1]}, at most {100 * apart[worst]:.3g} % of the "
+        f"first loss apart, at step {worst}; bound {100 * TRAJECTORY:g} %{parted})")
+
+
+def proof(records: Sequence[Record]) -> tuple[bool, str]:
+    """Return whether every side holds a certificate that it passed, in words."""
+    lacking = dict.fromkeys(r.name for r in records if not (r.verified and r.verified["passed"]))
+    if lacking:
+        return False, f"that {', '.join(lacking)} computes what the reference does"
+    found = dict.fromkeys(r.verified["certificate"][:12] for r in records if r.verified)
+    return True, f"arithmetic, the reference's (certificates {', '.join(found)})"

@@ -50,7 +50,7 @@ def plain_table() -> Table:
 def cells(record: Record, layout: Layout) -> list[str]:
     """Return a record's cells between number and status."""
     rate, times, base = record.throughput, record.step_time, layout.base.get(kind(record))
-    names = [record.framework, record.model, record.precision]
+    names = [record.name, record.model, record.precision]
     speed = ["-", ""] if rate is None else [number(rate["value"]), interval(rate["low"], rate["high"])]
     flops = record.flops_per_second
     return [

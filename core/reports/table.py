@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..errors import DlcompareError
+from ..plugins import plugins
 from ..record import Record
+from ..verdict import compare
+from .coldstart import cold_starts
 from .ledger import fairness
 from .results import notes, results
 
 
 def render(records: Sequence[Record]) -> str:
     """Return the table as text as wide as the terminal (100 columns where there is none), coloured only on one."""
-    width = shutil.get_terminal_size(fallback=(100, 24)).columns
+    width = columns()
+    return printed(parts(records, width), width)
+
+
+def columns() -> int:
+    """Return the width of the terminal; 100 where there is none."""
+    return shutil.get_terminal_size(fallback=(100, 24)).columns
+
+
+def printed(found: Iterable[RenderableType], width: int) -> str:
+    """Return what rich prints, coloured only on a terminal; text that must be copied whole is not wrapped."""
     out = io.StringIO()
     console = Console(file=out, width=width, force_terminal=sys.stdout.isatty(), highlight=False)
-    for part in parts(records, width):
+    for part in found:
         console.print(part, soft_wrap=isinstance(part, Text) and part.no_wrap is True)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
@@ -39,14 +54,24 @@ def parts(records: Sequence[Record], width: int) -> Iterator[RenderableType]:
     for model in dict.fromkeys(record.model for record in records):
         group = [(number, r) for number, r in rows if r.model == model and r.status == "ok"]
         if len(group) > 1:
+            yield from cold([record for _, record in group], rows)
             yield from fairness(group)
     yield from remarks(rows)
+
+
+def cold(group: Sequence[Record], rows: Sequence[tuple[int, Record]]) -> Iterator[RenderableType]:
+    """Yield the cold starts of one model's records, where run and name tell them apart."""
+    numbers = {(record.run, record.name): number for number, record in rows if record in group}
+    if len(numbers) == len(group):
+        for one in compare(group):
+            yield from cold_starts(one, numbers)
 
 
 def unverified(records: Sequence[Record]) -> Iterator[Text]:
     """Yield a warning and its remedy for every model whose numbers carry no proof, or a failed one."""
     ran = [record for record in records if record.status == "ok"]
-    for record in ran:
+    judged = {(r.framework, r.model, r.verified["certificate"]): r for r in ran if r.verified}  # the same in all rounds
+    for record in judged.values():
         if record.verified and not record.verified["passed"]:
             yield Text(f"verification FAILED: {record.framework} does not compute {record.model} as the reference does "
                        f"(certificate {record.verified['certificate']}, {record.verified['date']}), so its numbers "
@@ -66,9 +91,21 @@ def verify_options(record: Record) -> str:
     words = [f"--model {record.model}"]
     if record.precision != "fp32":
         words.append(f"--precision {record.precision}")
+    execution, layout = record.job.get("execution"), record.job.get("layout")
+    if execution and execution != usual(record.framework):
+        words.append(f"--execution {execution}")
+    if layout:
+        words.append(f"--layout {layout}")
     if record.device == "cpu" and record.system.get("accelerators"):
         words.append("--device cpu")
     return " ".join(words)
+
+
+def usual(framework: str) -> str | None:
+    """Return how a framework executes by itself; None if this dlcompare does not know it."""
+    with contextlib.suppress(DlcompareError):
+        return next(iter(plugins().backend(framework).executions))
+    return None
 
 
 def heading(records: Sequence[Record]) -> str:
@@ -93,7 +130,7 @@ def device(record: Record) -> str:
 def remarks(rows: Sequence[tuple[int, Record]]) -> Iterator[RenderableType]:
     """Yield the warnings of every record, and why a job was refused or failed, each in a paragraph of its own."""
     for number, record in rows:
-        name = f"{number} {record.framework} {record.model} {record.precision}"
+        name = f"{number} {record.name} {record.model} {record.precision}"
         if record.status != "ok":
             yield Text(f"\n{name} {record.status}: {record.reason}", style="red" if record.status == "failed" else "")
             if record.log:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...core import hookimpl
 from ...core.backend import Backend, EnvironmentSpec, Trainer
@@ -21,7 +21,7 @@ class Jax(Backend):
 
     name = "jax"
     title = "JAX, jit and shard_map over jax.distributed processes (gloo on CPU, NCCL on CUDA), TPU"
-    devices = ("cpu", "cuda", "tpu")
+    devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda", "tpu")
     precisions = ("fp32", "tf32", "bf16", "fp16")
     # No eager: under jax.disable_jit a case of four tiny ops took 45 s with two processes, compiling op after op.
     executions = {"compiled": "the whole step compiled by XLA under jax.jit"}

@@ -1,9 +1,11 @@
-"""PyTorch with DistributedDataParallel under torchrun, seen from outside."""
+"""PyTorch, under DistributedDataParallel or DataParallel, seen from outside."""
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from dlcompare.core import hookimpl
 from dlcompare.core.backend import Backend, EnvironmentSpec, Trainer
@@ -13,27 +15,50 @@ from dlcompare.core.job import Job
 if TYPE_CHECKING:
     from dlcompare.core.backend import Arrays
 
+EAGER = "op by op, as PyTorch runs a module by itself"
+NO_TF32 = "tf32 is a mode of the matrix units in NVIDIA's GPUs since Ampere; a CPU has none. Use --precision fp32"
+SLOW_FP16 = ("PyTorch's fp16 convolutions for a CPU are, channels first, more than twenty times slower than fp32; use "
+             "--layout NHWC (about five times slower), or --precision bf16")
+
+
 
 class PytorchDdp(Backend):
     """``torch.nn`` modules under DistributedDataParallel; gloo between CPU processes, NCCL between GPUs."""
 
     name = "pytorch-ddp"
     title = "PyTorch, DistributedDataParallel under torchrun (gloo on CPU, NCCL on CUDA)"
-    devices = ("cpu", "cuda")
-    precisions = ("fp32", "bf16")
-
+    devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
+    precisions = ("fp32", "tf32", "bf16", "fp16")
+    executions = {
+        "eager": EAGER,
+        "compiled": "torch.compile with Inductor, forward and backward, in pieces as large as the gradient buckets; "
+                    "the optimiser and evaluation op by op",
+    }
+    layouts = ("NCHW", "NHWC")
     rank_variable = "RANK"
 
     def load(self) -> None:
         from . import trainer  # noqa: F401  # the only modules that import the framework
 
-    def environment(self, device: str) -> EnvironmentSpec:
+    def environment(self, device: str) -> EnvironmentSpec | None:
         return EnvironmentSpec(
             lock=Path(__file__).parent / f"{device}.lock",
             python=((3, 10), (3, 13)),
             check="import torch; print(torch.__version__)",
             note="untested: no GPU was at hand" if device == "cuda" else "",
         )
+
+    def refuse(self, job: Job) -> str | None:
+        if job.device == "cpu" and job.precision == "tf32":
+            return f"{self.name}: {NO_TF32}"
+        if job.device == "cpu" and job.precision == "fp16" and job.layout == "NCHW":
+            return f"{self.name}: {SLOW_FP16}"
+        if job.execution == "graph":
+            return (f"{self.name} offers {', '.join(self.executions)}: PyTorch's way to run a whole graph is "
+                    "torch.compile (TorchScript is deprecated). Use --execution compiled")
+        if job.execution == "compiled" and job.device == "cpu" and not shutil.which(os.environ.get("CXX", "g++")):
+            return f"{self.name} compiles for a CPU with g++, not on PATH: install it, or use --execution eager"
+        return super().refuse(job)
 
     def command(self, job: Job, python: str) -> list[str]:
         # A named port is for firewalls; otherwise torchrun finds a free one itself.
@@ -43,7 +68,9 @@ class PytorchDdp(Backend):
     def variables(self, job: Job) -> dict[str, str]:
         threads = str(job.threads)
         local = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
-        return {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, **local}
+        # Inductor would start a compiling process for every core, in each worker.
+        compiling = {"TORCHINDUCTOR_COMPILE_THREADS": threads} if job.execution == "compiled" else {}
+        return {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, **local, **compiling}
 
     def trainer(self, graph: Graph, params: Arrays, job: Job) -> Trainer:
         from .trainer import TorchTrainer  # the only place the framework is imported
@@ -51,6 +78,49 @@ class PytorchDdp(Backend):
         return TorchTrainer(graph, params, job)
 
 
+class PytorchDp(PytorchDdp):
+    """One process, whose threads drive all GPUs under DataParallel: what PyTorch had before DistributedDataParallel."""
+
+    name = "pytorch-dp"
+    title = "PyTorch, DataParallel: one process that drives several GPUs"
+    devices = ("cuda",)
+    executions = {"eager": EAGER}
+    rank_variable = Backend.rank_variable
+
+    def environment(self, device: str) -> EnvironmentSpec | None:
+        return super().environment(device) if device in self.devices else None
+
+    def refuse(self, job: Job) -> str | None:
+        if job.device == "cpu":
+            return f"{self.name} runs on several GPUs; on a CPU DataParallel does nothing. Use pytorch-ddp"
+        if job.workers == 1:
+            return f"{self.name} with one worker is a plain module, which is pytorch-ddp --workers 1; name more workers"
+        if job.execution == "compiled":
+            return (f"{self.name} offers eager: torch.compile leaves the copies of a module that DataParallel makes at "
+                    "every step as they are. Use pytorch-ddp")
+        if (seen := gpus()) < job.workers:
+            return f"{self.name} needs a GPU for each of {job.workers} workers, and sees {seen} on this machine"
+        return super().refuse(job)
+
+    def processes(self, job: Job) -> int:
+        return 1
+
+    def command(self, job: Job, python: str) -> list[str]:
+        return [python]
+
+    def trainer(self, graph: Graph, params: Arrays, job: Job) -> Trainer:
+        from .data_parallel import DataParallelTrainer  # the only place the framework is imported
+
+        return DataParallelTrainer(graph, params, job)
+
+
+def gpus() -> int:
+    """Return how many NVIDIA GPUs a process that is started here can use, as Linux and CUDA's variable say."""
+    found = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return found if chosen is None else min(found, len(list(filter(None, chosen.split(",")))))
+
+
 @hookimpl
 def dlcompare_backends() -> list[Backend]:
-    return [PytorchDdp()]
+    return [PytorchDdp(), PytorchDp()]

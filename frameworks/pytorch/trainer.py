@@ -5,8 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import platform
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -14,16 +13,21 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 from torch.nn.parallel import DistributedDataParallel
 
 from dlcompare.core.backend import Arrays, Trainer
-from dlcompare.core.graph import Graph, Node
+from dlcompare.core.errors import JobError
+from dlcompare.core.graph import Graph
 from dlcompare.core.job import Job
 
-from .ops import IN_PLACE, OVERWRITABLE, TABLE
+from .compiler import compiled, compiler_settings
+from .module import build, fx_graph, path, target
 
 JOIN_SECONDS = 300  # a rank that has not joined by then never will
+LOW = {"bf16": torch.bfloat16, "fp16": torch.float16}  # what autocast computes in
+GROWTH_STEPS = 2000  # good steps in a row after which the loss scale doubles; see docs/semantics.md
+AMPERE = (8, 0)  # compute capability
 
 
 class TorchTrainer(Trainer):
@@ -31,12 +35,9 @@ class TorchTrainer(Trainer):
 
     def __init__(self, graph: Graph, params: Arrays, job: Job) -> None:
         self.graph, self.job = graph, job
-        self.device = join(job)
-        self.rank, self.world = dist.get_rank(), dist.get_world_size()
+        self.device = self._join()
         torch.manual_seed(job.seed * self.world + self.rank)  # dropout differs between ranks
-        # On CPU channels-last was 1.1 times faster (ResNet-50, fp32); on CUDA it is a guess, untested, for bf16.
-        wants_last = any(n.op == "conv" for n in graph.nodes) and (job.device == "cpu" or job.precision == "bf16")
-        self.layout = torch.channels_last if wants_last else torch.contiguous_format
+        self.layout = layout(graph, job)
         modules = build(graph)
         self.evaluator = fx.GraphModule(modules, fx_graph(graph, graph.needed(), list(graph.outputs)))
         self.module = fx.GraphModule(modules, fx_graph(graph, graph.needed("loss"), ["loss"]))
@@ -44,14 +45,28 @@ class TorchTrainer(Trainer):
         trained = {target(name) for name in graph.trained()}
         for name, parameter in self.evaluator.named_parameters():
             parameter.requires_grad_(name in trained)
-        ids = [self.device.index] if job.device == "cuda" else None
-        # Every rank has loaded the same arrays, so there is nothing to broadcast at the start.
-        self.ddp = DistributedDataParallel(self.module, device_ids=ids, init_sync=False)
+        self.parallel = self._parallel()
         self.optimiser = torch.optim.SGD(
             [p for p in self.module.parameters() if p.requires_grad],
             lr=0.0, momentum=job.momentum, weight_decay=job.weight_decay)
+        # One check decides for every rank alike: it reads gradients that have been all-reduced.
+        self.scaler = torch.amp.GradScaler(self.device.type, init_scale=job.loss_scale, growth_interval=GROWTH_STEPS,
+                                           enabled=job.precision == "fp16")
         self.copies = torch.cuda.Stream() if self.device.type == "cuda" else None
         self.loss = torch.zeros(())
+
+    def _join(self) -> torch.device:
+        """Become one of the processes of the job; return this one's device."""
+        device = join(self.job)
+        self.rank, self.world = dist.get_rank(), dist.get_world_size()
+        return device
+
+    def _parallel(self) -> Callable[..., dict[str, Tensor]]:
+        """Return what trains the module on all devices of the job."""
+        ids = [self.device.index] if self.job.device == "cuda" else None
+        # Every rank has loaded the same arrays, so there is nothing to broadcast at the start.
+        parallel = DistributedDataParallel(self.module, device_ids=ids, init_sync=False)
+        return compiled(parallel, rank=self.rank) if self.job.execution == "compiled" else parallel
 
     def _load(self, params: Arrays) -> None:
         state = {target(name): torch.from_numpy(np.array(value)) for name, value in params.items()}
@@ -79,17 +94,27 @@ class TorchTrainer(Trainer):
 
     @contextmanager
     def _precision(self) -> Iterator[None]:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.job.precision == "bf16"):
+        low = LOW.get(self.job.precision)
+        with torch.autocast(self.device.type, low, enabled=low is not None):
             yield
+
+    def _backward(self, placed: dict[str, Tensor]) -> Tensor:
+        """Leave the gradients, averaged over ranks and times the loss scale, in the parameters; return the loss."""
+        self.optimiser.zero_grad(set_to_none=True)
+        with self._precision():
+            loss = self._mean_loss(placed)
+        self.scaler.scale(loss).backward()
+        return loss.detach()
+
+    def _mean_loss(self, placed: dict[str, Tensor]) -> Tensor:
+        return self.parallel(**placed)["loss"]
 
     def step(self, placed: dict[str, Tensor], lr: float) -> None:
         for group in self.optimiser.param_groups:
             group["lr"] = lr
-        self.optimiser.zero_grad(set_to_none=True)
-        with self._precision():
-            self.loss = self.ddp(**placed)["loss"]
-        self.loss.backward()
-        self.optimiser.step()
+        self.loss = self._backward(placed)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
 
     def wait(self) -> float:
         if self.device.type == "cuda":
@@ -127,13 +152,10 @@ class TorchTrainer(Trainer):
         return [placed[n.target] for n in self.module.graph.nodes if n.op == "placeholder"]
 
     def gradients(self, batch: Arrays) -> Arrays:
-        self.optimiser.zero_grad(set_to_none=True)
         with self._unchanged():
-            with self._precision():
-                loss = self.ddp(**self.place(batch))["loss"]
-            loss.backward()
-        parameters = dict(self.module.named_parameters())
-        found = {name: array(parameters[target(name)].grad) for name in self.graph.trained()}
+            self._backward(self.place(batch))
+        parameters, scale = dict(self.module.named_parameters()), self.scaler.get_scale()
+        found = {name: array(parameters[target(name)].grad / scale) for name in self.graph.trained()}
         self.optimiser.zero_grad(set_to_none=True)
         return found
 
@@ -150,13 +172,14 @@ class TorchTrainer(Trainer):
         return {name: array(state[target(name)]) for name in self.graph.params()}
 
     def settings(self) -> dict[str, Any]:
-        cuda = self.device.type == "cuda"
+        cuda, low = self.device.type == "cuda", LOW.get(self.job.precision)
         return {
             "layout": "NHWC" if self.layout is torch.channels_last else "NCHW",
-            "execution": "eager",
-            "all_reduce": dist.get_backend(),
-            "gradient_buckets": "DistributedDataParallel, 25 MiB",
-            "buffers_broadcast": True,
+            "execution": self.job.execution or "eager",
+            **(compiler_settings() if self.job.execution == "compiled" else {}),
+            "autocast": str(low).removeprefix("torch.") if low else None,
+            "loss_scale": self.scaler.get_scale() if self.scaler.is_enabled() else None,  # as it is now
+            **self._parallel_settings(),
             "intra_op_threads": torch.get_num_threads(),
             "inter_op_threads": torch.get_num_interop_threads(),
             "onednn": torch.backends.mkldnn.is_available(),
@@ -164,6 +187,10 @@ class TorchTrainer(Trainer):
             "autotune": cuda and torch.backends.cudnn.benchmark,
             "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         }
+
+    def _parallel_settings(self) -> dict[str, Any]:
+        return {"all_reduce": dist.get_backend(), "gradient_buckets": "DistributedDataParallel, 25 MiB",
+                "buffers_broadcast": True}
 
     def versions(self) -> dict[str, str]:
         found = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
@@ -174,20 +201,22 @@ class TorchTrainer(Trainer):
     def peak_bytes(self) -> int | None:
         return torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else None
 
-
-def path(node: str) -> str:
-    """Return where a node's module stands in the module tree; prefixed, for names like ``half`` are taken there."""
-    return ".".join(f"n_{part}" for part in node.split("."))
-
-
-def target(param: str) -> str:
-    """Return where a parameter stands in the module tree."""
-    node, _, local = param.rpartition(".")
-    return f"{path(node)}.{local}"
+    def close(self) -> None:
+        if self.job.execution == "compiled":
+            torch.compiler.reset()  # what was compiled for one trainer is of no use to the next
 
 
 def array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().float().cpu().numpy().copy()
+
+
+def layout(graph: Graph, job: Job) -> torch.memory_format:
+    """Return how images lie in memory: as the job asks for, else as is fastest."""
+    if not any(node.op == "conv" for node in graph.nodes):
+        return torch.contiguous_format
+    # On CPU channels-last was 1.1 times faster (ResNet-50, fp32); on CUDA it is a guess, untested, for 16 bits.
+    usual = "NHWC" if job.device == "cpu" or job.precision in LOW else "NCHW"
+    return torch.channels_last if (job.layout or usual) == "NHWC" else torch.contiguous_format
 
 
 def join(job: Job) -> torch.device:
@@ -196,13 +225,7 @@ def join(job: Job) -> torch.device:
     device = torch.device("cuda", local) if job.device == "cuda" else torch.device("cpu")
     if dist.is_initialized():
         return device
-    torch.set_num_threads(job.threads)
-    torch.set_num_interop_threads(1)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-        torch.set_float32_matmul_precision("highest")
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cudnn.benchmark = job.task == "train"
+    prepare(job, device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(seconds=JOIN_SECONDS))
     # Gloo aborts now and then while a process ends ("terminate called without an active exception"): 5 of 12 runs of a
     # bare loop with destroy_process_group, 2 of 12 without, 0 of 20 that ended in os._exit themselves. The worker's
@@ -211,26 +234,20 @@ def join(job: Job) -> torch.device:
     return device
 
 
-def build(graph: Graph) -> dict[str, nn.Module]:
-    """Return a native module per node, by its path."""
-    shapes = {k: v.shape for k, v in graph.inputs.items()} | {n.name: n.shape for n in graph.nodes}
-    producer = {n.name: n for n in graph.nodes}
-    uses = Counter(name for n in graph.nodes for name in n.inputs) + Counter(graph.outputs.values())
-    modules = {}
-    for node in graph.nodes:
-        first = producer.get(node.inputs[0])
-        if node.op in IN_PLACE and first is not None and first.op in OVERWRITABLE and uses[first.name] == 1:
-            modules[path(node.name)] = IN_PLACE[node.op]()
-        else:
-            modules[path(node.name)] = TABLE[node.op](node, [shapes[name] for name in node.inputs])
-    return modules
+def prepare(job: Job, device: torch.device) -> None:
+    """Set what holds for the whole process: threads, TensorFloat-32, autotuning.
 
-
-def fx_graph(graph: Graph, nodes: tuple[Node, ...], outputs: list[str]) -> fx.Graph:
-    """Return straight-line code over the modules: what a hand-written ``forward`` would do, and nothing more."""
-    flow = fx.Graph()
-    values = {name: flow.placeholder(name) for name in graph.inputs}
-    for node in nodes:
-        values[node.name] = flow.call_module(path(node.name), tuple(values[name] for name in node.inputs))
-    flow.output({name: values[graph.outputs[name]] for name in outputs})
-    return flow
+    Raises:
+        JobError: the GPU lacks the precision.
+    """
+    torch.set_num_threads(job.threads)
+    if torch.get_num_interop_threads() != 1:  # it can be set only once
+        torch.set_num_interop_threads(1)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        if job.precision in ("tf32", "bf16") and torch.cuda.get_device_capability(device) < AMPERE:
+            raise JobError(f"{torch.cuda.get_device_name(device)} has no {job.precision}, which NVIDIA GPUs have from "
+                           "Ampere on (compute capability 8.0); use --precision fp16 or fp32")
+        torch.set_float32_matmul_precision("high" if job.precision == "tf32" else "highest")
+        torch.backends.cudnn.allow_tf32 = job.precision == "tf32"
+        torch.backends.cudnn.benchmark = job.task == "train"

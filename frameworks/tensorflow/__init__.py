@@ -13,6 +13,10 @@ from ...core.job import Job
 if TYPE_CHECKING:
     from ...core.backend import Arrays
 
+NO_TF32 = "tf32 is a mode of the matrix units in NVIDIA's GPUs since Ampere; a CPU has none. Use --precision fp32"
+SLOW_FP16 = ("TensorFlow's own fp16 kernels for a CPU are some forty times slower than fp32; use --execution compiled, "
+             "for XLA has faster ones, or --precision bf16")
+
 
 class TfHorovod(Backend):
     """Keras layers in one ``tf.function`` step; Horovod over Gloo between CPU processes, NCCL between GPUs."""
@@ -20,10 +24,15 @@ class TfHorovod(Backend):
     name = "tf-horovod"
     title = "TensorFlow, Horovod under horovodrun (Gloo on CPU, NCCL on CUDA)"
     devices = ("cpu", "cuda")
-    precisions = ("fp32", "bf16")
-
+    precisions = ("fp32", "tf32", "bf16", "fp16")
     rank_variable = "HOROVOD_RANK"
-    executions = {"graph": "tf.function, Grappler on"}
+    executions = {
+        "graph": "the whole step is one tf.function, optimised by Grappler",
+        "eager": "op by op; Horovod still all-reduces in a tf.function of its own",
+        "compiled": "XLA (jit_compile) for forward and backward; all-reduce, after both, and update in a tf.function; "
+                    "evaluation as graph",
+    }
+    layouts = ("NHWC",)
 
     def load(self) -> None:
         from . import trainer  # noqa: F401  # the only modules that import the framework
@@ -44,6 +53,13 @@ class TfHorovod(Backend):
         if job.device == "cpu" and job.precision == "bf16" and not cpu_has("avx512f"):
             return (f"{self.name} computes bf16 fast only on CPUs with AVX-512, which this one lacks; TensorFlow would "
                     "emulate it, more than ten times slower than fp32. Use --precision fp32")
+        if job.device == "cpu" and job.precision == "tf32":
+            return f"{self.name}: {NO_TF32}"
+        if job.device == "cpu" and job.precision == "fp16" and job.execution != "compiled":
+            return f"{self.name}: {SLOW_FP16}"
+        if job.layout == "NCHW":
+            return (f"{self.name} keeps images as NHWC, the one layout that all of TensorFlow's CPU kernels have and "
+                    "its tensor-core kernels want; name no --layout, or NHWC")
         return super().refuse(job)
 
     def command(self, job: Job, python: str) -> list[str]:

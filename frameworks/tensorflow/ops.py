@@ -22,6 +22,7 @@ Variables = dict[str, Any]
 Builder = Callable[[Node, KerasTensor, Any], "tuple[KerasTensor, Variables]"]  # node, input, precision policy
 
 NATIVE_AXES: dict[int, tuple[int, ...]] = {4: (2, 3, 1, 0), 2: (1, 0)}  # OIHW -> HWIO, (out, in) -> (in, out)
+POLICIES = {"fp32": "float32", "tf32": "float32", "bf16": "mixed_bfloat16", "fp16": "mixed_float16"}
 LAST, FIRST = (0, 2, 3, 1), (0, 3, 1, 2)  # channels, with the batch axis
 
 
@@ -56,8 +57,8 @@ class Network:
 
 
 def network(graph: Graph, precision: str) -> Network:
-    """Build every node of a graph once; bf16 is Keras' mixed policy: float32 parameters, bfloat16 arithmetic."""
-    policy = tf.keras.mixed_precision.Policy({"fp32": "float32", "bf16": "mixed_bfloat16"}[precision])
+    """Build every node of a graph once; a mixed policy of Keras has float32 parameters and arithmetic in 16 bits."""
+    policy = tf.keras.mixed_precision.Policy(POLICIES[precision])
     inputs = {k: layers.Input(stored_shape(v.shape), dtype=v.dtype, name=k) for k, v in graph.inputs.items()}
     values, weights = dict(inputs), {}
     for node in graph.nodes:
@@ -76,7 +77,7 @@ def build(node: Node, arguments: list[KerasTensor], policy: Any) -> tuple[KerasT
     if node.op in LAYERS:
         result, variables = LAYERS[node.op](node, arguments[0], policy)
     else:
-        dtype = "float32" if node.op == "cross_entropy" else policy
+        dtype = policy if node.shape else "float32"  # a scalar is a loss, or made of losses
         result, variables = Apply(FUNCTIONS[node.op](**node.attrs), name=node.name, dtype=dtype)(arguments), {}
     return (transposed(result, LAST) if node.op in CANONICAL else result), variables
 

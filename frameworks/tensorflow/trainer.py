@@ -1,4 +1,4 @@
-"""One Horovod process: a Keras functional model whose whole optimiser step is one ``tf.function``."""
+"""One Horovod process: a Keras functional model whose whole optimiser step is, by default, one ``tf.function``."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ from ...core.backend import Trainer
 from ...core.errors import JobError
 from ...core.graph import Graph
 from ...core.job import Job
-from .ops import FIRST, LAST, network, stored_shape
+from .loss_scale import LossScale
+from .ops import FIRST, LAST, POLICIES, network, stored_shape
 
 if TYPE_CHECKING:
     from ...core.backend import Arrays
 
 INTER_OP_THREADS = 1
+AMPERE = (8, 0)  # compute capability
 
 
 class TfTrainer(Trainer):
@@ -44,7 +46,10 @@ class TfTrainer(Trainer):
             self.trained = {name: self.network.weights[name].variable for name in graph.trained()}
             self.velocity = [tf.Variable(tf.zeros(v.shape), trainable=False) for v in self.trained.values()]
         self.model = self.network.model([graph.outputs["loss"]])
-        self.train = tf.function(self._train, autograph=False)
+        self.scale = LossScale(job.loss_scale) if job.precision == "fp16" else None
+        eager, xla = job.execution == "eager", job.execution == "compiled"
+        self.train = self._train if eager else tf.function(self._train, autograph=False)
+        self.derive = tf.function(self._derive, autograph=False, jit_compile=True) if xla else self._derive
         self.loss: Any = float("nan")
 
     def _load(self, params: Arrays) -> None:
@@ -64,18 +69,35 @@ class TfTrainer(Trainer):
 
     def _train(self, lr: Any, inputs: list[Any]) -> Any:
         loss, gradients = self._backward(inputs)
+        if self.scale is None:
+            self._update(lr, gradients)
+        else:
+            tf.cond(self.scale.moved(gradients), lambda: self._update(lr, gradients), lambda: False)
+        return loss
+
+    def _update(self, lr: Any, gradients: list[Any]) -> bool:
         for variable, velocity, gradient in zip(self.trained.values(), self.velocity, gradients, strict=True):
             if self.job.weight_decay:
                 gradient += self.job.weight_decay * variable
             tf.raw_ops.ResourceApplyMomentum(var=variable.handle, accum=velocity.handle, lr=lr, grad=gradient,
                                              momentum=self.job.momentum)
-        return loss
+        return True  # for tf.cond
 
     def _backward(self, inputs: list[Any]) -> tuple[Any, list[Any]]:
         """Return this rank's loss and the gradients, averaged over ranks, of the trained parameters."""
+        if self.job.execution == "compiled":  # XLA has no Horovod on a CPU: the all-reduce comes after it
+            loss, gradients = self.derive(inputs)
+            gradients = [hvd.allreduce(g, op=hvd.Average) for g in gradients]
+        else:
+            loss, gradients = self.derive(inputs, lambda tape: hvd.DistributedGradientTape(tape, sparse_as_dense=True))
+        return loss, gradients if self.scale is None else self.scale.divided(gradients)
+
+    def _derive(self, inputs: list[Any], wrap: Callable[[Any], Any] = lambda tape: tape) -> tuple[Any, list[Any]]:
+        """Return this rank's loss and its gradients by the tape that ``wrap`` makes of one, times the loss scale."""
         with tf.GradientTape() as tape:
             loss = self.model(inputs, training=True)[self.graph.outputs["loss"]]
-        gradients = hvd.DistributedGradientTape(tape, sparse_as_dense=True).gradient(loss, list(self.trained.values()))
+            scaled = loss if self.scale is None else loss * self.scale.scale
+        gradients = wrap(tape).gradient(scaled, list(self.trained.values()))
         return loss, [tf.convert_to_tensor(g) for g in gradients]
 
     def wait(self) -> float:
@@ -103,19 +125,21 @@ class TfTrainer(Trainer):
     @cached_property
     def _evaluate(self) -> Callable[[list[Any]], Any]:
         model = self.network.model(set(self.graph.outputs.values()))
-        return self._compiled(lambda inputs: model(inputs, training=False))
+        return self._traced(lambda inputs: model(inputs, training=False))
 
     @cached_property
     def _activate(self) -> Callable[[list[Any]], Any]:
         model = self.network.model([node.name for node in self.graph.needed("loss")])
-        return self._compiled(lambda inputs: model(inputs, training=True))
+        return self._traced(lambda inputs: model(inputs, training=True))
 
     @cached_property
     def _differentiate(self) -> Callable[[list[Any]], Any]:
-        return self._compiled(self._backward)
+        return self._traced(self._backward)
 
-    def _compiled(self, function: Callable[[list[Any]], Any]) -> Callable[[list[Any]], Any]:
-        """Compile a function of the inputs once for every batch size."""
+    def _traced(self, function: Callable[[list[Any]], Any]) -> Callable[[list[Any]], Any]:
+        """Return a function of the inputs traced once for every batch size; as it is, under eager execution."""
+        if self.job.execution == "eager":
+            return function
         declared = self.graph.inputs.values()
         signature = [tf.TensorSpec((None, *stored_shape(i.shape)), i.dtype) for i in declared]
         return tf.function(function, input_signature=[signature], autograph=False)
@@ -136,9 +160,10 @@ class TfTrainer(Trainer):
         cuda = self.job.device == "cuda"
         return {
             "layout": "NHWC",
-            "execution": "tf.function",
-            "jit_compile": False,
-            "precision_policy": "mixed_bfloat16" if self.job.precision == "bf16" else "float32",
+            "execution": self.job.execution or "graph",
+            "compiler": "xla" if self.job.execution == "compiled" else None,
+            "precision_policy": POLICIES[self.job.precision],
+            "loss_scale": None if self.scale is None else float(self.scale.scale),  # as it is now
             "batch_norm_running_variance": "unbiased",
             "all_reduce": "nccl" if cuda and hvd.nccl_built() else "gloo",
             "gradient_buckets": f"Horovod, {int(os.environ.get('HOROVOD_FUSION_THRESHOLD', 128 << 20)) >> 20} MiB",
@@ -159,7 +184,8 @@ class TfTrainer(Trainer):
         return tf.config.experimental.get_memory_info("GPU:0")["peak"] if self.job.device == "cuda" else None
 
     def close(self) -> None:
-        for name in ("network", "model", "trained", "velocity", "train", "_evaluate", "_activate", "_differentiate"):
+        for name in ("network", "model", "trained", "velocity", "train", "derive", "scale",
+                     "_evaluate", "_activate", "_differentiate"):
             vars(self).pop(name, None)
         tf.keras.backend.clear_session()
         gc.collect()
@@ -171,7 +197,7 @@ def join(job: Job) -> None:
         return
     tf.config.threading.set_intra_op_parallelism_threads(job.threads)
     tf.config.threading.set_inter_op_parallelism_threads(INTER_OP_THREADS)
-    tf.config.experimental.enable_tensor_float_32_execution(False)  # fp32 means fp32
+    tf.config.experimental.enable_tensor_float_32_execution(job.precision == "tf32")  # fp32 means fp32
     tf.get_logger().setLevel("ERROR")  # "excessive retracing": several trainers in one process is no mistake here
     hvd.init()
     cards = tf.config.list_physical_devices("GPU") if job.device == "cuda" else []
@@ -180,6 +206,10 @@ def join(job: Job) -> None:
         raise JobError(f"worker {hvd.rank()} finds no GPU of its own: TensorFlow sees {len(cards)}; use fewer workers")
     tf.config.set_visible_devices(mine, "GPU")
     for card in mine:
+        about = tf.config.experimental.get_device_details(card)
+        if job.precision in ("tf32", "bf16") and about.get("compute_capability", AMPERE) < AMPERE:
+            raise JobError(f"{about.get('device_name', 'the GPU')} has no {job.precision}, which NVIDIA GPUs have from "
+                           "Ampere on (compute capability 8.0); use --precision fp16 or fp32")
         tf.config.experimental.set_memory_growth(card, True)
 
 

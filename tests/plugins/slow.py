@@ -128,6 +128,40 @@ class Crashing(Slow):
         os.abort()
 
 
+class Tuned(Slow):
+    """As fast as it is told to be: op by op takes 1.5 times as long as compiled, NCHW 1.25 times as long as NHWC."""
+
+    name = "tuned"
+    executions = {"eager": "takes long", "compiled": "is quick"}
+    layouts = ("NCHW", "NHWC")
+    layout = "NCHW"
+
+    def trainer(self, graph: Any, params: Any, job: Any) -> Any:
+        from dlcompare.frameworks.reference.trainer import ReferenceTrainer
+
+        layout = job.layout or self.layout
+        seconds = STEP_SECONDS * {"eager": 1.5, "compiled": 1.0}[job.execution] * {"NCHW": 1.25, "NHWC": 1.0}[layout]
+
+        class Trainer(ReferenceTrainer):
+            def step(self, placed: Any, lr: float) -> None:
+                time.sleep(seconds)
+                super().step(placed, lr)
+
+            def settings(self) -> Any:
+                return {**super().settings(), "layout": layout, "execution": job.execution}
+
+        return Trainer(graph, params, job)
+
+
+class Rival(Tuned):
+    """Knows only the fast way."""
+
+    name = "rival"
+    executions = {"compiled": "is quick"}
+    layouts = ()
+    layout = "NHWC"
+
+
 @hookimpl
 def dlcompare_models() -> list[Model]:
     return [Model("speck", speck, INPUTS, task="classification", reference="the tests")]
@@ -135,7 +169,7 @@ def dlcompare_models() -> list[Model]:
 
 @hookimpl
 def dlcompare_backends() -> list[Reference]:
-    return [Slow(), Several(), Stubborn(), Hung(), Glutton(), Crashing()]
+    return [Slow(), Several(), Stubborn(), Hung(), Glutton(), Crashing(), Tuned(), Rival()]
 
 
 if __name__ == "__main__":

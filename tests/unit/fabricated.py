@@ -1,5 +1,6 @@
 """Rank results and records as real runs leave them, for tests of what reads them."""
 
+import dataclasses
 import hashlib
 from collections.abc import Sequence
 from typing import Any
@@ -56,8 +57,10 @@ def _rank(job: Job, rank: int, seconds: Sequence[float], *, steps: int, slower: 
         "rank": rank, "world": job.workers, "pid": 4100 + rank, "samples_per_step": job.batch,
         "warmup": [{"step": n, "seconds": s} for n, s in enumerate(warmup)], "warmup_settled": True,
         "windows": windows, "losses": losses, "params_sha256": sha("params"), "sample_order_sha256": sha("order"),
-        "first_batch_sha256": sha(f"batch {rank}"), "versions": VERSIONS[job.framework],
-        "settings": SETTINGS[job.framework], "peak_bytes": None, "rss_bytes": 1_503_238_553 + rank,
+        "first_batch_sha256": sha(f"batch {rank}"),
+        "versions": VERSIONS.get(job.framework, VERSIONS["pytorch-ddp"]),
+        "settings": SETTINGS.get(job.framework, SETTINGS["pytorch-ddp"]), "peak_bytes": None,
+        "rss_bytes": 1_503_238_553 + rank,
         "startup": {"parameters": 0.41, "import_and_build": 2.9 + rank, "first_step": warmup[0] if warmup else 0.0},
     }
     return RankResult(**{**said, **given})
@@ -84,3 +87,16 @@ def comparison() -> list[Record]:
                       "[MemAvailable 212 MiB]", run="20251121-080000-1a2b", started=STARTED + 60, duration=12.5,
                       system=SYSTEM, log=f"runs/20251121-080000-1a2b/{killed.id}/log.txt"),
     ]
+
+
+def in_rounds(job: Job, factors: Sequence[float], *, variant: str = "", run: str = "20251121-080000-1a2b",
+              rounds: int | None = -1, **given: Any) -> list[Record]:
+    """Return a record for each round, whose windows took the usual seconds times a factor; ``rounds`` None: until
+    decided."""
+    made = []
+    for number, factor in enumerate(factors):
+        results = ranks(job, [factor * seconds for seconds in (2.01, 2.03, 2.02, 2.0, 2.02)], slower=0.0)
+        one = finished(job, results, **{"run": run, "verified": CERTIFICATE, **given})
+        planned = len(factors) if rounds == -1 else rounds
+        made.append(dataclasses.replace(one, id=f"{job.id}.r{number}", round=number, rounds=planned, variant=variant))
+    return made

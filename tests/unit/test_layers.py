@@ -21,25 +21,29 @@ FOLDERS = ("core", "frameworks", "models", "inference")
 # A module of core may import those of earlier lines alone; a new one is written on the first line where it fits.
 LAYERS = [line.split() for line in """
     core
-    errors graph host stats system
-    job ops cost memory torchfile data data.fit data.loaders data.streams
-    model params backend record progress tether
+    errors graph host roofline stats system
+    job ops cost memory variants torchfile data data.fit data.loaders data.streams
+    model params backend options record progress tether
+    discard verdict
     autopsy crew data.builtin data.decode data.digits data.feed data.imagefolder data.order data.synthetic
-    cases fold hookspecs interpreters reports reports.anatomy reports.as_csv reports.as_json reports.results
-    plugins envbuild reports.ledger
-    conformance envstore launch reports.listing reports.table
-    envs plan view worker
-    certificate reports.environments
+    accuracy cases cold fold waterfall windows
+    target
+    hookspecs interpreters reports reports.anatomy reports.as_csv reports.as_json reports.results
+    plugins envbuild reports.coldstart reports.explained reports.ledger
+    conformance envstore launch reports.compared_data reports.listing reports.table
+    envs plan reports.compared view worker
+    certificate reports.environments rounds
     session
-    verification
-    reports.verified
+    compilation explain verification
+    reports.compiled reports.verified
     cli
     __main__
 """.strip().splitlines()]
 
 CONTRACTS = {  # what the modules of a folder may import of core; besides that, their own folder
     "models": {"core", "core.graph", "core.ops", "core.model"},
-    "frameworks": {"core", "core.backend", "core.crew", "core.errors", "core.graph", "core.job", "core.ops"},
+    "frameworks": {"core", "core.backend", "core.crew", "core.errors", "core.graph", "core.job", "core.ops",
+                   "core.tether"},
     "inference": {"core", "core.backend", "core.errors", "core.graph", "core.job", "core.ops"},
 }
 FRAMEWORKS = {"torch", "torchvision", "tensorflow", "keras", "horovod", "jax", "jaxlib", "flax", "mxnet"}

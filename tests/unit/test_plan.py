@@ -8,6 +8,7 @@ import pytest
 from dlcompare.core.errors import UsageError
 from dlcompare.core.plan import Plan, make_plan
 from dlcompare.core.plugins import plugins
+from dlcompare.core.verdict import Judging
 
 
 def planned(*frameworks: str, model: str = "resnet18", **options: object) -> Plan:
@@ -15,7 +16,9 @@ def planned(*frameworks: str, model: str = "resnet18", **options: object) -> Pla
 
 
 def test_all_is_every_backend_but_the_oracle() -> None:
-    assert [j.framework for j in planned("all", "pytorch-ddp").jobs] == ["pytorch-ddp", "tf-horovod"]
+    everything = [name for name in plugins().backends() if name != "reference"]
+    assert [j.framework for j in planned("all", "pytorch-ddp").jobs] == everything
+    assert {"pytorch-ddp", "tf-horovod"} <= set(everything)
 
 
 def test_defaults_depend_on_the_model_and_the_machine() -> None:
@@ -49,6 +52,38 @@ def test_a_backend_refuses_what_it_cannot_do() -> None:
     plan = planned("reference", workers=2)
     assert "one process" in next(iter(plan.refusals.values()))
     assert "not on cuda" in next(iter(planned("reference", device="cuda").refusals.values()))
+
+
+GPUS = [{"index": i, "name": "a card"} for i in range(2)]
+
+
+@pytest.mark.parametrize(("workers", "hidden", "words"), [
+    (1, None, ""), (2, None, ""), (3, None, "3 workers need 3 GPUs; this machine has 2; use --workers 2"),
+    (2, "1", "2 workers need 2 GPUs; this machine has 1"), (2, "0,1", ""),
+    (1, "-1", "a worker needs a GPU; this machine has none; use --device cpu"),
+])
+def test_more_workers_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch, workers: int, hidden: str | None,
+                                            words: str) -> None:
+    monkeypatch.setattr("dlcompare.core.plan.accelerators", lambda: GPUS)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if hidden is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+    reasons = list(planned("pytorch-ddp", device="cuda", workers=workers).refusals.values())
+    assert [words in reason for reason in reasons] == ([True] if words else [])
+
+
+def test_rounds_are_part_of_the_request() -> None:
+    digests = [planned("reference", **options).digest for options in (
+        {}, {"rounds": 2}, {"rounds": 3}, {"rounds": 3, "until": 60.0}, {"rounds": 3, "until": 90.0},
+        {"rounds": 3, "until": 60.0, "judging": Judging(margin=0.1)})]
+    assert len(set(digests)) == len(digests)
+    assert planned("reference", rounds=2, judging=Judging(margin=0.1)).digest == digests[1], "it changes no record"
+    assert planned("reference", until=60.0).rounds == 3
+
+
+def test_a_baseline_must_be_one_of_the_sides() -> None:
+    with pytest.raises(UsageError, match=r"unknown baseline 'torch'.*reference:seed=1"):
+        planned("reference", "reference:seed=1", judging=Judging("torch"))
 
 
 @pytest.mark.parametrize(("options", "words"), [

@@ -150,7 +150,8 @@ def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Plu
 def test_the_built_in_plugins_load_and_are_not_external() -> None:
     found = Plugins(BUILTIN)
     assert not found.broken and not found.external() and not found.roots()
-    assert {"reference", "pytorch-ddp", "tf-horovod"} == found.backends().keys()
+    assert {"reference", "pytorch-ddp", "pytorch-dp", "tf-horovod", "jax", "jax-local",
+            "mxnet"} == found.backends().keys()
 
 
 def test_an_external_plugin_is_named_and_placed(loaded: Callable[..., Plugins], tmp_path: Path) -> None:
@@ -197,7 +198,7 @@ def test_two_offers_of_one_name_in_one_plugin_are_an_error_too(loaded: Callable[
 
 
 @pytest.mark.parametrize(("kind", "wrong", "near"), [
-    ("backend", "pytorch", "pytorch-ddp"), ("model", "resnet-50", "resnet50"), ("dataset", "digit", "digits"),
+    ("backend", "tf-horovd", "tf-horovod"), ("model", "resnet-50", "resnet50"), ("dataset", "digit", "digits"),
 ])
 def test_an_unknown_name_is_answered_with_the_nearest(kind: str, wrong: str, near: str) -> None:
     with pytest.raises(UsageError, match=f"'{wrong}'; there is: .*Did you mean '{near}'"):

@@ -128,7 +128,7 @@ def test_a_ratio_is_to_the_first_row_of_the_same_kind(monkeypatch: pytest.Monkey
 def test_what_is_the_same_is_computed() -> None:
     one, two = finished(job()), finished(job("tf-horovod"))
     same, other = sameness([one, two])
-    assert len(same) == 4 and not other and sha("params")[:12] in same[0]
+    assert len(same) == 5 and not other and sha("params")[:12] in same[0]
     changes = {"params_sha256": sha("x"), "sample_order_sha256": None, "loss": [{"step": 0, "loss": 7.1}]}
     same, other = sameness([one, dataclasses.replace(two, **changes)])
     assert [words.split(" (")[0] for words in same] == ["first batch"]

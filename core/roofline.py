@@ -1,0 +1,71 @@
+"""A roofline estimate (Williams et al. 2009): no step is shorter than its arithmetic at peak, or its memory traffic.
+
+Peaks and measured throughputs of TPUs are those that Wang et al. 2020 publish ("Benchmarking the performance and energy
+efficiency of AI accelerators for AI training", Tables 3 and 8), in ``published/``.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+PUBLISHED = Path(__file__).parent / "published"
+SOURCE = "Wang et al. 2020"
+CHIP_CORES = 2  # of a TPU v2 or v3: the published bandwidth is taken as one chip's, which two cores share
+
+
+@dataclass(frozen=True)
+class Peak:
+    """What one device (a TPU core) can do at most: bytes, FLOP/s, bytes per second."""
+
+    accelerator: str
+    memory: float
+    flops: float
+    bandwidth: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The least time of a step in seconds, what bounds it, and the samples per second of all devices together."""
+
+    compute_seconds: float
+    memory_seconds: float
+    samples_per_second: float
+
+    @property
+    def seconds(self) -> float:
+        return max(self.compute_seconds, self.memory_seconds)
+
+    @property
+    def bound(self) -> str:
+        return "arithmetic" if self.compute_seconds >= self.memory_seconds else "memory traffic"
+
+
+def peak(device_kind: str) -> Peak | None:
+    """Return the published peaks of one device of a kind such as ``TPU v3``; None if none are published."""
+    for row in rows("accelerators"):
+        if row["accelerator"].startswith(f"{device_kind}-"):
+            devices = int(row["devices"])
+            return Peak(row["accelerator"], float(row["memory_gb"]) * 1e9 / devices,
+                        float(row["peak_tflops"]) * 1e12 / devices,
+                        float(row["memory_bandwidth_gb_s"]) * 1e9 / CHIP_CORES)
+    return None
+
+
+def estimate(of: Peak, *, flops: float, traffic: float, global_batch: int) -> Estimate:
+    """Return the bound of a step with so much arithmetic and so many bytes of memory traffic on each device."""
+    compute, memory = flops / of.flops, traffic / of.bandwidth
+    return Estimate(compute, memory, global_batch / max(compute, memory))
+
+
+def measured(accelerator: str, model: str) -> dict[int, float]:
+    """Return published throughputs in samples per second by batch size; empty if there are none."""
+    return {int(row["batch"]): float(row["samples_per_second"]) for row in rows("training")
+            if (row["accelerator"], row["model"]) == (accelerator, model)}
+
+
+def rows(table: str) -> list[Mapping[str, str]]:
+    with (PUBLISHED / f"{table}.csv").open(newline="") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,80 @@
+"""MXNet with Gluon, seen from outside.
+
+The project is retired: it moved to the Apache Attic in 2023, and its last release, 1.9.1 of 2022, needs NumPy below
+1.24 and was last built for CUDA 11.7. So it runs here on the CPU, in an environment of its own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...core import hookimpl
+from ...core.backend import Backend, EnvironmentSpec, Trainer
+from ...core.errors import JobError
+from ...core.graph import Graph
+from ...core.job import Job
+
+if TYPE_CHECKING:
+    from ...core.backend import Arrays
+
+NO_CUDA = ("mxnet runs on cpu alone: the project was retired in 2023, and its last CUDA packages, of 2022, are for "
+           "CUDA 11.7 and older. Use --device cpu, or another framework")
+NEW_NUMPY = ("MXNet 1.9 needs NumPy below 1.24, but finds NumPy {}; run `pip install numpy==1.23.5` in that "
+             "environment, or leave out --env to have one made")
+CHECK = f"""
+import numpy, sys
+if tuple(map(int, numpy.__version__.split(".")[:2])) >= (1, 24):
+    sys.exit({NEW_NUMPY!r}.format(numpy.__version__))
+import mxnet
+print(mxnet.__version__)
+"""
+
+
+class Mxnet(Backend):
+    """A hybridised Gluon block; several workers exchange gradients through MXNet's own KVStore, ``dist_sync``."""
+
+    name = "mxnet"
+    title = "MXNet 1.9 (retired), Gluon, KVStore dist_sync (CPU only)"
+    rank_variable = "DLCOMPARE_RANK"
+    executions = {"graph": "hybridize(static_alloc=True, static_shape=True)", "eager": "not hybridised, op by op"}
+
+    def load(self) -> None:
+        import numpy
+
+        try:
+            from . import trainer  # noqa: F401
+        except AttributeError as error:
+            if "numpy" not in str(error):
+                raise
+            raise JobError(NEW_NUMPY.format(numpy.__version__)) from error
+
+    def environment(self, device: str) -> EnvironmentSpec:
+        return EnvironmentSpec(
+            lock=Path(__file__).parent / "cpu.lock",
+            python=((3, 10), (3, 11)),
+            check=CHECK,
+        )
+
+    def refuse(self, job: Job) -> str | None:
+        return NO_CUDA if job.device == "cuda" else super().refuse(job)
+
+    def command(self, job: Job, python: str) -> list[str]:
+        if job.workers == 1:
+            return [python]
+        return [python, "-m", f"{__name__}.launcher", str(job.port or 0), str(job.workers), python]
+
+    def variables(self, job: Job) -> dict[str, str]:
+        # One thread of the engine starts the ops, each of which spreads over OpenMP's threads.
+        return {"OMP_NUM_THREADS": str(job.threads), "MXNET_CPU_WORKER_NTHREADS": "1", "DMLC_ROLE": "worker"}
+
+    def trainer(self, graph: Graph, params: Arrays, job: Job) -> Trainer:
+        self.load()
+        from .trainer import MxnetTrainer  # the only place the framework is imported
+
+        return MxnetTrainer(graph, params, job)
+
+
+@hookimpl
+def dlcompare_backends() -> list[Backend]:
+    return [Mxnet()]

@@ -1,0 +1,55 @@
+"""The processes of one MXNet job with several workers: the KVStore's scheduler, its servers, and the workers.
+
+    python -m dlcompare.frameworks.mxnet.launcher PORT WORKERS program ...
+
+PORT is the scheduler's; 0 takes a free one. Everything listens on loopback alone. MXNet's own launcher goes through ssh
+or MPI, or leaves its servers behind.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+from ...core import crew
+from ...core.crew import Member
+from . import Mxnet
+
+LOOPBACK = "127.0.0.1"
+SERVERS = 1
+
+
+def members(program: Sequence[str], *, port: int, workers: int) -> list[Member]:
+    """Return scheduler, servers and workers; ranks follow from the ports, lowest first, for so the KVStore has it."""
+    group = {"DMLC_PS_ROOT_URI": LOOPBACK, "DMLC_PS_ROOT_PORT": str(port), "DMLC_NODE_HOST": LOOPBACK,
+             "DMLC_INTERFACE": "lo", "DMLC_NUM_WORKER": str(workers), "DMLC_NUM_SERVER": str(SERVERS)}
+
+    def helper(role: str, name: str) -> Member:
+        argv = [sys.executable, "-m", f"{__package__}.helper", str(os.getpid())]
+        return Member(name, argv, {**group, "DMLC_ROLE": role}, helper=True)
+
+    def worker(rank: int, own_port: int) -> Member:
+        own: Mapping[str, str] = {"DMLC_ROLE": "worker", "PORT": str(own_port), Mxnet.rank_variable: str(rank)}
+        return Member(f"worker of rank {rank}", program, {**group, **own})
+
+    return [helper("scheduler", "scheduler"), *(helper("server", "server") for _ in range(SERVERS)),
+            *(worker(rank, own_port) for rank, own_port in enumerate(free_ports(workers)))]
+
+
+def free_ports(count: int) -> list[int]:
+    """Return so many different free ports, lowest first."""
+    found: set[int] = set()
+    while len(found) < count:
+        found.add(crew.free_port())
+    return sorted(found)
+
+
+def main() -> None:
+    """Run the job that the command line asks for to its end."""
+    port, workers, *program = sys.argv[1:]
+    sys.exit(crew.run(members(program, port=int(port) or crew.free_port(), workers=int(workers))))
+
+
+if __name__ == "__main__":
+    main()

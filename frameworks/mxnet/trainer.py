@@ -1,0 +1,170 @@
+"""One MXNet process: a hybridised Gluon block, gradients summed by the KVStore, SGD by MXNet's fused kernel."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import gc
+import itertools
+import os
+import platform
+from typing import TYPE_CHECKING, Any
+
+import mxnet as mx
+import numpy as np
+from mxnet import autograd, nd
+
+from ...core.backend import Trainer
+from ...core.errors import JobError
+from ...core.graph import Graph
+from ...core.job import Job
+from .ops import Network, build, parameters
+from .sgd import Sgd
+from .statistics import Statistics
+
+if TYPE_CHECKING:
+    from ...core.backend import Arrays
+
+KEYS = itertools.count()  # the KVStore never forgets one, so each trainer of a process takes fresh ones
+GATHER = next(KEYS)
+
+
+class MxnetTrainer(Trainer):
+    """See :class:`Trainer`. ``step`` returns when its ops are queued, and queues at most one step ahead."""
+
+    def __init__(self, graph: Graph, params: Arrays, job: Job) -> None:
+        self.graph, self.job = graph, job
+        self.store = join() if job.workers > 1 else None
+        self.rank, self.world = (self.store.rank, self.store.num_workers) if self.store else (0, 1)
+        mx.random.seed(job.seed * self.world + self.rank)  # dropout differs between ranks
+        self.blocks = build(graph)
+        self.parameters = parameters(graph, self.blocks)
+        self._load(params)
+        self.gradient = {name: self.parameters[name].grad() for name in graph.trained()}
+        self.keys = {name: next(KEYS) for name in self.gradient}
+        weights = [self.parameters[name].data() for name in self.gradient]
+        if self.store:
+            self.store.init(list(self.keys.values()), weights)
+        self.sgd = Sgd(weights, list(self.gradient.values()), momentum=job.momentum, weight_decay=job.weight_decay,
+                       workers=self.world)
+        self.statistics = Statistics(graph, self.parameters)
+        self.network = self._network("loss", static_alloc=True, static_shape=True)
+        self.loss = nd.zeros(1)
+
+    def _load(self, params: Arrays) -> None:
+        declared, trained = self.graph.params(), self.graph.trained()
+        for name, parameter in self.parameters.items():
+            if name not in params or params[name].shape != declared[name].shape:
+                raise JobError(f"parameter {name!r} is missing or has the wrong shape")
+            parameter.grad_req = "write" if name in trained else "null"
+            parameter.initialize(init=mx.init.Zero())
+            parameter.set_data(nd.array(params[name]))
+
+    def _network(self, *outputs: str, values: list[str] | None = None, **how: bool) -> Network:
+        """Return the block of what some outputs need; it results in them, or in the nodes ``values``."""
+        found = values or [self.graph.outputs[name] for name in outputs]
+        network = Network(self.graph, self.graph.needed(*outputs), found, blocks=self.blocks)
+        if self.job.execution != "eager":
+            network.hybridize(**how)
+        return network
+
+    def place(self, batch: Arrays) -> dict[str, Any]:
+        return {name: nd.array(value, dtype=value.dtype) for name, value in batch.items()}
+
+    def step(self, placed: dict[str, Any], lr: float) -> None:
+        self.loss.wait_to_read()  # else Python queues steps, and holds their batches, without an end
+        self.statistics.divide_for(len(next(iter(placed.values()))))
+        self._backward(placed)
+        self.sgd.step(lr)
+
+    def _backward(self, placed: dict[str, Any]) -> None:
+        """Start to compute the loss, and the gradients summed over workers."""
+        with autograd.record():
+            (self.loss,) = run(self.network, placed)
+        self.loss.backward()
+        if self.store:  # as gluon.Trainer does: each when it is there, the first layers' before others that wait
+            for number, (name, gradient) in enumerate(self.gradient.items()):
+                self.store.pushpull(self.keys[name], gradient, priority=-number)
+
+    def wait(self) -> float:
+        nd.waitall()
+        return float(self.loss.asscalar())
+
+    def gather(self, value: float) -> list[float]:
+        values = nd.zeros(self.world, dtype="float64")
+        values[self.rank] = value
+        if self.store:
+            self.store.pushpull(GATHER, values)
+        return values.asnumpy().tolist()
+
+    def predict(self, batch: Arrays) -> Arrays:
+        with self.statistics.in_use():
+            found = self._results(self._evaluator, batch)
+        return {name: found[node] for name, node in self.graph.outputs.items()}
+
+    @functools.cached_property
+    def _evaluator(self) -> Network:
+        return self._network(*self.graph.outputs)
+
+    def activations(self, batch: Arrays) -> Arrays:
+        nodes = [node.name for node in self.graph.needed("loss")]
+        network = self._network("loss", values=nodes)
+        with self.statistics.unchanged(), autograd.train_mode():
+            return self._results(network, batch)
+
+    def _results(self, network: Network, batch: Arrays) -> Arrays:
+        """Return a network's results by node name; MXNet has no scalars, but arrays of one element."""
+        found = run(network, self.place(batch))
+        scalar = {node.name for node in self.graph.nodes if not node.shape}
+        return {name: value.asnumpy().reshape(() if name in scalar else value.shape)
+                for name, value in zip(network.outputs, found, strict=True)}
+
+    def gradients(self, batch: Arrays) -> Arrays:
+        with self.statistics.unchanged():
+            self._backward(self.place(batch))
+            return {name: gradient.asnumpy() / self.world for name, gradient in self.gradient.items()}
+
+    def params(self) -> Arrays:
+        with self.statistics.in_use():
+            return {name: parameter.data().asnumpy() for name, parameter in self.parameters.items()}
+
+    def settings(self) -> dict[str, Any]:
+        graph = self.job.execution != "eager"
+        return {
+            "layout": "NCHW",
+            "execution": self.job.execution or "graph",
+            "static_alloc": graph,
+            "static_shape": graph,
+            "batch_norm_running_variance": "unbiased",
+            "all_reduce": "KVStore dist_sync" if self.store else None,
+            "servers": int(os.environ["DMLC_NUM_SERVER"]) if self.store else 0,
+            "gradient_buckets": "none",
+            "buffers_broadcast": False,
+            "intra_op_threads": int(os.environ["OMP_NUM_THREADS"]),
+            "engine": os.environ.get("MXNET_ENGINE_TYPE", "ThreadedEnginePerDevice"),
+            "engine_threads": int(os.environ["MXNET_CPU_WORKER_NTHREADS"]),
+            "onednn": mx.runtime.Features().is_enabled("MKLDNN"),
+            "tf32": False,
+            "autotune": False,
+        }
+
+    def versions(self) -> dict[str, str]:
+        return {"python": platform.python_version(), "mxnet": mx.__version__, "numpy": np.__version__}
+
+    def close(self) -> None:
+        vars(self).clear()
+        gc.collect()  # blocks refer to themselves
+
+
+def run(network: Network, placed: dict[str, Any]) -> list[Any]:
+    return network(*[placed[name] for name in network.inputs])
+
+
+@functools.cache
+def join() -> Any:
+    """Join the job's KVStore, once per process, and return it."""
+    store = mx.kv.create("dist_sync")
+    store.init(GATHER, nd.zeros(store.num_workers, dtype="float64"))
+    # A tidy end would wait for all others', and end the servers, while the launcher wants them as long as the workers.
+    atexit.register(os._exit, 0)
+    return store
