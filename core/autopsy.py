@@ -15,6 +15,7 @@ from .tether import EVENTS
 
 Json = dict[str, Any]
 FULL = 1 << 16  # bytes: less free space than that is none
+JOINING = "import", "build"  # a rank that has told no more has not joined
 TAIL = 1 << 16  # bytes of a log's end that are looked at
 ADVICE = "try a smaller --batch or fewer --workers"
 
@@ -39,7 +40,8 @@ def why(folder: Path, code: int) -> str:
 def stalled(folder: Path, seconds: float) -> str:
     """Return the reason of a job that reported nothing for so long: which ranks joined, what was done last."""
     events = read_events(folder)
-    started, joined = {e["pid"] for e in events}, sorted({e["rank"] for e in events if "rank" in e})
+    started = {e["pid"] for e in events}
+    joined = sorted({e["rank"] for e in events if "rank" in e and e["phase"] not in JOINING})
     last = f"the last was {events[-1]['phase']!r}; " if events else ""
     return (f"no sign of life for {seconds:.0f} s ({last}{len(started)} worker processes started, and of the ranks "
             f"{', '.join(map(str, joined)) or 'none'} joined); all were stopped. "

@@ -99,7 +99,7 @@ class Backend(ABC):
 
     def compile_only(self, graph: Graph, params: Arrays, job: Job) -> dict[str, Any]:
         """Compile the train step for ``job.topology``, a set of devices that need not be here, and return what the
-        compiler says of it, as JSON: see ``docs/compile.md`` for the keys. Called inside a worker.
+        compiler says of it, as JSON: docs/compile.md has the keys. Called inside a worker.
 
         Raises:
             JobError: there is no such topology, or the compiler refuses.

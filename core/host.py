@@ -27,12 +27,22 @@ class Reading:
 def read(mark: str, *, proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> Reading | None:
     """Return a reading for the job that carries a mark; None where the system does not tell."""
     try:
-        # user nice system idle iowait irq softirq steal guest ...; guest time is part of user time
-        fields = [int(word) for word in (proc / "stat").read_text().split("\n", 1)[0].split()[1:]]
+        busy = sum(seconds_of(line) for line in (proc / "stat").read_text().splitlines() if ours(line))
     except (OSError, ValueError):
         return None
-    busy = (sum(fields[:3]) + sum(fields[5:8])) / TICKS
     return Reading(busy, sum(seconds(pid) for pid in marked(mark, proc)), throttles(sys))
+
+
+def ours(line: str) -> bool:
+    """Return whether a line of /proc/stat counts a core that this process may use; on others, neighbours work."""
+    name = line.partition(" ")[0]
+    return name.startswith("cpu") and name[3:].isdigit() and int(name[3:]) in os.sched_getaffinity(0)
+
+
+def seconds_of(line: str) -> float:
+    """Return how long a core was busy: user, nice, system, irq, softirq, steal; guest time is part of user time."""
+    fields = [int(word) for word in line.split()[1:]]
+    return (sum(fields[:3]) + sum(fields[5:8])) / TICKS
 
 
 def marked(mark: str, proc: Path) -> list[Path]:

@@ -56,7 +56,18 @@ def parts(records: Sequence[Record], width: int) -> Iterator[RenderableType]:
         if len(group) > 1:
             yield from cold([record for _, record in group], rows)
             yield from fairness(group)
+    yield from targets(rows)
     yield from remarks(rows)
+
+
+def targets(rows: Sequence[tuple[int, Record]]) -> Iterator[Text]:
+    """Yield how long training to an accuracy took, for every record that did it."""
+    for number, record in rows:
+        if (went := record.target) and went["reached"]:
+            yield Text(f"\n{number} {record.name}: {went['quantity']} {went['value']:.4f} (target {went['wanted']:g}) after "
+                       f"{went['seconds']:.1f} s, {went['epochs']} epochs, {went['samples']:,} samples; of the time, "
+                       f"{went['evaluation_seconds']:.1f} s went into {went['epochs']} examinations on "
+                       f"{went['test_samples']} test samples")
 
 
 def cold(group: Sequence[Record], rows: Sequence[tuple[int, Record]]) -> Iterator[RenderableType]:

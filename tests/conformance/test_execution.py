@@ -38,8 +38,8 @@ OFFERED = [  # backend, execution, precision, workers, layout, cases
 def test_what_is_offered_agrees_with_the_reference(
         framework: str, execution: str, precision: str, workers: int, layout: str | None, cases: tuple[str, ...],
         environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    python = environment(framework)  # before the cache moves, or it would be made anew
     monkeypatch.setenv("DLCOMPARE_CACHE", str(tmp_path / "cache"))  # where the certificate goes
-    python = environment(framework)
     job = Job(framework, "bert-tiny", data="synthetic", execution=execution, precision=precision, workers=workers,
               layout=layout, batch=4, task="verify", cases=cases)
     assert plugins().backend(framework).refuse(job) is None

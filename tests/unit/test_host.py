@@ -13,7 +13,7 @@ import pytest
 from dlcompare.core import host
 from dlcompare.core.host import Reading, others, read
 
-TICKS = host.TICKS
+TICKS, MINE = host.TICKS, min(os.sched_getaffinity(0))
 
 
 def machine(root: Path, *, busy: int, steal: int = 0, job: int = 0, alien: int = 0) -> tuple[Path, Path]:
@@ -22,7 +22,8 @@ def machine(root: Path, *, busy: int, steal: int = 0, job: int = 0, alien: int =
     throttle = sys_ / "devices/system/cpu/cpu0/thermal_throttle"
     for folder in (proc / "7", proc / "8", proc / "self", throttle):
         folder.mkdir(parents=True, exist_ok=True)
-    (proc / "stat").write_text(f"cpu  {busy * TICKS} 0 0 99999 5 0 0 {steal * TICKS} 0 0\ncpu0 1 2 3\n")
+    (proc / "stat").write_text(
+        f"cpu  1 2 3\ncpu{MINE} {busy * TICKS} 0 0 99999 5 0 0 {steal * TICKS} 0 0\ncpu999 {TICKS} 0 0 0 0 0 0 0 0 0\n")
     for pid, mark, used in ((7, "mine", job), (8, "other", alien)):
         (proc / str(pid) / "environ").write_bytes(f"A=1\0{host.MARK}={mark}\0".encode())
         (proc / str(pid) / "stat").write_text(f"{pid} (a (b) c) S 1 1 1 0 -1 0 0 0 0 0 {used * TICKS} 0 0 0 20 0")
