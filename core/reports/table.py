@@ -64,8 +64,8 @@ def targets(rows: Sequence[tuple[int, Record]]) -> Iterator[Text]:
     """Yield how long training to an accuracy took, for every record that did it."""
     for number, record in rows:
         if (went := record.target) and went["reached"]:
-            yield Text(f"\n{number} {record.name}: {went['quantity']} {went['value']:.4f} (target {went['wanted']:g}) after "
-                       f"{went['seconds']:.1f} s, {went['epochs']} epochs, {went['samples']:,} samples; of the time, "
+            yield Text(f"\n{number} {record.name}: {went['quantity']} {went['value']:.4f} (target {went['wanted']:g}) "
+                       f"after {went['seconds']:.1f} s, {went['epochs']} epochs, {went['samples']:,} samples; of the time, "
                        f"{went['evaluation_seconds']:.1f} s went into {went['epochs']} examinations on "
                        f"{went['test_samples']} test samples")
 
