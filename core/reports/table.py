@@ -65,8 +65,8 @@ def targets(rows: Sequence[tuple[int, Record]]) -> Iterator[Text]:
     for number, record in rows:
         if (went := record.target) and went["reached"]:
             yield Text(f"\n{number} {record.name}: {went['quantity']} {went['value']:.4f} (target {went['wanted']:g}) "
-                       f"after {went['seconds']:.1f} s, {went['epochs']} epochs, {went['samples']:,} samples; of the time, "
-                       f"{went['evaluation_seconds']:.1f} s went into {went['epochs']} examinations on "
+                       f"after {went['seconds']:.1f} s, {went['epochs']} epochs, {went['samples']:,} samples; of the "
+                       f"time, {went['evaluation_seconds']:.1f} s went into {went['epochs']} examinations on "
                        f"{went['test_samples']} test samples")
 
 
