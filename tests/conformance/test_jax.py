@@ -34,13 +34,16 @@ def test_a_network_compiles_for_a_tpu_that_is_not_here(tmp_path: Path) -> None:
                            "--topology", "v3:2x2", cwd=tmp_path)
     said = found["compiled"]
     assert code == 0 and (said["devices"], said["device_kind"]) == (8, "TPU v3")
-    gradients = 4 * 11_689_512  # bytes of resnet18's parameters in float32, all of which are averaged
+    # Bytes of resnet18's parameters in float32. All gradients are averaged, but three of them once for two parameters:
+    # the biases of a block's last batch norm and of its downsampling have the same one (128, 256 and 512 values).
+    gradients = 4 * (11_689_512 - 896)
     (summed,) = said["collectives"]
     assert summed["op"] == "all-reduce" and gradients <= summed["bytes"] <= 1.01 * gradients
     # parameters, momentum and their results beside a batch: at least two copies, and far from the core's 16 GB
     assert 2 * gradients < said["memory"]["total"] < 0.1 * found["capacity_bytes"] == 0.1 * 16e9
     forward_and_backward = 6 * 4 * 37_000_000  # operations: about 37 million multiply-adds for 32 x 32 pixels
-    assert 0.8 * forward_and_backward < said["cost"]["flops"] < 2 * forward_and_backward
+    # The compiler leaves out what falls on padding: most of a 3 x 3 window on the last, 1 x 1 pixel large, images.
+    assert 0.5 * forward_and_backward < said["cost"]["flops"] < forward_and_backward
     assert found["estimated"]["samples_per_second"] == pytest.approx(32 / found["estimated"]["seconds"])
     table = dlcompare(*COMPILE, "--model", "resnet18", "--image-size", "32", "--batch", "4", "--precision", "bf16",
                       "--topology", "v3:2x2", cwd=tmp_path)
