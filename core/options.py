@@ -40,7 +40,7 @@ def option(*names: str, **kwargs: Any) -> Callable[[Any], Any]:
 
 
 MATRIX = (
-    option("--framework", metavar="NAME[,NAME...]", help="Frameworks to compare, or 'all'; see 'dlcompare list'. "
+    option("--framework", metavar="NAME[,NAME...]", help="Frameworks to compare, or 'all' that run on the device. "
                                                          "NAME:SETTING=VALUE is one with a setting of its own."),
     option("--model", metavar="NAME", help="The network; see 'dlcompare list'."),
     option("--data", metavar="NAME[:ARG]", help="digits, imagefolder:PATH or synthetic; default: digits for image "

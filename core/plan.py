@@ -94,7 +94,7 @@ def make_plan(plugins: Plugins, frameworks: Sequence[str], model: str, *, rounds
     Raises:
         UsageError: a framework, model, dataset, setting or option does not exist or fit.
     """
-    asked = sides(plugins, frameworks)
+    asked = sides(plugins, frameworks, device=options.get("device"))
     known = plugins.model(model)
     given = {k: v for k, v in options.items() if v is not None}
     given.setdefault("data", known.data)
@@ -121,9 +121,13 @@ def planned(plugins: Plugins, jobs: Sequence[Job], variants: Sequence[str], grap
     return Plan(tuple(jobs), {k: v for k, v in reasons.items() if v}, named)
 
 
-def sides(plugins: Plugins, asked: Sequence[str]) -> list[Side]:
-    """Return the sides asked for, each checked to exist, once; ``all`` is every framework but the oracle."""
-    everything = [name for name in plugins.backends() if name != ORACLE]
+def sides(plugins: Plugins, asked: Sequence[str], *, device: str | None = None) -> list[Side]:
+    """Return the sides asked for, each checked to exist, once.
+
+    ``all`` is every framework but the oracle that runs on the device at all, by default on a CPU.
+    """
+    everything = [name for name, backend in plugins.backends().items() if name != ORACLE
+                  and (device or "cpu") in backend.devices]
     found = [side for one in asked for side in (map(Side, everything) if one == "all" else [parse(one)])]
     for side in found:
         plugins.backend(side.framework)

@@ -15,10 +15,12 @@ def planned(*frameworks: str, model: str = "resnet18", **options: object) -> Pla
     return make_plan(plugins(), frameworks, model, **{"device": "cpu", "image_size": 32, **options})
 
 
-def test_all_is_every_backend_but_the_oracle() -> None:
-    everything = [name for name in plugins().backends() if name != "reference"]
+def test_all_is_every_backend_of_the_device_but_the_oracle() -> None:
+    everything = [name for name, backend in plugins().backends().items()
+                  if name != "reference" and "cpu" in backend.devices]
     assert [j.framework for j in planned("all", "pytorch-ddp").jobs] == everything
-    assert {"pytorch-ddp", "tf-horovod"} <= set(everything)
+    assert {"pytorch-ddp", "tf-horovod", "jax", "mxnet"} <= set(everything) and "pytorch-dp" not in everything
+    assert "pytorch-dp" in [j.framework for j in planned("all", device="cuda").jobs]
 
 
 def test_defaults_depend_on_the_model_and_the_machine() -> None:
