@@ -41,9 +41,11 @@ def stalled(folder: Path, seconds: float) -> str:
     """Return the reason of a job that reported nothing for so long: which ranks joined, what was done last."""
     events = read_events(folder)
     started = {e["pid"] for e in events}
+    begun = sorted({e["rank"] for e in events if "rank" in e})
     joined = sorted({e["rank"] for e in events if "rank" in e and e["phase"] not in JOINING})
+    which = f" (ranks {', '.join(map(str, begun))})" if begun != joined else ""
     last = f"the last was {events[-1]['phase']!r}; " if events else ""
-    return (f"no sign of life for {seconds:.0f} s ({last}{len(started)} worker processes started, and of the ranks "
+    return (f"no sign of life for {seconds:.0f} s ({last}{len(started)} worker processes started{which}, and of the ranks "
             f"{', '.join(map(str, joined)) or 'none'} joined); all were stopped. "
             "Give --timeout more seconds if the model is that slow")
 

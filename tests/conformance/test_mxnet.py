@@ -103,7 +103,7 @@ def test_a_worker_that_never_joins_is_waited_for_so_long_and_no_longer(train: Ca
     assert eventually(lambda: any(suspended(worker) for worker in members(command).get("worker", [])), within=60)
     said = reason(command, within=60)
     assert said.startswith("no sign of life for 8 s")
-    assert "1 worker processes started, and of the ranks 0 joined" in said
+    assert "1 worker processes started (ranks 0), and of the ranks none joined" in said
 
 
 def suspended(worker: psutil.Process) -> bool:
