@@ -45,8 +45,8 @@ def stalled(folder: Path, seconds: float) -> str:
     joined = sorted({e["rank"] for e in events if "rank" in e and e["phase"] not in JOINING})
     which = f" (ranks {', '.join(map(str, begun))})" if begun != joined else ""
     last = f"the last was {events[-1]['phase']!r}; " if events else ""
-    return (f"no sign of life for {seconds:.0f} s ({last}{len(started)} worker processes started{which}, and of the ranks "
-            f"{', '.join(map(str, joined)) or 'none'} joined); all were stopped. "
+    return (f"no sign of life for {seconds:.0f} s ({last}{len(started)} worker processes started{which}, "
+            f"and of the ranks {', '.join(map(str, joined)) or 'none'} joined); all were stopped. "
             "Give --timeout more seconds if the model is that slow")
 
 

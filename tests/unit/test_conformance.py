@@ -236,7 +236,8 @@ def test_ranks_share_a_batch_without_overlap() -> None:
 
 ROOT = Path(__file__).parents[2]
 SEMANTICS = (ROOT / "docs" / "semantics.md").read_text()
-ROWS = [line.strip("| ").split(" | ") for line in SEMANTICS.partition("## Precision")[0].splitlines() if line.startswith("| ")]
+MEANINGS = SEMANTICS.partition("## Precision")[0]
+ROWS = [line.strip("| ").split(" | ") for line in MEANINGS.splitlines() if line.startswith("| ")]
 NAMED = {name for row in ROWS for name in re.findall(r"`([^`]+)`", row[-1])}
 
 
