@@ -64,6 +64,9 @@ class Backend(ABC):
         """Return why this job cannot run here, for people to read; None if it can."""
         if job.device not in self.devices:
             return f"{self.name} runs on {', '.join(self.devices)}, not on {job.device}"
+        if job.precision == "tf32" and job.device != "cuda":
+            return (f"{self.name}: tf32 is a mode of the matrix units in NVIDIA's GPUs since Ampere; a "
+                    f"{job.device.upper()} has none. Use --precision fp32")
         offered = {"precision": self.precisions, "execution": tuple(self.executions), "layout": self.layouts}
         for setting, values in offered.items():
             wanted = getattr(job, setting)

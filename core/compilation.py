@@ -12,12 +12,9 @@ from typing import Any
 from . import roofline
 from .errors import JobError, UsageError
 from .job import Job
-from .launch import launch
 from .plan import Plan
 from .plugins import plugins
-from .session import Options, Progress, environments, run_folder
-from .tether import cannot_write, write
-from .view import view
+from .session import Options, Progress, each_started
 
 COMPILED = "compiled.json"
 
@@ -70,26 +67,12 @@ def compilation_plan(plan: Plan, topology: str | None) -> Plan:
 
 def compile_all(plan: Plan, options: Options, progress: Progress) -> Iterator[Compiled]:
     """Compile every job of a plan, each as it is done."""
-    folder = run_folder(plan, options)
-    ready = environments(plan, options, progress)
-    for job in plan.jobs:
-        python = ready.get(job.framework)
-        refused = plan.refusals.get(job.id) or (None if isinstance(python, Path) else str(python))
-        yield Compiled(job, None, refused) if refused else compile_job(job, folder, str(python), options, progress)
+    for job, folder, reason in each_started(plan, options, progress):
+        yield Compiled(job, None, reason) if reason else said(job, folder)
 
 
-def compile_job(job: Job, run: Path, python: str, options: Options, progress: Progress) -> Compiled:
-    """Start the one process that compiles a job, and read what the compiler said."""
-    folder = run / job.id
-    try:
-        folder.mkdir()
-    except OSError as error:
-        raise cannot_write(folder, error) from error
-    write(folder / "job.json", job.to_json())
-    ended = launch(plugins().backend(job.framework), job, folder, python=python, path=view(plugins().roots()),
-                   stall_seconds=options.stall_seconds, on_event=lambda event: progress(job, event))
-    if ended.reason:
-        return Compiled(job, None, f"{ended.reason} (log: {folder / 'log.txt'})")
+def said(job: Job, folder: Path) -> Compiled:
+    """Read what the compiler said of a job."""
     try:
         return Compiled(job, json.loads((folder / COMPILED).read_text()), None)
     except OSError as error:

@@ -76,6 +76,15 @@ def slide(size: int, kernel: int, stride: int, pad: int) -> int:
     return (size + 2 * pad - kernel) // stride + 1
 
 
+def bin_weights(pixels: int, size: int) -> list[list[float]]:
+    """Return the (size, pixels) matrix whose rows take the mean over the bins of an adaptive mean pooling.
+
+    For backends without such a kernel; the reference has its own, so that it can tell when this one is wrong.
+    """
+    spans = [(i * pixels // size, -(-(i + 1) * pixels // size)) for i in range(size)]
+    return [[1 / (end - begin) if begin <= x < end else 0.0 for x in range(pixels)] for begin, end in spans]
+
+
 @dataclass(frozen=True, eq=False)
 class Tensor:
     """A value that a model function is written over; holds a name and a shape, never numbers."""

@@ -19,6 +19,7 @@ from .graph import Graph
 from .job import Job
 from .launch import port_trouble
 from .memory import free_memory
+from .model import Model
 from .plugins import Plugins
 from .system import accelerators
 from .variants import Side, parse
@@ -109,9 +110,22 @@ def make_plan(plugins: Plugins, frameworks: Sequence[str], model: str, *, rounds
         one["data"] = checked_data(plugins, one["data"], graph)
     jobs = tuple(Job(framework=side.framework, model=model, **one) for side, one in zip(asked, wanted, strict=True))
     distinct(asked, jobs)
+    for job in jobs:
+        examinable(known, job)
     judging.check(side.name for side in asked)
     plan = planned(plugins, jobs, [side.variant for side in asked], graph)
     return replace(plan, rounds=max(rounds, LEAST_ROUNDS) if until else rounds, until=until, judging=judging)
+
+
+def examinable(model: Model, job: Job) -> None:
+    """Raise UsageError if a job is to reach an accuracy that nobody can measure."""
+    if job.target is None:
+        return
+    if model.task != "classification":
+        raise UsageError(f"--target {job.target} needs a network that classifies; {model.name} does {model.task}")
+    if job.data.partition(":")[0] == "synthetic":
+        raise UsageError(f"--target {job.target} needs real data, such as --data digits: the labels of synthetic data "
+                         "are drawn at random")
 
 
 def planned(plugins: Plugins, jobs: Sequence[Job], variants: Sequence[str], graph: Graph) -> Plan:

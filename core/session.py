@@ -18,13 +18,13 @@ from . import autopsy, certificate, envs, fold, record, rounds
 from .cost import cost
 from .errors import DlcompareError, EnvironmentUnavailable, JobError, UsageError
 from .job import Job
-from .launch import launch
+from .launch import Ended, launch
 from .plan import Plan
 from .plugins import plugins
 from .record import RankResult, Record
 from .rounds import Cell
 from .system import system
-from .tether import write
+from .tether import cannot_write, write
 from .view import view
 
 PLAN, RECORD, RECORDS = "plan.json", "record.json", "records.json"
@@ -192,13 +192,36 @@ def keep_all(plan: Plan, records: Mapping[str, Record], folder: Path, progress: 
         progress(None, {"phase": "records", "text": str(error)})
 
 
+def started(job: Job, folder: Path, python: Path, options: Options, progress: Progress) -> Ended:
+    """Run a job's processes to their end, in a folder that holds its ``job.json``."""
+    return launch(plugins().backend(job.framework), job, folder, python=str(python), path=view(plugins().roots()),
+                  stall_seconds=options.stall_seconds, on_event=lambda event: progress(job, event))
+
+
+def each_started(plan: Plan, options: Options, progress: Progress) -> Iterator[tuple[Job, Path, str | None]]:
+    """Run jobs that leave no record, in a new folder, and yield each with its folder and why it came to nothing."""
+    run = run_folder(plan, options)
+    ready = environments(plan, options, progress)
+    for job in plan.jobs:
+        folder, python = run / job.id, ready.get(job.framework)
+        if job.id in plan.refusals or not isinstance(python, Path):
+            yield job, folder, plan.refusals.get(job.id) or str(python)
+            continue
+        try:
+            folder.mkdir()
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+        write(folder / "job.json", job.to_json())
+        ended = started(job, folder, python, options, progress)
+        yield job, folder, ended.reason and f"{ended.reason} (log: {folder / 'log.txt'})"
+
+
 def execute(job: Job, folder: Path, python: Path, options: Options, progress: Progress) -> Record:
     """Start the job's processes and fold what they wrote into a record."""
     backend = plugins().backend(job.framework)
-    before, started = system(), time.time()
-    ended = launch(backend, job, folder, python=str(python), path=view(plugins().roots()),
-                   stall_seconds=options.stall_seconds, on_event=lambda event: progress(job, event))
-    about: dict[str, Any] = {"run": folder.parent.name, "started": started, "duration": time.time() - started,
+    before, begin = system(), time.time()
+    ended = started(job, folder, python, options, progress)
+    about: dict[str, Any] = {"run": folder.parent.name, "started": begin, "duration": time.time() - begin,
                              "log": str(folder / "log.txt"), "system": before}
     if ended.reason:
         return record.failed(job, ended.reason, **about)
@@ -211,7 +234,7 @@ def execute(job: Job, folder: Path, python: Path, options: Options, progress: Pr
     total = cost(graph)
     return fold.finished(job, ranks, parameters=total.parameters, multiply_adds=total.multiply_adds,
                          image_size=image.shape[-1] if image else None, processes=processes,
-                         launch=launched(folder, started),
+                         launch=launched(folder, begin),
                          verified=certificate.find(job, ranks[0].versions), **about)
 
 

@@ -14,12 +14,9 @@ from . import cases, certificate, conformance
 from .conformance import Check, Expected
 from .errors import UsageError
 from .job import Job
-from .launch import launch
 from .plan import Plan
 from .plugins import plugins
-from .session import Options, Progress, environments, run_folder
-from .tether import cannot_write, write
-from .view import view
+from .session import Options, Progress, each_started
 
 
 @dataclass(frozen=True)
@@ -39,34 +36,19 @@ class Verified:
 
 def verify(plan: Plan, options: Options, progress: Progress) -> Iterator[Verified]:
     """Verify every job of a plan, each as it is done; jobs that differ only in framework share the reference's work."""
-    folder = run_folder(plan, options)
-    ready = environments(plan, options, progress)
     wanted: dict[tuple[str, int], Expected] = {}
-    for job in plan.jobs:
-        python = ready.get(job.framework)
-        refused = plan.refusals.get(job.id) or (None if isinstance(python, Path) else str(python))
-        if refused:
-            yield Verified(job, (), refused, None, None)
+    for job, folder, reason in each_started(plan, options, progress):
+        if reason:
+            yield Verified(job, (), reason, None, None)
         else:
-            yield verify_job(job, folder, str(python), wanted, options, progress)
+            yield judged(job, folder, wanted, progress)
 
 
-def verify_job(job: Job, run: Path, python: str, wanted: dict[tuple[str, int], Expected], options: Options,
-               progress: Progress) -> Verified:
-    """Run one backend on all cases of the job and judge what it showed."""
-    folder = run / job.id
-    try:
-        folder.mkdir()
-    except OSError as error:
-        raise cannot_write(folder, error) from error
-    write(folder / "job.json", job.to_json())
-    ended = launch(plugins().backend(job.framework), job, folder, python=python, path=view(plugins().roots()),
-                   stall_seconds=options.stall_seconds, on_event=lambda event: progress(job, event))
-    if ended.reason:
-        return Verified(job, (), f"{ended.reason} (log: {folder / 'log.txt'})", None, None)
+def judged(job: Job, folder: Path, wanted: dict[tuple[str, int], Expected], progress: Progress) -> Verified:
+    """Judge what one backend showed on all cases of the job, and keep the certificate."""
     checks, divergence = judge_all(job, folder, wanted, progress)
     versions = json.loads((folder / "versions.json").read_text())
-    path = certificate.save(certificate.make(job, checks, versions, divergence), run)
+    path = certificate.save(certificate.make(job, checks, versions, divergence), folder.parent)
     return Verified(job, tuple(checks), None, divergence, path)
 
 
@@ -117,7 +99,8 @@ def as_plain(outcome: Verified) -> dict[str, Any]:
     worst = [c for c in outcome.checks if not c.passed]
     return {
         "framework": outcome.job.framework, "model": outcome.job.model, "image_size": outcome.job.image_size,
-        "precision": outcome.job.precision, "device": outcome.job.device, "workers": outcome.job.workers,
+        "precision": outcome.job.precision, "execution": outcome.job.execution, "layout": outcome.job.layout,
+        "device": outcome.job.device, "workers": outcome.job.workers,
         "passed": outcome.passed, "reason": outcome.reason, "first_divergence": outcome.divergence,
         "checks": len(outcome.checks), "failed": [dataclasses.asdict(c) for c in worst],
         "certificate": str(outcome.certificate) if outcome.certificate else None,

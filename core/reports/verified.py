@@ -26,7 +26,8 @@ def paragraph(outcome: Verified) -> str:
     """Return one job's outcome: the verdict, the closest call or the failures, and where the certificate is."""
     job = outcome.job
     size = f" at {job.image_size} x {job.image_size}" if job.image_size else ""
-    head = f"{job.framework}, {job.model}{size}, {job.precision} on {job.device}, {job.workers} worker(s)"
+    how = ", ".join(part for part in (job.precision, job.execution, job.layout) if part)
+    head = f"{job.framework}, {job.model}{size}, {how} on {job.device}, {job.workers} worker(s)"
     if outcome.reason is not None:
         return f"NOT VERIFIED  {head}\n  {outcome.reason}"
     lines = [f"{'VERIFIED    ' if outcome.passed else 'DIFFERS     '}  {head}", *table(outcome)]

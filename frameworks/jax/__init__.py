@@ -36,8 +36,6 @@ class Jax(Backend):
         )
 
     def refuse(self, job: Job) -> str | None:
-        if job.precision == "tf32" and job.device != "cuda":
-            return "tf32 is a mode of NVIDIA's tensor cores (Ampere and newer), so it needs --device cuda"
         if job.precision == "fp16" and job.device == "tpu":
             return "TPUs have no fp16 arithmetic; use --precision bf16"
         if job.device == "tpu" and job.task != "compile" and not list(Path("/dev").glob("accel*")):

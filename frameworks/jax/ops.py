@@ -16,6 +16,7 @@ import numpy as np
 from jax import Array, lax
 
 from ...core.graph import Graph, Node
+from ...core.ops import bin_weights
 
 Params = dict[str, Array]
 LAST, FIRST = (0, 2, 3, 1), (0, 3, 1, 2)  # channels, with the batch axis
@@ -129,17 +130,8 @@ def adaptive_avg_pool(node: Node, args: list[Array], params: Params, context: Co
         return x
     if size == 1:
         return x.mean(context.plane, keepdims=True)
-    rows, columns = (jnp.asarray(bins(n, size), x.dtype) for n in (height, width))
+    rows, columns = (jnp.asarray(bin_weights(n, size), x.dtype) for n in (height, width))
     return jnp.einsum("ih,nhwc,jw->nijc" if context.layout == "NHWC" else "ih,nchw,jw->ncij", rows, x, columns)
-
-
-def bins(pixels: int, size: int) -> np.ndarray:
-    """Return the (size, pixels) matrix whose rows take the mean over adaptive bins."""
-    matrix = np.zeros((size, pixels))
-    for i in range(size):
-        begin, end = i * pixels // size, -(-(i + 1) * pixels // size)
-        matrix[i, begin:end] = 1 / (end - begin)
-    return matrix
 
 
 def dense(node: Node, args: list[Array], params: Params, context: Context) -> Array:

@@ -77,10 +77,6 @@ class Program:
             scale=np.float32(self.job.loss_scale if self.job.precision == "fp16" else 1), good=np.int32(0),
             step=np.int32(0))
 
-    def shardings(self) -> State:
-        """Return where each part of a state lives: one entry for all the arrays of a part."""
-        return State(*(NamedSharding(self.mesh, spec) for spec in SPECS))
-
     def sharding(self, spec: P) -> NamedSharding:
         return NamedSharding(self.mesh, spec)
 

@@ -7,7 +7,7 @@ import os
 import platform
 import threading
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from ...core.errors import JobError
 from ...core.graph import Graph
 from ...core.job import Job
 from .ops import neutral, stored
-from .program import AXIS, SPECS, Program, State
+from .program import AXIS, MATMUL, SPECS, Program, State
 
 JOIN_SECONDS = int(os.environ.get("DLCOMPARE_JOIN_SECONDS", "120"))  # a rank that has not joined by then never will
 
@@ -36,13 +36,9 @@ class JaxTrainer(Trainer):
         devices = join(job)
         self.rank, self.world = jax.process_index(), jax.process_count()
         self.program = Program(graph, job, Mesh(np.array(devices), (AXIS,)))
-        self.state: State = jax.tree.map(self._put, self._spread(SPECS), self.program.initial(params))
+        parts = zip(SPECS, self.program.initial(params), strict=True)
+        self.state = State(*(jax.tree.map(partial(self._put, spec), part) for spec, part in parts))
         self.loss = self._put(P(AXIS), np.zeros(len(devices), np.float32))
-
-    def _spread(self, specs: State) -> State:
-        """Return the specs with one for each array."""
-        host = self.program.initial({k: np.zeros(p.shape, np.float32) for k, p in self.graph.params().items()})
-        return State(*(jax.tree.map(lambda _, s=spec: s, part) for spec, part in zip(specs, host, strict=True)))
 
     def _put(self, spec: P, array: np.ndarray) -> Array:
         """Return an array that every process holds whole, placed on the mesh."""
@@ -130,7 +126,7 @@ class JaxTrainer(Trainer):
             "execution": "compiled",
             "compiler": "XLA",
             "xla_flags": os.environ.get("XLA_FLAGS", ""),
-            "matmul_precision": self.job.precision if self.job.precision == "tf32" else "float32 or as stored",
+            "matmul_precision": MATMUL[self.job.precision],
             "all_reduce": "nccl" if cuda else "gloo" if self.world > 1 else "XLA, in the process",
             "gradient_buckets": "XLA's choice",
             "buffers_broadcast": False,
@@ -179,7 +175,7 @@ def meet(rank: int, world: int, *, cuda: bool) -> None:
             jax.distributed.initialize(os.environ["DLCOMPARE_COORDINATOR"], world, rank,
                                        local_device_ids=[rank] if cuda else None,
                                        initialization_timeout=JOIN_SECONDS + 600)
-        except Exception as error:
+        except Exception as error:  # whatever it is, the main thread raises it
             raised.append(error)
 
     jax.config.update("jax_cpu_collectives_implementation", "gloo")

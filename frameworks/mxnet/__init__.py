@@ -2,6 +2,7 @@
 
 The project is retired: it moved to the Apache Attic in 2023, and its last release, 1.9.1 of 2022, needs NumPy below
 1.24 and was last built for CUDA 11.7. So it runs here on the CPU, in an environment of its own.
+There is no ``mxnet-horovod`` yet: Horovod 0.28.1 compiles against the wheel, but no plug-in has been made of it.
 """
 
 from __future__ import annotations

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from dlcompare.core.backend import Arrays
 
 EAGER = "op by op, as PyTorch runs a module by itself"
-NO_TF32 = "tf32 is a mode of the matrix units in NVIDIA's GPUs since Ampere; a CPU has none. Use --precision fp32"
 SLOW_FP16 = ("PyTorch's fp16 convolutions for a CPU are, channels first, more than twenty times slower than fp32; use "
              "--layout NHWC (about five times slower), or --precision bf16")
 
@@ -49,8 +48,6 @@ class PytorchDdp(Backend):
         )
 
     def refuse(self, job: Job) -> str | None:
-        if job.device == "cpu" and job.precision == "tf32":
-            return f"{self.name}: {NO_TF32}"
         if job.device == "cpu" and job.precision == "fp16" and job.layout == "NCHW":
             return f"{self.name}: {SLOW_FP16}"
         if job.execution == "graph":

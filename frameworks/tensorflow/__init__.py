@@ -13,7 +13,6 @@ from ...core.job import Job
 if TYPE_CHECKING:
     from ...core.backend import Arrays
 
-NO_TF32 = "tf32 is a mode of the matrix units in NVIDIA's GPUs since Ampere; a CPU has none. Use --precision fp32"
 SLOW_FP16 = ("TensorFlow's own fp16 kernels for a CPU are some forty times slower than fp32; use --execution compiled, "
              "for XLA has faster ones, or --precision bf16")
 
@@ -53,8 +52,6 @@ class TfHorovod(Backend):
         if job.device == "cpu" and job.precision == "bf16" and not cpu_has("avx512f"):
             return (f"{self.name} computes bf16 fast only on CPUs with AVX-512, which this one lacks; TensorFlow would "
                     "emulate it, more than ten times slower than fp32. Use --precision fp32")
-        if job.device == "cpu" and job.precision == "tf32":
-            return f"{self.name}: {NO_TF32}"
         if job.device == "cpu" and job.precision == "fp16" and job.execution != "compiled":
             return f"{self.name}: {SLOW_FP16}"
         if job.layout == "NCHW":

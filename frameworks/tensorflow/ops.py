@@ -15,6 +15,7 @@ import tensorflow as tf
 from tensorflow.keras import layers
 
 from ...core.graph import Graph, Node
+from ...core.ops import bin_weights
 from .layers import Apply, BatchNorm, LayerNorm, PositionEmbedding
 
 KerasTensor = Any
@@ -171,19 +172,10 @@ def adaptive_avg_pool(size: int) -> Callable[[Any], Any]:
             return x
         if size == 1:
             return tf.reduce_mean(x, (1, 2), keepdims=True)
-        rows, columns = (tf.constant(bins(n, size), x.dtype) for n in (height, width))
+        rows, columns = (tf.constant(bin_weights(n, size), x.dtype) for n in (height, width))
         return tf.einsum("ih,nhwc,jw->nijc", rows, x, columns)
 
     return pool
-
-
-def bins(pixels: int, size: int) -> np.ndarray:
-    """Return the (size, pixels) matrix whose rows take the mean over adaptive bins."""
-    matrix = np.zeros((size, pixels))
-    for i in range(size):
-        begin, end = i * pixels // size, -(-(i + 1) * pixels // size)
-        matrix[i, begin:end] = 1 / (end - begin)
-    return matrix
 
 
 def attention(heads: int) -> Callable[..., Any]:

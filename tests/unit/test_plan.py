@@ -112,3 +112,12 @@ def test_an_empty_class_folder_is_found_before_anything_starts(tmp_path: Path) -
     (tmp_path / "val" / "cats").mkdir(parents=True)
     with pytest.raises(UsageError, match="cats"):
         planned("reference", data=f"imagefolder:{tmp_path}")
+
+
+@pytest.mark.parametrize(("model", "options", "reason"), [
+    ("bert-tiny", {"image_size": None}, "needs a network that classifies; bert-tiny does"),
+    ("resnet18", {"data": "synthetic"}, "needs real data"),
+])
+def test_an_accuracy_that_nobody_can_measure_is_no_target(model: str, options: dict[str, object], reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        planned("pytorch-ddp", model=model, target="top1=0.9", **options)
