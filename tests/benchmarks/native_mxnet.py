@@ -76,7 +76,7 @@ def main() -> None:
         rate = args.batch * workers * len(timed) / sum(timed)
         print(json.dumps({"throughput": rate, "step_seconds": timed}), flush=True)
     if store:
-        store._barrier()  # noqa: SLF001: Gluon has no other; then leave before the servers, whose end is an error
+        store._barrier()  # Gluon has no other; then leave before the servers, whose end is an error
         os._exit(0)
 
 

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from dlcompare.core.job import Job
+from dlcompare.core.plan import Plan
 from dlcompare.core.plugins import plugins
 from dlcompare.core.session import Options
-from dlcompare.core.verification import verify_job
+from dlcompare.core.verification import verify
 from dlcompare.core.view import link_view
 
 PROBE = Path(__file__).with_name("execution_probe.py")
@@ -43,9 +44,10 @@ def test_what_is_offered_agrees_with_the_reference(
     job = Job(framework, "bert-tiny", data="synthetic", execution=execution, precision=precision, workers=workers,
               layout=layout, batch=4, task="verify", cases=cases)
     assert plugins().backend(framework).refuse(job) is None
-    outcome = verify_job(job, tmp_path, str(python), {}, Options(out=tmp_path), lambda job, event: None)
+    how = Options(out=tmp_path, env=str(python))
+    (outcome,) = verify(Plan((job,), {}), how, lambda job, event: None)
     assert outcome.passed, (outcome.reason, [c for c in outcome.checks if not c.passed])
-    assert not list((tmp_path / job.id).glob("inductor-*")), "compiled code was left behind"
+    assert not list(tmp_path.glob(f"*/{job.id}/inductor-*")), "compiled code was left behind"
 
 
 @pytest.fixture
