@@ -1,7 +1,7 @@
 """Training to an accuracy: after every epoch the network is examined on the test split, until it is good enough.
 
 The clock runs from the first warm-up step to the end of the examination that is passed, as in MLPerf; examining is
-part of it and also told apart. Epochs are windows of the ordinary protocol, so their throughput is known as well.
+part of it and also told apart. Epochs are made of windows of the ordinary protocol, so the throughput is known as well.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .data import Dataset
     from .windows import Run
 
+WINDOW_SECONDS = 20.0  # about; an epoch may take hours, and a job that reports nothing is given up
 EVALUATION_BATCH = 64  # samples; they need no gradients, so what a step's batch fits into holds these too
 Json = dict[str, Any]
 
@@ -28,16 +29,16 @@ def train_to_target(run: Run, exam: Dataset, *, label: str, epoch_steps: int) ->
 
     ``epoch_steps`` are optimiser steps. The result has ``quantity``, ``wanted``, ``reached`` (a bool), ``value``,
     ``seconds`` (of which ``evaluation_seconds``), ``epochs``, ``steps``, ``samples``, and ``curve`` with a point for
-    each epoch: {epoch, step, seconds, loss, top1, top5}.
+    each epoch that ended after the warm-up: {epoch, step, seconds, loss, top1, top5}.
     """
     wanted, curve, examining = target_top1(run.job), [], 0.0
     if wanted is None:
         raise JobError("the job names no target")
     with contextlib.closing(exam):
-        for epoch in range(1, run.job.max_epochs + 1):
-            steps = epoch * epoch_steps - run.steps
-            if steps > 0:  # the warm-up may have taken more than an epoch
-                run.windows.append(run.watched(steps))
+        first, longest = run.steps // epoch_steps + 1, run.filling(WINDOW_SECONDS)  # the warm-up may have taken epochs
+        for epoch in range(first, max(first, run.job.max_epochs) + 1):
+            while left := epoch * epoch_steps - run.steps:
+                run.take(min(left, longest))
             begin = time.perf_counter()
             shares = examined(run.trainer, exam, label=label)
             examining += time.perf_counter() - begin
@@ -54,6 +55,10 @@ def train_to_target(run: Run, exam: Dataset, *, label: str, epoch_steps: int) ->
 
 
 def examined(trainer: Trainer, exam: Dataset, *, label: str) -> Json:
-    """Return the accuracies that rank 0 finds, on every rank: its running statistics are the model's."""
+    """Return the accuracies that rank 0 finds, on every rank: its running statistics are the model's.
+
+    Hits are gathered, not shares: whole numbers survive the float32 of some frameworks' all-reduce.
+    """
     mine = accuracy(trainer.predict, exam, label=label, batch=EVALUATION_BATCH) if trainer.rank == 0 else {}
-    return {name: trainer.gather(mine.get(name, 0.0))[0] for name in ("top1", "top5")}
+    hits = {name: trainer.gather(round(mine.get(name, 0.0) * exam.size))[0] for name in ("top1", "top5")}
+    return {name: count / exam.size for name, count in hits.items()}

@@ -80,12 +80,19 @@ class Run:
         return False
 
     def measure(self) -> None:
-        """Take the windows; their length in steps is the same on every rank, for it comes from gathered times."""
-        step = self.warmup[-1]["seconds"]
-        steps = self.job.steps or max(1, math.ceil(self.job.window_seconds / step))
+        """Take the windows."""
+        steps = self.job.steps or self.filling(self.job.window_seconds)
         for _ in range(self.job.windows):
-            self.windows.append(self.watched(steps))
-            self._report("window", max(self.windows[-1]["peers"]) / steps)
+            self.take(steps)
+
+    def filling(self, seconds: float) -> int:
+        """Return how many steps fill so long; the same on every rank, for it comes from gathered times."""
+        return max(1, math.ceil(seconds / self.warmup[-1]["seconds"]))
+
+    def take(self, steps: int) -> None:
+        """Run a window that is kept."""
+        self.windows.append(self.watched(steps))
+        self._report("window", max(self.windows[-1]["peers"]) / steps)
 
     def _report(self, phase: str, step_seconds: float) -> None:
         if self.trainer.rank == 0:

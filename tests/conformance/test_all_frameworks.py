@@ -53,6 +53,7 @@ def test_training_ends_when_the_target_is_reached(framework: str, tmp_path: Path
     went = found["target"]
     assert went["reached"] and went["value"] >= 0.7 and [p["epoch"] for p in went["curve"]] == list(
         range(1, went["epochs"] + 1))
+    assert went["value"] == round(went["value"] * 360) / 360, "a share of the 360 test images, exactly"
     assert all(point["top1"] < 0.7 for point in went["curve"][:-1])
     assert went["samples"] == went["steps"] * 32 and 0 < went["evaluation_seconds"] < went["seconds"]
     assert found["throughput"]["value"] > 0

@@ -182,3 +182,20 @@ def test_a_job_file_of_another_version_is_refused(worker: Start, tmp_path: Path)
                             capture_output=True, check=False)
     assert answer.returncode == 1
     assert "unknown job key 'frobnicate'" in last_words(tmp_path)[1]
+
+
+def test_training_to_a_target_survives_a_warm_up_of_several_epochs(worker: Start, tmp_path: Path) -> None:
+    """One step is an epoch here, so that the warm-up takes several, and an examination follows each one after it."""
+    process = worker(data="digits", batch=1000, target="top1=0.01", warmup_steps=3)
+    assert process.wait(120) == 0, (tmp_path / "log.txt").read_text()
+    found = RankResult.from_json((tmp_path / "rank-0.json").read_text())
+    assert found.target and found.target["reached"] and found.target["epochs"] == len(found.warmup) + 1
+    assert [window["steps"] for window in found.windows] == [1]
+
+
+def test_a_target_out_of_reach_ends_with_the_epochs(worker: Start, tmp_path: Path) -> None:
+    process = worker(data="digits", batch=100, lr=0.0, target="top1=1", max_epochs=3)
+    assert process.wait(120) == 0, (tmp_path / "log.txt").read_text()
+    found = RankResult.from_json((tmp_path / "rank-0.json").read_text())
+    assert found.target and not found.target["reached"] and found.target["epochs"] >= 3
+    assert len({point["top1"] for point in found.target["curve"]}) == 1, "with lr 0 nothing is learnt"
