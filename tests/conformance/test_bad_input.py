@@ -101,7 +101,9 @@ def test_memory_that_runs_out(train: Start, framework: str) -> None:
     words = ("--model", "resnet18", "--image-size", "32", "--batch", "512", "--windows", "1")
     command = train("--framework", framework, *words, DLCOMPARE_MEMORY=str(700 << 20))
     reason = failure(command, framework, within=200)
-    assert "memory ran out" in reason and "try a smaller --batch" in reason
+    # Some native code goes on with an allocation that failed: such a crash looks like any other, but for the advice.
+    assert "memory ran out" in reason or "when memory runs out" in reason
+    assert "try a smaller --batch" in reason
 
 
 def test_a_taken_port_refuses_the_job(train: Start) -> None:
