@@ -45,20 +45,37 @@ class EnvironmentSpec:
     note: str = ""  # shown by `dlcompare env list`: "untested: no GPU was at hand"
 
 
-class Backend(ABC):
-    """A framework, seen from outside."""
+class Host(ABC):
+    """What the launcher must know of whatever runs jobs in an environment of its own: a backend or an engine."""
 
     name: ClassVar[str]
     title: ClassVar[str] = ""  # one line for `dlcompare list`
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
+
+    def environment(self, device: str) -> EnvironmentSpec | None:
+        """Return what its environment for a device holds; None: the parent's interpreter will do."""
+        return None
+
+    def processes(self, job: Any) -> int:
+        """Return how many processes carry the job."""
+        return 1
+
+    def command(self, job: Any, python: str) -> list[str]:
+        """Return the argv that starts all worker processes, before the worker's own arguments."""
+        return [python]
+
+    def variables(self, job: Any) -> dict[str, str]:
+        """Return the environment variables that every worker process of this job must see from its start."""
+        return {}
+
+
+class Backend(Host):
+    """A framework, seen from outside."""
+
     precisions: ClassVar[tuple[str, ...]] = ("fp32",)
     executions: ClassVar[Mapping[str, str]] = {"eager": "op by op"}  # what it does with each; its users' own first
     layouts: ClassVar[tuple[str, ...]] = ()  # of images in memory, that a job may ask for
     rank_variable: ClassVar[str] = "DLCOMPARE_RANK"  # where the launcher tells a worker its rank
-
-    def environment(self, device: str) -> EnvironmentSpec | None:
-        """Return what the backend's environment for a device holds; None: the parent's interpreter will do."""
-        return None
 
     def refuse(self, job: Job) -> str | None:
         """Return why this job cannot run here, for people to read; None if it can."""
@@ -84,14 +101,6 @@ class Backend(ABC):
 
     def load(self) -> None:
         """Import the framework, in a worker; timed, as part of a cold start."""
-
-    def command(self, job: Job, python: str) -> list[str]:
-        """Return the argv that starts all worker processes, before the worker's own arguments."""
-        return [python]
-
-    def variables(self, job: Job) -> dict[str, str]:
-        """Return the environment variables that every worker process of this job must see from its start."""
-        return {}
 
     @abstractmethod
     def trainer(self, graph: Graph, params: Arrays, job: Job) -> Trainer:

@@ -3,6 +3,7 @@
 from . import hookspec
 from .backend import Backend
 from .data import DatasetKind
+from .engine import Engine
 from .model import Model
 
 
@@ -19,3 +20,8 @@ def dlcompare_models() -> list[Model]:  # type: ignore[empty-body]
 @hookspec
 def dlcompare_datasets() -> list[DatasetKind]:  # type: ignore[empty-body]
     """Sources of samples."""
+
+
+@hookspec
+def dlcompare_engines() -> list[Engine]:  # type: ignore[empty-body]
+    """Engines that can run a trained network."""

@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from .errors import UsageError, unknown
 
@@ -64,6 +64,7 @@ class Job:
     topology: str | None = None
     task: str = "train"
     cases: tuple[str, ...] = ()
+    worker: ClassVar[str] = "dlcompare.core.worker"  # the module whose processes carry it
 
     def __post_init__(self) -> None:
         for name, allowed in CHOICES.items():

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from . import autopsy, memory
-from .backend import Backend
+from .backend import Host
 from .host import MARK
+from .inference_job import InferenceJob
 from .job import Job
 from .plugins import VARIABLE, plugins
 from .tether import EVENTS, PARENT, cannot_write
@@ -37,7 +38,7 @@ class Ended:
     reason: str | None
 
 
-def launch(backend: Backend, job: Job, folder: Path, *, python: str, path: Path, stall_seconds: float,
+def launch(backend: Host, job: Job | InferenceJob, folder: Path, *, python: str, path: Path, stall_seconds: float,
            on_event: OnEvent) -> Ended:
     """Run a job to its end in an existing folder and leave no process behind, also on an exception.
 
@@ -49,7 +50,7 @@ def launch(backend: Backend, job: Job, folder: Path, *, python: str, path: Path,
     if job.port and (trouble := port_trouble(job.port)):  # again: it was free when the plan was made
         return Ended(1, trouble)
     mark = uuid.uuid4().hex
-    argv = [*backend.command(job, python), "-m", "dlcompare.core.worker", "job.json", "."]
+    argv = [*backend.command(job, python), "-m", job.worker, "job.json", "."]
     environment = worker_environment(backend, job, path=path, mark=mark)
     with opened_log(folder / "log.txt", argv) as log:
         try:
@@ -83,7 +84,7 @@ def verdict(code: int, folder: Path, stall_seconds: float | None) -> Ended:
     return Ended(code, None if well else autopsy.why(folder, code))
 
 
-def worker_environment(backend: Backend, job: Job, *, path: Path, mark: str) -> dict[str, str]:
+def worker_environment(backend: Host, job: Job | InferenceJob, *, path: Path, mark: str) -> dict[str, str]:
     """Return the variables that a worker starts with: the user's, the backend's and ours."""
     own = {
         "PYTHONPATH": str(path), "PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1", MARK: mark,

@@ -21,6 +21,7 @@ import pluggy
 from . import hookspecs
 from .backend import Backend
 from .data import DatasetKind
+from .engine import Engine
 from .errors import PluginError, UsageError, unknown
 from .model import Model
 
@@ -38,6 +39,7 @@ HOOKS: dict[str, tuple[str, type]] = {  # what one thing on offer is called, and
     "dlcompare_backends": ("framework", Backend),
     "dlcompare_models": ("model", Model),
     "dlcompare_datasets": ("dataset", DatasetKind),
+    "dlcompare_engines": ("engine", Engine),
 }
 VARIABLE = "DLCOMPARE_PLUGINS"  # modules to load instead of the installed entry points; the parent tells its workers so
 
@@ -112,6 +114,14 @@ class Plugins:
     def datasets(self) -> dict[str, DatasetKind]:
         """Return every dataset kind by name. Raises PluginError when two plugins offer one name."""
         return self._by_name("dlcompare_datasets")
+
+    def engines(self) -> dict[str, Engine]:
+        """Return every inference engine by name. Raises PluginError when two plugins offer one name."""
+        return self._by_name("dlcompare_engines")
+
+    def engine(self, name: str) -> Engine:
+        """Return one inference engine. Raises UsageError with what exists and the nearest match."""
+        return self._named("dlcompare_engines", name)
 
     def backend(self, name: str) -> Backend:
         """Return one backend. Raises UsageError with what exists and the nearest match."""

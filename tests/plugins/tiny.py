@@ -7,6 +7,7 @@ from typing import Any
 
 from dlcompare.core import hookimpl
 from dlcompare.core.data import Dataset, DatasetKind
+from dlcompare.core.engine import Engine, Ran, Session
 from dlcompare.core.graph import Input
 from dlcompare.core.model import Model
 from dlcompare.core.ops import Tensor
@@ -73,3 +74,39 @@ def dlcompare_backends() -> list[Reference]:
 def dlcompare_datasets() -> list[DatasetKind]:
     return [DatasetKind("stripes", "a stripe per class", open=lambda argument, inputs, **_: Stripes(inputs),
                         check=nothing)]
+
+
+class OnesEngine(Engine):
+    """Answers one for every class, at once."""
+
+    name = "tiny-ones"
+    title = "ones, for the tests"
+
+    def open(self, job: Any, folder: Any) -> Session:
+        return Ones()
+
+
+class Ones(Session):
+    rows = 0
+
+    def run(self, placed: Any) -> None:
+        self.rows = len(placed["image"])
+
+    def fetch(self) -> dict[str, Any]:
+        import numpy as np
+
+        return {"logits": np.ones((self.rows, 10), np.float32)}
+
+    def ran(self) -> Ran:
+        return Ran("fp32", layers=0)
+
+    def settings(self) -> dict[str, Any]:
+        return {}
+
+    def versions(self) -> dict[str, str]:
+        return {"tiny": "1"}
+
+
+@hookimpl
+def dlcompare_engines() -> list[Engine]:
+    return [OnesEngine()]

@@ -17,6 +17,8 @@ import tiny
 from dlcompare.core import hookspecs
 from dlcompare.core.backend import Backend
 from dlcompare.core.data import DatasetKind
+from dlcompare.core.engine import Engine
+from dlcompare.core.inference_job import InferenceJob
 from dlcompare.core.job import Job
 from dlcompare.core.model import Model
 from dlcompare.core.params import initial_params
@@ -62,6 +64,13 @@ def test_dlcompare_datasets(plugins: Plugins) -> None:
             dataset.close()
             assert {k: (v.shape, v.dtype) for k, v in batch.items()} == {
                 k: ((2, *spec.shape), np.dtype(spec.dtype)) for k, spec in inputs.items()}
+
+
+def test_dlcompare_engines(plugins: Plugins, tmp_path: Path) -> None:
+    assert all(isinstance(engine, Engine) for engine in plugins.engines().values())
+    session = plugins.engine("tiny-ones").open(InferenceJob("tiny-ones", "tiny-residual"), tmp_path)
+    session.run(session.place({"image": np.zeros((3, 3, 16, 16), np.float32)}))
+    assert session.fetch()["logits"].shape == (3, 10)
 
 
 @pytest.mark.parametrize("hook", SPECS)
