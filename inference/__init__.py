@@ -1,1 +1,4 @@
-"""Inference engines will live here, one folder each; there are none yet (see CHANGELOG.md)."""
+"""Inference: networks exported to ONNX, calibrated, quantised, measured and held against their own FP32.
+
+``command`` is the way in; engines are plug-ins in folders of their own; see docs/inference.md.
+"""
