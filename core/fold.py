@@ -162,6 +162,7 @@ def _raw(ranks: Sequence[RankResult]) -> Json:
         "rss_bytes": max(result.rss_bytes for result in ranks),
         "startup": {key: max(r.startup.get(key, 0.0) for r in ranks) for key in first.startup},
         "params_sha256": first.params_sha256,
+        "trained_sha256": first.trained_sha256,
         "sample_order_sha256": first.sample_order_sha256,
         "first_batch_sha256": hashlib.sha256(digests.encode()).hexdigest(),
         "environment": first.versions,

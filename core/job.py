@@ -31,6 +31,7 @@ class Job:
     ``batch`` is per worker; ``steps`` is per window (None: as many as fill ``window_seconds``); ``threads`` is per
     worker. ``execution`` and ``layout`` are None where the backend chooses; a plan names the execution. ``loss_scale``
     is the first one in fp16. ``target`` is an accuracy to train to (``top1=0.97``), in at most ``max_epochs``.
+    ``save``: keep the trained parameters.
     ``task`` is ``train``, ``verify`` (then ``cases`` says what to observe) or ``compile`` (then ``topology`` says for
     which devices, none of which need be here).
     """
@@ -61,6 +62,7 @@ class Job:
     port: int | None = None
     target: str | None = None
     max_epochs: int = 100
+    save: bool = False
     topology: str | None = None
     task: str = "train"
     cases: tuple[str, ...] = ()

@@ -27,7 +27,7 @@ GROUPS = {
     "How it is measured": ["--steps", "--windows", "--rounds", "--until-decided", "--target", "--max-epochs",
                            "--compile-only", "--topology"],
     "How it is judged": ["--baseline", "--margin", "--explain"],
-    "Where it runs and what comes out": ["--env", "--out", "--format", "--resume", "--timeout", "--port"],
+    "Where it runs and what comes out": ["--env", "--out", "--format", "--save", "--resume", "--timeout", "--port"],
 }
 panels: Any = [{"name": name, "options": options} for name, options in GROUPS.items()]
 click.rich_click.OPTION_GROUPS = {"dlcompare": panels, "dlcompare verify": panels}
@@ -79,6 +79,7 @@ MEASURE = (
     option("--target", metavar="top1=SHARE", help="Train to this accuracy on the test split, as in top1=0.97, instead "
                                                   "of for some windows."),
     option("--max-epochs", type=click.IntRange(1), default=100, metavar="N", help="Give a target up after so many."),
+    option("--save", is_flag=True, help="Keep the trained parameters in the run, for dlcompare infer --from-run."),
     option("--resume", is_flag=True, help="Go on with the newest unfinished run of the same command."),
 )
 COMPILING = (

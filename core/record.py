@@ -21,6 +21,7 @@ from .errors import UsageError, unknown
 from .job import Job
 
 SCHEMA = 1
+WEIGHTS = "params.safetensors"  # what a job leaves beside its record if it was told to keep what it trained
 Json = dict[str, Any]
 T = TypeVar("T")
 
@@ -52,6 +53,7 @@ class RankResult:
     rss_bytes: int
     startup: dict[str, float]
     target: Json | None = None  # see ``target.train_to_target``
+    trained_sha256: str | None = None  # of the parameters kept as WEIGHTS, if they are
 
     def to_json(self) -> str:
         """Return JSON text; a number that is not finite becomes null."""
@@ -94,7 +96,8 @@ class Record:
     seconds by phase, slowest rank; ``peak_bytes`` device and ``rss_bytes`` host memory, largest rank; ``discarded``
     says in plain sentences what was run but is in no statistic; ``disturbed``: too few windows were undisturbed, so
     the statistics are of all of them and no verdict may rest on them; ``target`` is how training to an accuracy went,
-    as ``target.train_to_target`` returns it; ``flops_per_second`` is what throughput implies.
+    as ``target.train_to_target`` returns it; ``trained_sha256`` is of the parameters that training ended with, if they
+    were kept beside the record; ``flops_per_second`` is what throughput implies.
     """
 
     schema: int = SCHEMA
@@ -131,6 +134,7 @@ class Record:
     rss_bytes: int | None = None
     startup: dict[str, float] = field(default_factory=dict)
     params_sha256: str | None = None
+    trained_sha256: str | None = None
     sample_order_sha256: str | None = None
     first_batch_sha256: str | None = None
     verified: Json | None = None
@@ -228,7 +232,7 @@ def reproduce(job: Job) -> str:
     for spec in dataclasses.fields(job):
         value = getattr(job, spec.name)
         if value is not None and spec.name not in UNTOLD and (spec.name in TOLD or value != spec.default):
-            words += [f"--{spec.name.replace('_', '-')}", str(value)]
+            words += [f"--{spec.name.replace('_', '-')}", *([] if value is True else [str(value)])]
     return shlex.join(words)
 
 

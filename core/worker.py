@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from .job import Job
 from .memory import limit_memory
-from .record import RankResult
+from .record import WEIGHTS, RankResult
 from .tether import EVENTS, Events, leave_when_told, reason_left, write
 from .windows import Run
 
 if TYPE_CHECKING:
-    from .backend import Backend
+    from .backend import Backend, Trainer
     from .graph import Graph
 
 
@@ -57,9 +57,11 @@ def train(job: Job, folder: Path, events: Events) -> None:
         settled = run.warm_up()
         reached = measured(run, graph, epoch_steps=sampler.steps)
         first_batch = str(feed.first_batch_sha256)  # known: warm-up has read it
+    trained = kept(trainer, folder) if job.save else None
     result = RankResult(
         rank=trainer.rank, world=trainer.world, pid=os.getpid(), samples_per_step=share,
         warmup=run.warmup, warmup_settled=settled, windows=run.windows, losses=run.losses, target=reached,
+        trained_sha256=trained,
         params_sha256=digest, sample_order_sha256=order_sha256(dataset.size, job.seed),
         first_batch_sha256=first_batch, versions=trainer.versions(), settings=trainer.settings(),
         peak_bytes=trainer.peak_bytes(), rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
@@ -83,6 +85,16 @@ def measured(run: Run, graph: Graph, *, epoch_steps: int) -> dict[str, Any] | No
     kind, argument = plugins().dataset(job.data)
     exam = kind.open(argument, graph.inputs, seed=job.seed, train=False, loaders=job.loaders)
     return train_to_target(run, exam, label=label, epoch_steps=epoch_steps)
+
+
+def kept(trainer: Trainer, folder: Path) -> str:
+    """Write the trained parameters, running statistics included, as rank 0 has them; return their hash."""
+    from .params import params_sha256, write_params
+
+    params = trainer.params()
+    if trainer.rank == 0:
+        write_params(folder / WEIGHTS, params)
+    return params_sha256(params)
 
 
 def known_rank(backend: Backend) -> dict[str, int]:

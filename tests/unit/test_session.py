@@ -277,6 +277,19 @@ def test_memory_that_runs_out_in_a_worker_is_the_reason_of_its_record(start_slow
     assert reason.startswith("memory ran out (") and "smaller --batch" in reason
 
 
+def test_what_was_trained_is_kept_where_asked_and_can_be_gone_on_from(start_slow: Start) -> None:
+    command = start_slow("--framework", "reference", "--windows", "1", "--save", SLOW_STEP="0")
+    assert command.wait() == 0
+    (record,) = command.records().values()
+    kept = next(command.out.rglob("params.safetensors"))
+    assert record["trained_sha256"] not in (None, record["params_sha256"])
+    assert "--save" in record["reproduce"].split() and "True" not in record["reproduce"]
+    again = start_slow("--framework", "reference", "--windows", "1", "--weights", str(kept), SLOW_STEP="0")
+    assert again.wait() == 0
+    (after,) = again.records().values()
+    assert after["params_sha256"] == record["trained_sha256"] and after["trained_sha256"] is None
+
+
 def test_an_empty_class_folder_is_a_usage_error(start_slow: Start, tmp_path: Path) -> None:
     (tmp_path / "pictures" / "cat").mkdir(parents=True)
     command = start_slow("--framework", "reference", "--data", f"imagefolder:{tmp_path / 'pictures'}")
