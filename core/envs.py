@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import envstore as store
-from .backend import Backend, EnvironmentSpec
+from .backend import EnvironmentSpec, Host
 from .envbuild import Maker, Say, need_tools, wheels
 from .envstore import cache_root as cache_root
 from .errors import DlcompareError, EnvironmentUnavailable, UsageError
@@ -21,7 +21,7 @@ from .interpreters import Minor, check, find_python, minors, probe
 Wanted = tuple[str, str, EnvironmentSpec]  # backend name, device, what its environment holds
 
 
-def resolve(choice: str | None, backend: Backend, device: str, progress: Say) -> Path:
+def resolve(choice: str | None, backend: Host, device: str, progress: Say) -> Path:
     """Return the interpreter for a backend's workers.
 
     ``choice`` None: the backend's own environment, made if need be. ``current``: the running interpreter. Otherwise

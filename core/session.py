@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from . import autopsy, certificate, envs, fold, record, rounds
+from .backend import Host
 from .cost import cost
 from .errors import DlcompareError, EnvironmentUnavailable, JobError, UsageError
 from .job import Job
@@ -68,7 +69,16 @@ def in_order(plan: Plan, records: Mapping[str, Record]) -> list[Record]:
     return [records[cell.folder] for cell in rounds.everything(plan) if cell.folder in records]
 
 
-def run_folder(plan: Plan, options: Options) -> Path:
+class Planned(Protocol):
+    """What a run folder is made for: a plan of training or of inference."""
+
+    @property
+    def digest(self) -> str: ...
+
+    def to_json(self) -> str: ...
+
+
+def run_folder(plan: Planned, options: Options) -> Path:
     """Return a new folder with the plan in it, or for ``--resume`` the newest one of the same plan."""
     if options.resume and (found := resumable(plan, options.out)):
         return found
@@ -86,7 +96,7 @@ def run_folder(plan: Plan, options: Options) -> Path:
     return folder
 
 
-def resumable(plan: Plan, out: Path) -> Path | None:
+def resumable(plan: Planned, out: Path) -> Path | None:
     """Return the newest run of the same plan."""
     for file in sorted(out.glob(f"*/{PLAN}"), reverse=True):
         with contextlib.suppress(ValueError, AttributeError, OSError):  # not a plan of ours
@@ -110,22 +120,30 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def environments(plan: Plan, options: Options, progress: Progress) -> dict[str, Path | DlcompareError]:
-    """Return by framework the interpreter that runs it, or why there is none; missing ones are created, all at once."""
-    wanted = {job.framework: job for job in plan.jobs if job.id not in plan.refusals}
-    specs = {name: plugins().backend(name).environment(job.device) for name, job in wanted.items()}
+    """Return by framework the interpreter that runs it, or why there is none."""
+    wanted = {job.framework: job.device for job in plan.jobs if job.id not in plan.refusals}
+    return interpreters({plugins().backend(name): device for name, device in wanted.items()}, options, progress)
 
+
+def interpreters(wanted: Mapping[Host, str], options: Options,
+                 progress: Progress) -> dict[str, Path | DlcompareError]:
+    """Return by name the interpreter that runs each host on its device, or why there is none; missing ones are
+    created, all at once.
+    """
     def say(text: str) -> None:
         progress(None, {"phase": "environment", "text": text})
 
-    own = [(name, wanted[name].device, spec) for name, spec in specs.items() if spec]
+    specs = {host: host.environment(device) for host, device in wanted.items()}
+    own = [(host.name, wanted[host], spec) for host, spec in specs.items() if spec]
     made = envs.create_all(own, say) if options.env is None else {}
-    return {name: made.get((name, job.device)) or resolved(name, job, options, say) for name, job in wanted.items()}
+    return {host.name: made.get((host.name, device)) or resolved(host, device, options, say)
+            for host, device in wanted.items()}
 
 
-def resolved(name: str, job: Job, options: Options, say: Callable[[str], None]) -> Path | DlcompareError:
+def resolved(host: Host, device: str, options: Options, say: Callable[[str], None]) -> Path | DlcompareError:
     """Return the interpreter that the user named, or why it will not do."""
     try:
-        return envs.resolve(options.env, plugins().backend(name), job.device, say)
+        return envs.resolve(options.env, host, device, say)
     except EnvironmentUnavailable as error:
         return error
 

@@ -41,7 +41,7 @@ def measure(session: Session, batch: Arrays, job: InferenceJob, events: Events) 
     windows = []
     for _ in range(job.windows):
         windows.append(window(session, placed, runs))
-        events("window", done=len(windows), samples_per_second=job.batch * runs / windows[-1]["seconds"])
+        events("window", done=len(windows), samples_per_second=job.batch * runs / windows[-1]["seconds"][0])
     count = min(MOST_LATENCIES, max(LEAST_LATENCIES, runs))
     return {"first_run": first, "warmup": warmup, "settled": settled, "windows": windows,
             "latencies": [timed(once) for _ in range(count)], "copies": copies(session, batch)}
@@ -68,7 +68,7 @@ def window(session: Session, placed: Any, runs: int) -> Json:
     seconds = time.perf_counter() - begin
     after = host.read(mark) if mark else None
     others = host.others(before, after, seconds=time.perf_counter() - outer)
-    return {"runs": runs, "seconds": seconds, "started": started} | others
+    return {"runs": runs, "seconds": [seconds], "started": started} | others  # a list as of ranks, for ``discard``
 
 
 def copies(session: Session, batch: Arrays) -> dict[str, list[float]]:

@@ -86,7 +86,8 @@ def predict(job: InferenceJob, folder: Path, events: Events) -> Json:
             labels = {f"label/{k}": batch[k] for k, spec in job.inputs.items() if spec.role in ("label", "position")}
             for name, value in {**{f"output/{k}": v for k, v in session.fetch().items()}, **labels}.items():
                 outputs.setdefault(name, []).append(np.asarray(value))
-        np.savez(folder / PREDICTIONS, **{name: np.concatenate(parts) for name, parts in outputs.items()})
+        whole: Any = {name: np.concatenate(parts) for name, parts in outputs.items()}
+        np.savez(folder / PREDICTIONS, **whole)
         return about | {"samples": len(job.samples)} | said(session)
 
 

@@ -1,0 +1,96 @@
+"""The ONNX files of a run, one per precision and way of writing it, made when they are first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..core.engine import Engine
+from ..core.errors import UsageError
+from .export import content_sha256, save
+from .network import Network
+from .plan import InferencePlan
+from .samples import Samples, ids_sha256
+
+if TYPE_CHECKING:
+    import onnx
+
+    from .collect import Artifact
+
+Collect = Callable[[Path, tuple[str, ...]], Path]  # an ONNX file and its tensors -> the file of an artifact
+
+
+class Files:
+    """What a network looks like in each precision; ``collect`` runs it over the calibration samples."""
+
+    def __init__(self, folder: Path, network: Network, plan: InferencePlan, collect: Collect) -> None:
+        folder.mkdir(exist_ok=True)
+        self.folder, self.network, self.plan, self.collect = folder, network, plan, collect
+        self._base: onnx.ModelProto | None = None
+        self._artifact: Artifact | None = None
+
+    def path(self, precision: str, engine: Engine) -> Path:
+        """Return the file that an engine reads for a precision."""
+        if precision == "int8":
+            return self.int8(str(engine.scheme))
+        file = self.folder / f"{precision}.onnx"
+        if not file.exists():
+            from .half import lower
+
+            save(self.network.model if precision == "fp32" else lower(self.network.model, precision), file)
+        return file
+
+    def int8(self, scheme: str, *, exclude: frozenset[str] = frozenset(), name: str = "") -> Path:
+        """Return the file in INT8 with some tensors left in FP32; ``name`` tells it from others of the scheme."""
+        from .quantise import quantise
+
+        file = self.folder / f"int8-{scheme}{name}.onnx"
+        if not file.exists():
+            save(quantise(self.base, self.ranges(), scheme=scheme, exclude=exclude), file)
+        return file
+
+    @property
+    def base(self) -> onnx.ModelProto:
+        """Return the network that INT8 is made from: FP32, equalised if that was asked for."""
+        if self._base is None:
+            from .equalise import equalise
+
+            self._base = equalise(self.network.model) if self.plan.equalise else self.network.model
+        return self._base
+
+    def ranges(self) -> Mapping[str, tuple[float, float]]:
+        """Return the range of every tensor by the rule of the plan."""
+        from .ranges import ranges
+
+        return ranges(self.artifact, self.plan.calibrator)
+
+    @property
+    def artifact(self) -> Artifact:
+        """Return the histograms of the network: those that the user named, or collected now."""
+        if self._artifact is None:
+            from .collect import Artifact, instrument
+            from .quantise import activation_tensors
+
+            base = self.folder / "calibrated.onnx"
+            save(self.base, base)
+            sha256 = content_sha256(base)
+            if self.plan.calibration:
+                file = Path(self.plan.calibration)
+            else:
+                tensors = tuple(activation_tensors(self.base))
+                watched = self.folder / "instrumented.onnx"
+                save(instrument(self.base, tensors), watched)
+                file = self.collect(watched, tensors)
+            self._artifact = Artifact.load(file, sha256=sha256)
+        return self._artifact
+
+    def calibration(self, samples: Samples) -> dict[str, Any] | None:
+        """Return what a record keeps of the calibration; None if there was none."""
+        if self._artifact is None:
+            return None
+        ids = self._artifact.meta["samples"]
+        return {"rule": self.plan.calibrator, "samples": ids, "samples_sha256": ids_sha256(ids),
+                "split": "train" if self._artifact.meta["train"] else "test", "data": self._artifact.meta["data"],
+                "protocol": self.plan.protocol, "equalised": self.plan.equalise,
+                "tensors": len(self._artifact.tensors), "network_sha256": self._artifact.meta["sha256"]}

@@ -1,0 +1,95 @@
+"""What an inference run found: raw values with units, and statistics of them on reading."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..core import discard, stats
+from .network import Network
+
+SCHEMA = 1
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """One run. ``accuracy`` has a row per engine and precision, ``cells`` one per engine, precision, batch and round,
+    ``scenarios`` one per engine, precision and scenario; each row has a status, and a reason unless that is ok.
+    Times are seconds, accuracies shares of 1.
+    """
+
+    schema: int = SCHEMA
+    run: str
+    started: str  # ISO 8601, UTC
+    data: str
+    network: Json
+    plan: Json
+    system: Json
+    calibration: Json | None = None
+    accuracy: list[Json] = field(default_factory=list)
+    cells: list[Json] = field(default_factory=list)
+    scenarios: list[Json] = field(default_factory=list)
+    search: Json | None = None
+
+
+@dataclass(frozen=True)
+class Speed:
+    """One engine, precision and batch over all rounds. ``throughput`` in samples per second: median of the windows
+    that count and its bootstrap interval; latencies in seconds; ``left_out`` windows were disturbed.
+    """
+
+    engine: str
+    precision: str
+    batch: int
+    throughput: float
+    low: float | None
+    high: float | None
+    p50: float
+    p90: float
+    p99: float
+    windows: int
+    left_out: int
+    disturbed: bool
+    ran: Json
+    startup: Json
+
+
+def described(net: Network) -> Json:
+    """Return what results keep of a network."""
+    return {"name": net.name, "task": net.task, "image_size": net.image_size, "origin": net.origin,
+            "trained": net.trained, "params_sha256": net.params_sha256, "outputs": list(net.outputs)}
+
+
+def cell(engine: str, precision: str, batch: int, number: int, status: str, reason: str | None, result: Json) -> Json:
+    """Return a row of ``Results.cells``."""
+    return {"engine": engine, "precision": precision, "batch": batch, "round": number, "status": status,
+            "reason": reason, **result}
+
+
+def speeds(results: Results) -> list[Speed]:
+    """Return the speed of every cell that ran, in the order of the plan."""
+    rows: dict[tuple[str, str, int], list[Json]] = {}
+    for row in results.cells:
+        if row["status"] == "ok":
+            rows.setdefault((row["engine"], row["precision"], row["batch"]), []).append(row)
+    plan = results.plan
+    order = [(e, p, b) for e in plan["engines"] for p in plan["precisions"] for b in plan["batches"]]
+    return [speed(results, key, rows[key]) for key in order if key in rows]
+
+
+def speed(results: Results, key: tuple[str, str, int], rows: Sequence[Json]) -> Speed:
+    """Return the speed of one cell; disturbed windows are left out unless most are."""
+    engine, precision, batch = key
+    cores = discard.cores(results.system)
+    windows = [window for row in rows for window in row["measured"]["windows"]]
+    good = [window for window in windows if not discard.disturbance(window, cores)]
+    disturbed = 2 * len(good) < len(windows)
+    counted = windows if disturbed else good
+    rates = [batch * window["runs"] / max(window["seconds"]) for window in counted]
+    low, high = stats.bootstrap_interval(rates) if len(rates) > 1 else (None, None)
+    latencies = [value for row in rows for value in row["measured"]["latencies"]]
+    p50, p90, p99 = (stats.percentile(latencies, q) for q in (50, 90, 99))
+    return Speed(engine, precision, batch, stats.median(rates), low, high, p50, p90, p99, len(counted),
+                 len(windows) - len(counted), disturbed, rows[0]["ran"], rows[0]["startup"])
