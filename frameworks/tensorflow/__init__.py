@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core import hookimpl
-from ...core.backend import Backend, Build, EnvironmentSpec, Trainer
+from ...core.backend import Backend, EnvironmentSpec, Trainer
 from ...core.graph import Graph
 from ...core.job import Job
+from .. import horovod
 
 if TYPE_CHECKING:
     from ...core.backend import Arrays
@@ -24,7 +25,7 @@ class TfHorovod(Backend):
     title = "TensorFlow, Horovod under horovodrun (Gloo on CPU, NCCL on CUDA)"
     devices = ("cpu", "cuda")
     precisions = ("fp32", "tf32", "bf16", "fp16")
-    rank_variable = "HOROVOD_RANK"
+    rank_variable = horovod.RANK
     executions = {
         "graph": "the whole step is one tf.function, optimised by Grappler",
         "eager": "op by op; Horovod still all-reduces in a tf.function of its own",
@@ -37,14 +38,11 @@ class TfHorovod(Backend):
         from . import trainer  # noqa: F401  # the only modules that import the framework
 
     def environment(self, device: str) -> EnvironmentSpec:
-        wanted = {"WITH_TENSORFLOW": "1", "WITHOUT_PYTORCH": "1", "WITHOUT_MXNET": "1", "WITH_GLOO": "1",
-                  "WITHOUT_MPI": "1", **({"GPU_OPERATIONS": "NCCL"} if device == "cuda" else {})}
         return EnvironmentSpec(
             lock=Path(__file__).parent / f"{device}.lock",
             python=((3, 10), (3, 11)),
             check="import tensorflow, horovod.tensorflow; print(tensorflow.__version__)",
-            builds=(Build("horovod==0.28.1", {f"HOROVOD_{k}": v for k, v in wanted.items()},
-                          tools=("g++", "cmake", "make"), minutes=2.0),),
+            builds=(horovod.build("TENSORFLOW", device=device),),
             note="untested: no GPU was at hand" if device == "cuda" else "",
         )
 
@@ -60,9 +58,7 @@ class TfHorovod(Backend):
         return super().refuse(job)
 
     def command(self, job: Job, python: str) -> list[str]:
-        # Our own door to horovodrun: see there. Without the cache it writes nothing into the user's home.
-        return [python, "-m", f"{__name__}.horovodrun", str(job.port or 0), "--gloo", "--disable-cache",
-                "-np", str(job.workers), python]
+        return horovod.command(job, python)
 
     def variables(self, job: Job) -> dict[str, str]:
         # The thread pools are sized by the trainer; these reach what reads only the environment.

@@ -21,8 +21,8 @@ from dlcompare.core import envs
 from dlcompare.core.job import Job
 from dlcompare.core.view import link_view
 from dlcompare.frameworks import tensorflow
+from dlcompare.frameworks.horovod.run import on_loopback
 from dlcompare.frameworks.tensorflow import TfHorovod
-from dlcompare.frameworks.tensorflow.horovodrun import on_loopback
 
 PROBE = Path(__file__).with_name("tensorflow_probe.py")
 JOB = Job("tf-horovod", "resnet50", workers=2)

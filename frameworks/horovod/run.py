@@ -1,9 +1,10 @@
-"""``horovodrun`` for one machine: its rendezvous server listens on loopback alone, and it starts without TensorFlow.
+"""``horovodrun`` for one machine: its rendezvous server listens on loopback alone, and it starts without any framework.
 
-    python -m dlcompare.frameworks.tensorflow.horovodrun PORT [horovodrun's options] program ...
+    python -m dlcompare.frameworks.horovod.run PORT [horovodrun's options] program ...
 
-PORT is the server's; 0 takes a free one. The stock command listens on every interface, and imports TensorFlow in a
-process of its own (some seconds) only to ask whether Gloo is there, which the workers find out by themselves.
+PORT is the server's; 0 takes a free one. The stock command listens on every interface, and imports the frameworks that
+Horovod was built for in a process of its own (some seconds) only to ask whether Gloo is there, which the workers find
+out by themselves.
 """
 
 from __future__ import annotations
