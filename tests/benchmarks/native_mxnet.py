@@ -1,7 +1,8 @@
 """A hand-written Gluon loop: ResNet-50 v1b, Trainer, KVStore. Knows nothing of dlcompare; run as its launcher runs.
 
 The block is model_zoo's ``resnet50_v1`` with the stride in the 3 x 3 convolution and no biases before batch norm, as
-torchvision has it. Several workers (DMLC_NUM_WORKER) use ``dist_sync``, updating where Trainer does by default.
+torchvision has it. Several workers (DMLC_NUM_WORKER) use ``dist_sync``, updating once, on the server, as Trainer
+does by default, or with ``--update worker`` in every worker, as dlcompare does.
 """
 
 import argparse
@@ -49,6 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     for name, default in (("batch", 8), ("image-size", 224), ("steps", 5), ("warmup", 3), ("threads", 1)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--update", choices=["server", "worker"], default="server", help="server: Trainer's default")
     args = parser.parse_args()  # threads: OMP_NUM_THREADS says it, and is read when mxnet is imported
     workers = int(os.environ.get("DMLC_NUM_WORKER", "1"))
     store = mx.kv.create("dist_sync") if workers > 1 else None
@@ -58,7 +60,7 @@ def main() -> None:
     criterion = gluon.loss.SoftmaxCrossEntropyLoss()
     criterion.hybridize(static_alloc=True, static_shape=True)
     trainer = gluon.Trainer(network.collect_params(), "sgd", {"learning_rate": 0.01, "momentum": 0.9, "wd": 1e-4},
-                            kvstore=store)
+                            kvstore=store, update_on_kvstore=args.update == "server" if store else None)
     images = nd.random.normal(shape=(args.batch, 3, args.image_size, args.image_size))
     labels = nd.random.randint(0, 10, shape=(args.batch,))
     seconds = []

@@ -33,11 +33,11 @@ NATIVE = {"pytorch-ddp": "native_pytorch_ddp.py", "tf-horovod": "native_tf_horov
           "jax": "native_jax.py", "mxnet": "native_mxnet.py"}
 
 
-def native(job: Job, python: Path) -> float:
+def native(job: Job, python: Path, words: list[str]) -> float:
     """Run the hand-written loop and return its samples per second, all workers together."""
     backend = plugins().backend(job.framework)
     script = [str(HERE / NATIVE[job.framework]), f"--batch={job.batch}", f"--image-size={job.image_size}",
-              f"--threads={job.threads}", f"--steps={job.windows * (job.steps or 1)}", "--warmup=4"]
+              f"--threads={job.threads}", f"--steps={job.windows * (job.steps or 1)}", "--warmup=4", *words]
     environment = launch.worker_environment(backend, job, path=view(), mark="native")
     argv = [*backend.command(job, str(python)), *script]
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
@@ -89,6 +89,7 @@ def main() -> None:
     parser.add_argument("--framework", nargs="*", default=sorted(NATIVE))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--env", help="'current' or a Python, as for dlcompare")
+    parser.add_argument("--native", default="", help="more arguments for the hand-written loop, in one word")
     parser.add_argument("--out", type=Path, help="write all raw values here as JSON")
     args = parser.parse_args()
     threads = max(1, len(os.sched_getaffinity(0)) // args.workers)
@@ -97,7 +98,7 @@ def main() -> None:
         python = envs.resolve(args.env, plugins().backend(framework), args.device, print)
         job = Job(framework=framework, model="resnet50", device=args.device, workers=args.workers, batch=args.batch,
                   image_size=args.image_size, steps=args.steps, windows=args.windows, threads=threads)
-        raw[framework] = [one_round(job, python, number) for number in range(args.rounds)]
+        raw[framework] = [one_round(job, python, number, args.native.split()) for number in range(args.rounds)]
         ratios = sorted(r["ours"] / r["native"] for r in raw[framework])
         print(f"{framework}: ours / native, median {statistics.median(ratios):.3f} of {len(ratios)} pairs "
               f"({ratios[0]:.3f} to {ratios[-1]:.3f}); parent "
@@ -106,12 +107,12 @@ def main() -> None:
         args.out.write_text(json.dumps({"arguments": {**vars(args), "out": str(args.out)}, "raw": raw}, indent=1))
 
 
-def one_round(job: Job, python: Path, number: int) -> dict[str, float]:
+def one_round(job: Job, python: Path, number: int, words: list[str]) -> dict[str, float]:
     """Run both in random order; return both throughputs in samples per second and the parent's share of a core."""
     found: dict[str, float] = {}
     for which in random.sample(["ours", "native"], 2):
         if which == "native":
-            found["native"] = native(job, python)
+            found["native"] = native(job, python, words)
         else:
             found["ours"], found["parent"] = ours(job)
     print(f"  {job.framework} round {number + 1}: ours {found['ours']:.2f}, native {found['native']:.2f} samples/s",
