@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,13 +27,10 @@ def read(path: str | Path) -> onnx.ModelProto:
             is not of the ONNX standard we read; a tensor is kept outside the file's folder or not there in full; or
             the ONNX checker has something against it.
     """
-    from onnx import external_data_helper
-
     path = Path(path)
     model = parse(path)
     check_standard(model, path)
     data_files(model, path)
-    external_data_helper.load_external_data_for_model(model, str(path.resolve().parent))
     check(model, path)
     return model
 
@@ -59,9 +56,9 @@ def check_standard(model: onnx.ModelProto, path: Path) -> None:
     """Raise UsageError if an operator or the opset is not of the part of the standard that is read here."""
     from onnx import defs
 
-    strange = {n.domain for n in model.graph.node if n.domain not in DOMAINS}
+    strange = [n for n in nodes(model) if n.domain not in DOMAINS]
     if strange:
-        named = listed((n.name, f"{n.domain}.{n.op_type}") for n in model.graph.node if n.domain in strange)
+        named = listed([f"{n.domain}.{n.op_type} ({n.name!r})" for n in strange])
         raise UsageError(f"{str(path)!r} uses operators that are not of the ONNX standard: {named}. Export the network "
                          "without engine-specific optimisations, and with its functions inlined (onnx.inliner)")
     newest = defs.onnx_opset_version()
@@ -72,13 +69,13 @@ def check_standard(model: onnx.ModelProto, path: Path) -> None:
 
 
 def check(model: onnx.ModelProto, path: Path) -> None:
-    """Raise UsageError with what the ONNX checker, which also infers shapes, has against the file."""
+    """Load what is kept beside; raise UsageError with what ONNX's own reader, checker or inference has against it."""
     import onnx
 
-    held = sum(len(tensor.raw_data) for tensor in model.graph.initializer)
-    checked = model if held < CHECKED_AT_ONCE else str(path.resolve())
     try:
-        onnx.checker.check_model(checked, full_check=True)
+        onnx.external_data_helper.load_external_data_for_model(model, str(path.resolve().parent))
+        held = sum(len(tensor.raw_data) for tensor in model.graph.initializer)
+        onnx.checker.check_model(model if held < CHECKED_AT_ONCE else str(path.resolve()), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
         said = " ".join(str(error).split())
         raise UsageError(f"{str(path)!r} is not a valid ONNX model: {said[:300]}. Export it again") from error
@@ -136,29 +133,40 @@ def size_of(tensor: onnx.TensorProto) -> int | None:
     """Return how many bytes the tensor takes; None for types smaller than a byte, and those that have no fixed size."""
     from onnx import TensorProto, helper
 
-    types = TensorProto.DataType
-    if tensor.data_type in (types.UNDEFINED, types.STRING) or "INT4" in (name := types.Name(tensor.data_type)) or (
-            "FLOAT4" in name or "INT2" in name):
+    name = TensorProto.DataType.Name(tensor.data_type)
+    if name in ("UNDEFINED", "STRING") or any(part in name for part in ("INT4", "INT2", "FLOAT4")):
         return None
     return math.prod(tensor.dims) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
 
 
 def tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
     """Yield every tensor that a graph holds: initialisers, attributes, and those of the graphs within it."""
-    yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
-    for node in graph.node:
-        for attribute in node.attribute:
+    for part in graphs(graph):
+        yield from part.initializer
+        for sparse in part.sparse_initializer:
+            yield from (sparse.values, sparse.indices)
+        for attribute in (a for node in part.node for a in node.attribute):
             yield from (*([attribute.t] if attribute.HasField("t") else []), *attribute.tensors)
-            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from tensors(inner)
+
+
+def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """Yield the graph and all graphs within it: branches, bodies of loops."""
+    yield graph
+    for attribute in (a for node in graph.node for a in node.attribute):
+        for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+            yield from graphs(inner)
+
+
+def nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    """Yield every node, those of graphs within the graph included."""
+    for graph in graphs(model.graph):
+        yield from graph.node
 
 
 def unsupported(model: onnx.ModelProto, supported: Collection[str]) -> dict[str, list[str]]:
     """Return the operators that are not among the supported ones, each with the names of its nodes."""
     found: dict[str, list[str]] = {}
-    for node in model.graph.node:
+    for node in nodes(model):
         if node.op_type not in supported:
             found.setdefault(node.op_type, []).append(node.name)
     return found
@@ -233,7 +241,5 @@ def shape_of(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:
     return tuple(axis.dim_value or None for axis in value.type.tensor_type.shape.dim)
 
 
-def listed(items: Iterator[tuple[str, str]], most: int = 5) -> str:
-    """Return the first few "kind of node" pairs as text, and how many more there are."""
-    said = [f"{kind} ({name!r})" for name, kind in items]
+def listed(said: Sequence[str], most: int = 5) -> str:
     return ", ".join(said[:most]) + (f" and {len(said) - most} more" if len(said) > most else "")
