@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from ..inference.command import infer
 from . import __version__
 from .errors import DlcompareError, UsageError
 from .job import DEVICES
@@ -201,6 +202,8 @@ def compare(runs: tuple[Path, ...], form: str, **given: Any) -> None:
     records = {(r.run, r.id): r for path in runs for r in read_records(path)}  # the same run may be named twice
     judge(list(records.values()), form, judging(given))
 
+
+dlcompare.add_command(infer)
 
 NAME = click.argument("framework", required=False)
 DEVICE = option("--device", type=click.Choice(DEVICES), default="cpu", help="The accelerator it is for.")

@@ -29,8 +29,15 @@ GROUPS = {
     "How it is judged": ["--baseline", "--margin", "--explain"],
     "Where it runs and what comes out": ["--env", "--out", "--format", "--save", "--resume", "--timeout", "--port"],
 }
-panels: Any = [{"name": name, "options": options} for name, options in GROUPS.items()]
-click.rich_click.OPTION_GROUPS = {"dlcompare": panels, "dlcompare verify": panels}
+
+
+def panels_of(command: str, groups: dict[str, list[str]]) -> None:
+    """Let a command's ``--help`` show its options in groups."""
+    click.rich_click.OPTION_GROUPS[command] = [{"name": name, "options": found} for name, found in groups.items()]
+
+
+panels_of("dlcompare", GROUPS)
+panels_of("dlcompare verify", GROUPS)
 click.rich_click.TEXT_MARKUP = "rich"
 click.rich_click.STYLE_OPTION = "bold"
 

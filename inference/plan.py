@@ -15,7 +15,7 @@ from ..core.inference_job import PRECISIONS, SCENARIOS
 from ..core.plan import checked_data, from_anywhere
 from ..core.plugins import plugins
 from .network import Source
-from .samples import PROTOCOLS, XU2018
+from .samples import PROTOCOLS
 
 CALIBRATORS = ("entropy", "minmax", "percentile", "mse", "tensorrt-entropy2")
 
@@ -40,7 +40,7 @@ class InferencePlan:
     rounds: int = 1
     loaders: int = 1
     calibrator: str = "entropy"
-    calibration_samples: int = XU2018
+    calibration_samples: int | None = None
     calibration: str | None = None
     protocol: str = "split"
     measured: int | None = None

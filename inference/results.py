@@ -33,6 +33,15 @@ class Results:
     scenarios: list[Json] = field(default_factory=list)
     search: Json | None = None
 
+    @property
+    def well(self) -> bool:
+        """Return whether all that was asked for ran, and the accuracy floor, if there is one, is surely held."""
+        rows = [*self.accuracy, *self.cells, *self.scenarios]
+        floors = [found["floor"]["verdict"] for row in self.accuracy
+                  if (found := row.get("against_fp32")) and found["floor"]]
+        held = all(word == "pass" for word in floors) or bool(self.search and self.search["verdict"] == "pass")
+        return all(row["status"] == "ok" for row in rows) and held
+
 
 @dataclass(frozen=True)
 class Speed:

@@ -26,12 +26,13 @@ class Samples:
     measured: tuple[int, ...]
 
 
-def choose(data: str, inputs: Mapping[str, Input], *, protocol: str, calibration: int, measured: int | None,
+def choose(data: str, inputs: Mapping[str, Input], *, protocol: str, calibration: int | None, measured: int | None,
            seed: int) -> Samples:
     """Return the samples of a run, drawn by seed.
 
     ``split`` calibrates with training samples and measures on test samples; ``xu2018`` takes both, apart, from the
-    test split. ``measured`` bounds how many are measured; None: all.
+    test split. ``calibration`` None: 1250, or half of a smaller split. ``measured`` bounds how many are measured;
+    None: all.
 
     Raises:
         UsageError: there are fewer samples than asked for, or fewer to calibrate with than one batch.
@@ -40,6 +41,7 @@ def choose(data: str, inputs: Mapping[str, Input], *, protocol: str, calibration
 
     train = protocol == "split"
     there = size(data, inputs, train=train, seed=seed)
+    calibration = min(XU2018, there // 2) if calibration is None else calibration
     if calibration < CALIBRATION_BATCH:
         raise UsageError(f"{calibration} samples are less than one calibration batch of {CALIBRATION_BATCH}; give more "
                          "--calibration-samples, some hundred at least")

@@ -1,0 +1,241 @@
+"""Inference results for people and programs: tables on the terminal, JSON, CSV."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ..core.record import finite
+from ..core.reports.table import columns, printed
+from .results import Results, Speed, speeds
+
+PUBLISHED = Path(__file__).with_name("published") / "int8_accuracy.csv"
+SOURCE = "Xu et al. 2018, Table III: TensorRT, ImageNet, calibrated on 50 batches of 25"
+NAMED = 4  # layers named in a line before the rest are only counted
+GAIN = {"int8": 2.0}  # times FP32 of the same engine; less is worth a word
+Json = dict[str, Any]
+
+
+def render(results: Results) -> str:
+    """Return the tables as text as wide as the terminal."""
+    return printed(parts(results), columns())
+
+
+def parts(results: Results) -> Iterator[RenderableType]:
+    """Yield what is printed, from top to bottom."""
+    yield from heading(results)
+    if results.accuracy:
+        yield accuracy_table(results)
+        yield from published(results)
+    found = speeds(results)
+    if found:
+        yield speed_table(found)
+    if results.scenarios:
+        yield scenario_table(results)
+    if results.search:
+        yield search_table(results.search)
+    yield from (Text(f"note: {line}") for line in notes(results, found))
+
+
+def heading(results: Results) -> Iterator[Text]:
+    """Yield whose network was run on what."""
+    net, made = results.network, results.calibration
+    size = f" at {net['image_size']} x {net['image_size']}" if net["image_size"] else ""
+    yield Text(f"{net['name']}{size}, {results.data}, {results.plan['threads']} thread(s) on {results.plan['device']}")
+    yield Text(f"parameters: {net['origin']}")
+    if made:
+        yield Text(f"INT8: {made['rule']} over {len(made['samples'])} samples of the {made['split']} split of "
+                   f"{made['data']}{', equalised' if made['equalised'] else ''}")
+
+
+def accuracy_table(results: Results) -> Table:
+    """Return accuracy by engine and precision, each INT8 beside its own engine's FP32."""
+    metric = next((row["metric"] for row in results.accuracy if "metric" in row), "accuracy")
+    table = Table(title="Accuracy", title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for name in ("engine", "asked", "ran", metric, "top-5", "against FP32, points", "same answer", "logits", "floor"):
+        table.add_column(name, justify="left" if name in ("engine", "asked", "ran", "floor") else "right")
+    for row in results.accuracy:
+        table.add_row(row["engine"], row["precision"], ran(row.get("ran")), *scored(row))
+    return table
+
+
+def scored(row: Mapping[str, Any]) -> list[str]:
+    """Return the cells of one row of accuracy that stand after the precision."""
+    if row["status"] != "ok":
+        return [str(row["status"]), "", "", "", "", ""]
+    cells = [percent(row["right"]), percent(row["top5"])]
+    found = row.get("against_fp32")
+    if not found:
+        return [*cells, "", "", "", ""]
+    floor = found["floor"]
+    return [*cells, points(found["difference"]), percent(found["agreement"]),
+            "identical" if found["sqnr_db"] is None else f"{found['sqnr_db']:.1f} dB",
+            f"{floor['verdict']} (of {floor['floor']:g})" if floor else ""]
+
+
+def percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.2f} %"
+
+
+def points(difference: Mapping[str, float]) -> str:
+    return (f"{100 * difference['value']:+.2f} [{100 * difference['low']:+.2f}, {100 * difference['high']:+.2f}]")
+
+
+def ran(said: Mapping[str, Any] | None) -> str:
+    """Return which precision really ran, and how many layers did not."""
+    if not said:
+        return ""
+    left = f", {len(said['left'])} of {said['layers']} layers not" if said["left"] else ""
+    return f"{said['precision']}{left}"
+
+
+def published(results: Results) -> Iterator[RenderableType]:
+    """Yield the published accuracy of the same network, where there is one."""
+    with PUBLISHED.open() as file:
+        row = next((row for row in csv.DictReader(file) if row["model"] == results.network["name"]), None)
+    if row:
+        yield Text(f"published for {row['model']} ({SOURCE}): top-1 {row['fp32_top1']} % in FP32, {row['int8_top1']} % "
+                   f"in INT8, {row['diff_top1']} points apart; top-5 {row['fp32_top5']} %, {row['int8_top5']} %, "
+                   f"{row['diff_top5']} points")
+
+
+def speed_table(found: list[Speed]) -> Table:
+    """Return throughput and latency by engine, precision and batch."""
+    base = {(one.engine, one.batch): one.throughput for one in found if one.precision == "fp32"}
+    table = Table(title="\nSpeed", title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for name in ("engine", "precision", "batch", "samples/s", "95 % interval", "x FP32", "p50 ms", "p90 ms", "p99 ms"):
+        table.add_column(name, justify="left" if name in ("engine", "precision") else "right")
+    for one in found:
+        ratio = one.throughput / base[one.engine, one.batch] if (one.engine, one.batch) in base else None
+        interval = "" if one.low is None or one.high is None else f"[{one.low:.1f}, {one.high:.1f}]"
+        latencies = (f"{1000 * seconds:.2f}" for seconds in (one.p50, one.p90, one.p99))
+        table.add_row(one.engine, one.precision, str(one.batch), f"{one.throughput:.1f}", interval,
+                      "" if ratio is None else f"{ratio:.2f}", *latencies)
+    return table
+
+
+def scenario_table(results: Results) -> Table:
+    """Return MLPerf's figures by engine, precision and scenario."""
+    table = Table(title="\nMLPerf's scenarios, shorter than a submission's", title_justify="left", box=None,
+                  pad_edge=False, header_style="bold")
+    for name in ("engine", "precision", "scenario", "figure", "generator says"):
+        table.add_column(name)
+    for row in results.scenarios:
+        table.add_row(row["engine"], row["precision"], row["scenario"], figure(row),
+                      ("valid" if row["valid"] else "invalid") if row["status"] == "ok" else row["status"])
+    return table
+
+
+def figure(row: Mapping[str, Any]) -> str:
+    """Return the figure of a scenario in words."""
+    if row["status"] != "ok":
+        return ""
+    if row["unit"] == "s":
+        return f"{1000 * row['value']:.2f} ms, {'90th' if row['scenario'] == 'single-stream' else '99th'} percentile"
+    bound = f", 99 % within {1000 * row['latency_bound']:g} ms" if "latency_bound" in row else ""
+    return f"{row['value']:.1f} samples/s{bound}"
+
+
+def search_table(search: Mapping[str, Any]) -> Table:
+    """Return the candidates of a repair: accuracy against throughput."""
+    table = Table(title=f"\nRepair of {search['engine']}: {search['outcome']}", title_justify="left", box=None,
+                  pad_edge=False, header_style="bold")
+    for name in ("kept in FP32", "layers not INT8", "accuracy", "against FP32, points", "floor", "samples/s"):
+        table.add_column(name, justify="right" if name != "floor" else "left")
+    for one in search["candidates"]:
+        table.add_row(one["name"], str(one["left"]), percent(one["right"]), points(one["against_fp32"]["difference"]),
+                      one["against_fp32"]["floor"]["verdict"], f"{one['throughput']:.1f}" if one["throughput"] else "")
+    return table
+
+
+def notes(results: Results, found: list[Speed]) -> Iterator[str]:
+    """Yield in plain sentences what limits the numbers above."""
+    if not results.network["trained"]:
+        yield "nobody has trained these parameters, so accuracy means nothing; name --weights or --from-run"
+    if not results.accuracy and results.data.partition(":")[0] == "synthetic":
+        yield "synthetic labels are drawn at random: no accuracy was measured"
+    seen: set[str] = set()
+    for row in [*results.accuracy, *results.cells, *results.scenarios]:
+        for line in told(row):
+            if line not in seen:
+                seen.add(line)
+                yield line
+    base = {(one.engine, one.batch): one.throughput for one in found if one.precision == "fp32"}
+    for one in found:
+        gain = one.throughput / base.get((one.engine, one.batch), float("inf"))
+        if 0 < gain < GAIN.get(one.precision, 0):
+            yield (f"{one.engine} {one.precision} at batch {one.batch} is only {gain:.2f} times its FP32: INT8 pays "
+                   "with unsigned activations (U8S8), all layers quantised and instructions for it (AVX512-VNNI, AMX) "
+                   "in the CPU")
+        if one.disturbed:
+            yield f"{one.engine} {one.precision} at batch {one.batch}: the machine was busy with something else"
+        elif one.left_out:
+            yield f"{one.engine} {one.precision} at batch {one.batch}: {one.left_out} disturbed windows were left out"
+
+
+def told(row: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a row says of itself: why it is not there, which layers stayed, which classes suffered."""
+    name = f"{row['engine']} {row['precision']}"
+    if row["status"] != "ok":
+        yield f"{name} {row['status']}: {row['reason']}"
+        return
+    said = row.get("ran") or {}
+    if said and said["precision"] != row["precision"]:
+        yield f"{name} was asked for, but the engine ran {said['precision']}"
+    if left := said.get("left"):
+        more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
+        yield f"{name}: not in {row['precision']}: {', '.join(left[:NAMED])}{more}"
+    for one in (row.get("against_fp32") or {}).get("worst", [])[:1]:
+        yield (f"{name}: class {one['class']} lost most, {one['before']} to {one['after']} right of {one['samples']}")
+
+
+def as_json(results: Results) -> str:
+    """Return everything, raw values included, and the statistics of them."""
+    plain = dataclasses.asdict(results) | {"speeds": [dataclasses.asdict(one) for one in speeds(results)]}
+    return json.dumps(finite(plain), indent=1, allow_nan=False) + "\n"
+
+
+COLUMNS = ("model", "data", "engine", "precision", "ran", "batch", "samples_per_s", "low", "high", "p50_s", "p90_s",
+           "p99_s", "accuracy", "top5", "difference", "difference_low", "difference_high", "sqnr_db", "floor")
+
+
+def as_csv(results: Results) -> str:
+    """Return a row per engine, precision and batch, with the accuracy of that engine and precision."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    right = {(row["engine"], row["precision"]): row for row in results.accuracy if row["status"] == "ok"}
+    fast = speeds(results)
+    for one in fast:
+        writer.writerow(csv_row(results, right.get((one.engine, one.precision), {})) | {
+            "engine": one.engine, "precision": one.precision, "ran": one.ran["precision"], "batch": one.batch,
+            "samples_per_s": one.throughput, "low": one.low, "high": one.high, "p50_s": one.p50, "p90_s": one.p90,
+            "p99_s": one.p99})
+    measured = {(one.engine, one.precision) for one in fast}
+    for key, row in right.items():
+        if key not in measured:
+            writer.writerow(csv_row(results, row))
+    return out.getvalue()
+
+
+def csv_row(results: Results, row: Mapping[str, Any]) -> Json:
+    """Return the cells that a row of accuracy fills."""
+    found = row.get("against_fp32") or {}
+    difference = found.get("difference") or {}
+    return {"model": results.network["name"], "data": results.data, "engine": row.get("engine"),
+            "precision": row.get("precision"), "ran": (row.get("ran") or {}).get("precision"),
+            "accuracy": row.get("right"), "top5": row.get("top5"), "difference": difference.get("value"),
+            "difference_low": difference.get("low"), "difference_high": difference.get("high"),
+            "sqnr_db": found.get("sqnr_db"), "floor": (found.get("floor") or {}).get("verdict")}
+
+
+FORMS = {"table": render, "json": as_json, "csv": as_csv}
