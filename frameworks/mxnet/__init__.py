@@ -2,11 +2,11 @@
 
 The project is retired: it moved to the Apache Attic in 2023, and its last release, 1.9.1 of 2022, needs NumPy below
 1.24 and was last built for CUDA 11.7. So it runs here on the CPU, in an environment of its own.
-There is no ``mxnet-horovod`` yet: Horovod 0.28.1 compiles against the wheel, but no plug-in has been made of it.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,11 +15,12 @@ from ...core.backend import Backend, EnvironmentSpec, Trainer
 from ...core.errors import JobError
 from ...core.graph import Graph
 from ...core.job import Job
+from .. import horovod
 
 if TYPE_CHECKING:
     from ...core.backend import Arrays
 
-NO_CUDA = ("mxnet runs on cpu alone: the project was retired in 2023, and its last CUDA packages, of 2022, are for "
+NO_CUDA = ("MXNet runs on cpu alone: the project was retired in 2023, and its last CUDA packages, of 2022, are for "
            "CUDA 11.7 and older. Use --device cpu, or another framework")
 NEW_NUMPY = ("MXNet 1.9 needs NumPy below 1.24, but finds NumPy {}; run `pip install numpy==1.23.5` in that "
              "environment, or leave out --env to have one made")
@@ -28,8 +29,8 @@ import numpy, sys
 if tuple(map(int, numpy.__version__.split(".")[:2])) >= (1, 24):
     sys.exit({NEW_NUMPY!r}.format(numpy.__version__))
 import mxnet
-print(mxnet.__version__)
 """
+VERSION = "print(mxnet.__version__)"
 
 
 class Mxnet(Backend):
@@ -54,7 +55,7 @@ class Mxnet(Backend):
         return EnvironmentSpec(
             lock=Path(__file__).parent / "cpu.lock",
             python=((3, 10), (3, 11)),
-            check=CHECK,
+            check=CHECK + VERSION,
         )
 
     def refuse(self, job: Job) -> str | None:
@@ -76,6 +77,32 @@ class Mxnet(Backend):
         return MxnetTrainer(graph, params, job)
 
 
+class MxnetHorovod(Mxnet):
+    """The same network and update; gradients are added up by Horovod over Gloo."""
+
+    name = "mxnet-horovod"
+    title = "MXNet 1.9 (retired), Gluon, Horovod under horovodrun (Gloo; CPU only)"
+    rank_variable = horovod.RANK
+
+    def load(self) -> None:
+        super().load()
+        from . import horovod_trainer  # noqa: F401
+
+    def environment(self, device: str) -> EnvironmentSpec:
+        spec = super().environment(device)
+        return replace(spec, lock=spec.lock.with_name("horovod-cpu.lock"),
+                       check=f"{CHECK}import horovod.mxnet\n{VERSION}", builds=(horovod.build("MXNET", device=device),))
+
+    def command(self, job: Job, python: str) -> list[str]:
+        return horovod.command(job, python)
+
+    def trainer(self, graph: Graph, params: Arrays, job: Job) -> Trainer:
+        self.load()
+        from .horovod_trainer import HorovodTrainer  # the only place Horovod is imported
+
+        return HorovodTrainer(graph, params, job)
+
+
 @hookimpl
 def dlcompare_backends() -> list[Backend]:
-    return [Mxnet()]
+    return [Mxnet(), MxnetHorovod()]

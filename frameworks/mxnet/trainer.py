@@ -1,11 +1,9 @@
-"""One MXNet process: a hybridised Gluon block, gradients summed by the KVStore, SGD by MXNet's fused kernel."""
+"""One MXNet process: a hybridised Gluon block, gradients summed over workers, SGD by MXNet's fused kernel."""
 
 from __future__ import annotations
 
-import atexit
 import functools
 import gc
-import itertools
 import os
 import platform
 from typing import TYPE_CHECKING, Any
@@ -18,6 +16,7 @@ from ...core.backend import Trainer
 from ...core.errors import JobError
 from ...core.graph import Graph
 from ...core.job import Job
+from .exchange import Exchange, KvStore
 from .ops import Network, build, parameters
 from .sgd import Sgd
 from .statistics import Statistics
@@ -25,31 +24,29 @@ from .statistics import Statistics
 if TYPE_CHECKING:
     from ...core.backend import Arrays
 
-KEYS = itertools.count()  # the KVStore never forgets one, so each trainer of a process takes fresh ones
-GATHER = next(KEYS)
-
 
 class MxnetTrainer(Trainer):
     """See :class:`Trainer`. ``step`` returns when its ops are queued, and queues at most one step ahead."""
 
     def __init__(self, graph: Graph, params: Arrays, job: Job) -> None:
         self.graph, self.job = graph, job
-        self.store = join() if job.workers > 1 else None
-        self.rank, self.world = (self.store.rank, self.store.num_workers) if self.store else (0, 1)
+        self.exchange = self._join()
+        self.rank, self.world = self.exchange.rank, self.exchange.world
         mx.random.seed(job.seed * self.world + self.rank)  # dropout differs between ranks
         self.blocks = build(graph)
         self.parameters = parameters(graph, self.blocks)
         self._load(params)
         self.gradient = {name: self.parameters[name].grad() for name in graph.trained()}
-        self.keys = {name: next(KEYS) for name in self.gradient}
-        weights = [self.parameters[name].data() for name in self.gradient]
-        if self.store:
-            self.store.init(list(self.keys.values()), weights)
-        self.sgd = Sgd(weights, list(self.gradient.values()), momentum=job.momentum, weight_decay=job.weight_decay,
-                       workers=self.world)
+        weights = {name: self.parameters[name].data() for name in self.gradient}
+        self.exchange.start(weights)
+        self.sgd = Sgd(list(weights.values()), list(self.gradient.values()), momentum=job.momentum,
+                       weight_decay=job.weight_decay, workers=self.world)
         self.statistics = Statistics(graph, self.parameters)
         self.network = self._network("loss", static_alloc=True, static_shape=True)
         self.loss = nd.zeros(1)
+
+    def _join(self) -> Exchange:
+        return KvStore() if self.job.workers > 1 else Exchange()
 
     def _load(self, params: Arrays) -> None:
         declared, trained = self.graph.params(), self.graph.trained()
@@ -82,9 +79,7 @@ class MxnetTrainer(Trainer):
         with autograd.record():
             (self.loss,) = run(self.network, placed)
         self.loss.backward()
-        if self.store:  # as gluon.Trainer does: each when it is there, the first layers' before others that wait
-            for number, (name, gradient) in enumerate(self.gradient.items()):
-                self.store.pushpull(self.keys[name], gradient, priority=-number)
+        self.exchange.add(self.gradient)
 
     def wait(self) -> float:
         nd.waitall()
@@ -93,8 +88,7 @@ class MxnetTrainer(Trainer):
     def gather(self, value: float) -> list[float]:
         values = nd.zeros(self.world, dtype="float64")
         values[self.rank] = value
-        if self.store:
-            self.store.pushpull(GATHER, values)
+        self.exchange.add_now(values)
         return values.asnumpy().tolist()
 
     def predict(self, batch: Arrays) -> Arrays:
@@ -136,9 +130,7 @@ class MxnetTrainer(Trainer):
             "static_alloc": graph,
             "static_shape": graph,
             "batch_norm_running_variance": "unbiased",
-            "all_reduce": "KVStore dist_sync" if self.store else None,
-            "servers": int(os.environ["DMLC_NUM_SERVER"]) if self.store else 0,
-            "gradient_buckets": "none",
+            **self.exchange.settings(),
             "buffers_broadcast": False,
             "intra_op_threads": int(os.environ["OMP_NUM_THREADS"]),
             "engine": os.environ.get("MXNET_ENGINE_TYPE", "ThreadedEnginePerDevice"),
@@ -158,13 +150,3 @@ class MxnetTrainer(Trainer):
 
 def run(network: Network, placed: dict[str, Any]) -> list[Any]:
     return network(*[placed[name] for name in network.inputs])
-
-
-@functools.cache
-def join() -> Any:
-    """Join the job's KVStore, once per process, and return it."""
-    store = mx.kv.create("dist_sync")
-    store.init(GATHER, nd.zeros(store.num_workers, dtype="float64"))
-    # A tidy end would wait for all others', and end the servers, while the launcher wants them as long as the workers.
-    atexit.register(os._exit, 0)
-    return store

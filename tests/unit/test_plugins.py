@@ -151,7 +151,7 @@ def test_the_built_in_plugins_load_and_are_not_external() -> None:
     found = Plugins(BUILTIN)
     assert not found.broken and not found.external() and not found.roots()
     assert {"reference", "pytorch-ddp", "pytorch-dp", "tf-horovod", "jax", "jax-local",
-            "mxnet"} == found.backends().keys()
+            "mxnet", "mxnet-horovod"} == found.backends().keys()
 
 
 def test_an_external_plugin_is_named_and_placed(loaded: Callable[..., Plugins], tmp_path: Path) -> None:
