@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.engine import Engine
-from ..core.errors import UsageError
 from .export import content_sha256, save
 from .network import Network
 from .plan import InferencePlan
