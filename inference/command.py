@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from ..core.inference_job import DEVICES, PRECISIONS, SCENARIOS
+from ..core.inference_job import PRECISIONS, SCENARIOS
+from ..core.job import DEVICES
 from ..core.options import option, options, panels_of
 
 if TYPE_CHECKING:

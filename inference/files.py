@@ -24,7 +24,7 @@ class Files:
     """What a network looks like in each precision; ``collect`` runs it over the calibration samples."""
 
     def __init__(self, folder: Path, network: Network, plan: InferencePlan, collect: Collect) -> None:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.network, self.plan, self.collect = folder, network, plan, collect
         self._base: onnx.ModelProto | None = None
         self._artifact: Artifact | None = None
@@ -46,7 +46,7 @@ class Files:
 
         file = self.folder / f"int8-{scheme}{name}.onnx"
         if not file.exists():
-            save(quantise(self.base, self.ranges(), scheme=scheme, exclude=exclude), file)
+            save(quantise(self.base, self.ranges(scheme), scheme=scheme, exclude=exclude), file)
         return file
 
     @property
@@ -58,11 +58,11 @@ class Files:
             self._base = equalise(self.network.model) if self.plan.equalise else self.network.model
         return self._base
 
-    def ranges(self) -> Mapping[str, tuple[float, float]]:
-        """Return the range of every tensor by the rule of the plan."""
+    def ranges(self, scheme: str) -> Mapping[str, tuple[float, float]]:
+        """Return the range of every tensor by the rule of the plan, for a way of writing it."""
         from .ranges import ranges
 
-        return ranges(self.artifact, self.plan.calibrator)
+        return ranges(self.artifact, self.plan.calibrator, scheme=scheme)
 
     @property
     def artifact(self) -> Artifact:

@@ -41,8 +41,7 @@ def parts(results: Results) -> Iterator[RenderableType]:
         yield speed_table(found)
     if results.scenarios:
         yield scenario_table(results)
-    if results.search:
-        yield search_table(results.search)
+    yield from map(search_table, results.searches)
     yield from (Text(f"note: {line}") for line in notes(results, found))
 
 

@@ -151,7 +151,23 @@ def run(plan: InferencePlan, options: Options, progress: Progress) -> Results:
         results = accuracies(results, runner, files, engines, samples)
     for number in range(plan.rounds if plan.speed else 0):
         results = measured_round(results, runner, files, number)
-    return kept(dataclasses.replace(results, calibration=files.calibration(samples)), folder)
+    results = kept(dataclasses.replace(results, calibration=files.calibration(samples)), folder)
+    return in_scenarios(results, runner, files) if plan.scenarios else results
+
+
+def in_scenarios(results: Results, runner: Runner, files: Files) -> Results:
+    """Return the results with MLPerf's scenarios for every engine and precision."""
+    plan = runner.plan
+    for name, precision, scenario in [(e, p, s) for e in plan.engines for p in plan.precisions for s in plan.scenarios]:
+        engine = plugins().engine(name)
+        file = files.path(precision, engine) if precision in engine.precisions else None
+        job = runner.job(engine, precision, file, task="scenario", batch=max(plan.batches), scenario=scenario,
+                         seconds=plan.scenario_seconds, latency=plan.latency)
+        done = runner.do(engine, job, f"{name} {precision} {scenario}")
+        row = {"engine": name, "precision": precision, "scenario": scenario, "status": done.status,
+               "reason": done.reason, "ran": done.result.get("ran"), **done.result.get("scenario", {})}
+        results = kept(dataclasses.replace(results, scenarios=[*results.scenarios, row]), runner.folder)
+    return results
 
 
 def kept(results: Results, folder: Path) -> Results:
@@ -176,7 +192,18 @@ def accuracies(results: Results, runner: Runner, files: Files, engines: list[Eng
                 if reference is not None and precision != "fp32":
                     row |= {"against_fp32": accuracy.against(reference, found, floor=plan.floor)}
             results = kept(dataclasses.replace(results, accuracy=[*results.accuracy, row]), runner.folder)
+        if plan.search and reference is not None and "int8" in engine.precisions:
+            results = kept(repaired(results, runner, engine, samples, reference), runner.folder)
     return results
+
+
+def repaired(results: Results, runner: Runner, engine: Engine, samples: Samples,
+             reference: accuracy.Answers) -> Results:
+    """Return the results with an engine's search for a way to quantise that holds the floor."""
+    from .repair import FLOOR, Search
+
+    found = Search(runner, engine, samples, reference, runner.plan.floor or FLOOR).run()
+    return dataclasses.replace(results, searches=[*results.searches, found])
 
 
 def measured_round(results: Results, runner: Runner, files: Files, number: int) -> Results:
