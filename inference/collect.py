@@ -83,7 +83,7 @@ class Artifact:
                 calibration is that of another network.
         """
         try:
-            with np.load(Path(path), allow_pickle=False) as file:
+            with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 about = json.loads(file["about"].tobytes())
                 arrays = {key: file[key] for key in ("counts", "bounds", "widths", "channels")}
             if about["format"] != FORMAT:
@@ -137,9 +137,9 @@ def not_finite(name: str, values: np.ndarray, samples: Sequence[int]) -> str:
     """Return the complaint about a tensor that holds NaN or infinity."""
     ids = ", ".join(map(str, samples[:SHOWN])) + (", ..." if len(samples) > SHOWN else "")
     nan, infinite = int(np.isnan(values).sum()), int(np.isinf(values).sum())
-    return (f"tensor {name!r} holds {nan} NaN and {infinite} infinite values in the batch of samples {ids}; calibration "
-            "needs finite activations. Look at these samples and at the network's parameters, for FP32 itself is "
-            "broken there")
+    return (f"tensor {name!r} holds {nan} NaN and {infinite} infinite values in the batch of samples {ids}; "
+            "calibration needs finite activations. Look at these samples and at the network's parameters: FP32 itself "
+            "is broken there")
 
 
 class _Running:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..core.errors import UsageError, unknown
 from .placement import LAYERS, Placement
-from .ranges import SCHEMES
+from .ranges import SCHEMES, step
 from .wiring import Wiring, called, output_axis
 
 if TYPE_CHECKING:
@@ -117,9 +117,9 @@ class Renderer:
             raise UsageError(f"there is no range for the tensor {source!r}; ranges must be of this very network. "
                              "Calibrate it again")
         low, high = min(self.ranges[source][0], 0.0), max(self.ranges[source][1], 0.0)
+        scale = np.float32(step(low, high, self.scheme) or 1.0)
         if self.scheme == "s8s8":
-            return np.float32(max(high, -low) / 127 or 1.0), np.int8(0)
-        scale = np.float32((high - low) / 255 or 1.0)
+            return scale, np.int8(0)
         return scale, np.uint8(np.clip(np.rint(-low / scale), 0, 255))
 
     def weights(self, node: onnx.NodeProto) -> None:

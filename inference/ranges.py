@@ -6,6 +6,7 @@ Each rule finds a magnitude to clip at; a tensor's range is what it held, cut th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -136,7 +137,7 @@ def mse(seen: Observed, *, scheme: str, **_: object) -> float:
         return top(seen)
     edges = np.arange(len(counts) + 1) * width(seen)
     clips = top(seen) * np.arange(1, CLIPS + 1)[:, None] / CLIPS
-    steps = step(seen, clips, scheme)
+    steps = step(np.maximum(min(seen.low, 0.0), -clips), np.minimum(max(seen.high, 0.0), clips), scheme)
     inner = np.minimum(edges, clips)
     whole = np.rint(inner / steps)
     rest = inner - whole * steps
@@ -144,11 +145,11 @@ def mse(seen: Observed, *, scheme: str, **_: object) -> float:
     return float(clips[np.argmin(np.diff(area, axis=1) @ counts), 0])
 
 
-def step(seen: Observed, clips: np.ndarray, scheme: str) -> np.ndarray:
-    """Return how far apart the levels of a scheme are at each clip."""
+def step(low: Any, high: Any, scheme: str) -> Any:
+    """Return how far apart a scheme's levels are over a range about zero."""
     if scheme == "s8s8":
-        return clips / 127
-    return (np.minimum(max(seen.high, 0.0), clips) + np.minimum(max(-seen.low, 0.0), clips)) / 255
+        return np.maximum(high, -low) / 127
+    return (high - low) / 255
 
 
 RULES: Mapping[str, Rule] = {"minmax": minmax, "entropy": entropy, "percentile": percentile_of, "mse": mse}
