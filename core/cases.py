@@ -86,6 +86,10 @@ def _two_layers(x: Tensor) -> Tensor:
     return x.dense(6, name="fc1").tanh(name="tanh").dense(5, name="fc2")
 
 
+def _branches(x: Tensor) -> Tensor:
+    return x.conv(2, 1, name="conv").concat(x, x.relu(name="relu"), name="concat")
+
+
 RECIPES: dict[str, Recipe] = {
     "conv-symmetric-padding": Recipe("padding is symmetric at stride 2, never SAME",
                                      lambda x: x.conv(4, 3, stride=2, pad=1, bias=False, name="conv")),
@@ -93,6 +97,10 @@ RECIPES: dict[str, Recipe] = {
                                lambda x: x.conv(4, 7, stride=2, pad=3, name="conv"), (3, 8, 6)),
     "conv-floor": Recipe("windows that do not fit are dropped", lambda x: x.conv(4, 3, stride=3, name="conv"),
                          (2, 8, 8)),
+    "conv-rectangular": Recipe("kernel and padding are height first, width second",
+                               lambda x: x.conv(4, (1, 5), pad=(0, 2), name="wide").conv(3, (3, 1), pad=(1, 0),
+                                                                                         name="tall")),
+    "concat-order": Recipe("channels are joined in the order given", _branches),
     "batch-norm-statistics": Recipe("running statistics: momentum direction, unbiased variance, per process",
                                     lambda x: x.batch_norm(name="bn"), (3, 2, 2), shift=0.5),
     "batch-norm-epsilon": Recipe("epsilon 1e-5 inside the root", lambda x: x.batch_norm(name="bn"), (3, 3, 3), 0.01),
@@ -103,6 +111,8 @@ RECIPES: dict[str, Recipe] = {
     "tanh": Recipe("hyperbolic tangent", lambda x: x.tanh(name="tanh")),
     "max-pool-padding": Recipe("padding is minus infinity, floor rule",
                                lambda x: x.max_pool(3, 2, pad=1, name="pool"), (3, 6, 8), shift=-3.0),
+    "max-pool-ceil": Recipe("rounding up, a last window sticks out below and right, over minus infinity",
+                            lambda x: x.max_pool(3, 2, ceil=True, name="pool"), (3, 6, 8), shift=-3.0),
     "avg-pool-padding": Recipe("padded zeros count in the mean, floor rule",
                                lambda x: x.avg_pool(3, 2, pad=1, name="pool"), (3, 8, 6), shift=2.0),
     "adaptive-avg-pool": Recipe("bins from floor(i*n/size) to ceil((i+1)*n/size)",

@@ -54,8 +54,9 @@ def op(rule: Callable[Concatenate[Tensor, P], Out]) -> Callable[Concatenate[Tens
         bound.apply_defaults()
         given = dict(bound.arguments)
         wanted = given.pop("name", None)
-        inputs = tuple(v.name for v in given.values() if isinstance(v, Tensor))
-        attrs = {k: v for k, v in given.items() if not isinstance(v, Tensor)}
+        tensors = {k: [v] if isinstance(v, Tensor) else list(v) for k, v in given.items() if holds_tensors(v)}
+        inputs = tuple(tensor.name for several in tensors.values() for tensor in several)
+        attrs = {k: v for k, v in given.items() if k not in tensors}
         out = rule(self, *args, **kwargs)
         name = self.recorder.name(wanted, rule.__name__)
         if any(size < 1 for size in out.shape):
@@ -71,9 +72,28 @@ def op(rule: Callable[Concatenate[Tensor, P], Out]) -> Callable[Concatenate[Tens
 OPS: dict[str, Callable[..., Out]] = {}
 
 
-def slide(size: int, kernel: int, stride: int, pad: int) -> int:
-    """Return how often a window fits, rounding down: the floor rule of every convolution and pooling here."""
-    return (size + 2 * pad - kernel) // stride + 1
+def holds_tensors(value: object) -> bool:
+    return isinstance(value, Tensor) or (isinstance(value, tuple) and any(isinstance(v, Tensor) for v in value))
+
+
+def both(value: int | tuple[int, int]) -> tuple[int, int]:
+    """Return (height, width) of an attribute that is one number where the two are equal."""
+    return (value, value) if isinstance(value, int) else value
+
+
+def slide(size: int, kernel: int, stride: int, pad: int, *, ceil: bool = False) -> int:
+    """Return how often a window fits, rounding down unless ``ceil``; 0 if not even one whole window does."""
+    if size + 2 * pad < kernel:
+        return 0
+    return (size + sum(borders(size, kernel, stride, pad, ceil=ceil)) - kernel) // stride + 1
+
+
+def borders(size: int, kernel: int, stride: int, pad: int, *, ceil: bool) -> tuple[int, int]:
+    """Return the pixels before and after an axis: ``pad``, and with ``ceil`` what the last window sticks out by.
+
+    For backends that cannot round up by themselves; the reference has its own, so that it can tell when this is wrong.
+    """
+    return pad, pad + (-(size + 2 * pad - kernel) % stride if ceil else 0)
 
 
 def bin_weights(pixels: int, size: int) -> list[list[float]]:
@@ -95,13 +115,16 @@ class Tensor:
     recorder: Recorder
 
     @op
-    def conv(self, filters: int, kernel: int, stride: int = 1, pad: int = 0, bias: bool = True,
-             name: str | None = None) -> Out:
-        """2-D cross-correlation with symmetric zero padding; weight (filters, channels, kernel, kernel)."""
-        channels, height, width = self.shape
-        shape = (filters, slide(height, kernel, stride, pad), slide(width, kernel, stride, pad))
-        params = {"weight": Param((filters, channels, kernel, kernel), "he_fan_out")}
-        return Out(shape, params | ({"bias": Param((filters,))} if bias else {}))
+    def conv(self, filters: int, kernel: int | tuple[int, int], stride: int = 1, pad: int | tuple[int, int] = 0,
+             bias: bool = True, name: str | None = None) -> Out:
+        """2-D cross-correlation with symmetric zero padding; weight (filters, channels, height, width).
+
+        ``kernel`` and ``pad`` are one number, or (along the height, along the width).
+        """
+        channels, *pixels = self.shape
+        fits = (slide(n, k, stride, p) for n, k, p in zip(pixels, both(kernel), both(pad), strict=True))
+        params = {"weight": Param((filters, channels, *both(kernel)), "he_fan_out")}
+        return Out((filters, *fits), params | ({"bias": Param((filters,))} if bias else {}))
 
     @op
     def batch_norm(self, eps: float = 1e-5, momentum: float = 0.1, name: str | None = None) -> Out:
@@ -132,10 +155,16 @@ class Tensor:
         return Out(self.shape)
 
     @op
-    def max_pool(self, kernel: int, stride: int, pad: int = 0, name: str | None = None) -> Out:
-        """Maximum over windows, floor rule, padding counts as minus infinity."""
-        channels, height, width = self.shape
-        return Out((channels, slide(height, kernel, stride, pad), slide(width, kernel, stride, pad)))
+    def max_pool(self, kernel: int, stride: int, pad: int = 0, ceil: bool = False, name: str | None = None) -> Out:
+        """Maximum over windows, padding counts as minus infinity; floor rule unless ``ceil``.
+
+        With ``ceil`` a last window sticks out below or to the right where one remains, over minus infinity; that wants
+        kernel >= stride + pad, for frameworks differ on windows that would begin beyond the image.
+        """
+        if ceil and kernel < stride + pad:
+            raise ValueError(f"max_pool with ceil needs kernel >= stride + pad, not {kernel} < {stride} + {pad}")
+        channels, *pixels = self.shape
+        return Out((channels, *(slide(n, kernel, stride, pad, ceil=ceil) for n in pixels)))
 
     @op
     def avg_pool(self, kernel: int, stride: int, pad: int = 0, name: str | None = None) -> Out:
@@ -170,6 +199,14 @@ class Tensor:
         if self.shape != other.shape:
             raise ValueError(f"add: {self.name!r} is {self.shape} but {other.name!r} is {other.shape}")
         return Out(self.shape)
+
+    @op
+    def concat(self, *others: Tensor, name: str | None = None) -> Out:
+        """Join images of one height and width along their channels, in the order given."""
+        shapes = [tensor.shape for tensor in (self, *others)]
+        if len(self.shape) != 3 or len({shape[1:] for shape in shapes}) > 1:
+            raise ValueError(f"concat joins images of one height and width, not {shapes}")
+        return Out((sum(shape[0] for shape in shapes), *self.shape[1:]))
 
     @op
     def scale(self, factor: float, name: str | None = None) -> Out:

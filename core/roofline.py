@@ -63,7 +63,7 @@ def estimate(of: Peak, *, flops: float, traffic: float, global_batch: int) -> Es
 def measured(accelerator: str, model: str) -> dict[int, float]:
     """Return published throughputs in samples per second by batch size; empty if there are none."""
     return {int(row["batch"]): float(row["samples_per_second"]) for row in rows("training")
-            if (row["accelerator"], row["model"]) == (accelerator, model)}
+            if (row["accelerator"], row["model"]) == (accelerator, model.replace("_", "-"))}  # "inception-v3" there
 
 
 def rows(table: str) -> list[Mapping[str, str]]:

@@ -2,10 +2,10 @@
 
 from ..core import hookimpl
 from ..core.model import Model
-from . import alexnet, bert, resnet, vgg
+from . import alexnet, bert, googlenet, inception, resnet, vgg
 
 
 @hookimpl
 def dlcompare_models() -> list[Model]:
     """Return every built-in model."""
-    return [*alexnet.MODELS, *vgg.MODELS, *resnet.MODELS, *bert.MODELS]
+    return [*alexnet.MODELS, *vgg.MODELS, *googlenet.MODELS, *inception.MODELS, *resnet.MODELS, *bert.MODELS]

@@ -16,7 +16,7 @@ import numpy as np
 from jax import Array, lax
 
 from ...core.graph import Graph, Node
-from ...core.ops import bin_weights
+from ...core.ops import bin_weights, borders, both
 
 Params = dict[str, Array]
 LAST, FIRST = (0, 2, 3, 1), (0, 3, 1, 2)  # channels, with the batch axis
@@ -33,9 +33,8 @@ class Context:
     key: Array | None  # of the dropout masks
     moved: Params  # running statistics by full name, filled in training
 
-    def spatial(self, x: Array, value: Any, *, others: Any) -> tuple[Any, ...]:
-        """Return a value for each axis of an image batch: one for height and width, another for the rest."""
-        inner = (value, value)
+    def spatial(self, inner: tuple[Any, Any], *, others: Any) -> tuple[Any, ...]:
+        """Return a value for each axis of an image batch: those of height and width, another for the rest."""
         return (others, *inner, others) if self.layout == "NHWC" else (others, others, *inner)
 
     @property
@@ -79,10 +78,10 @@ def image(x: Array, context: Context) -> Array:
 
 
 def conv(node: Node, args: list[Array], params: Params, context: Context) -> Array:
-    attrs, pad = node.attrs, (node.attrs["pad"],) * 2
+    attrs, pads = node.attrs, [(pad, pad) for pad in both(node.attrs["pad"])]
     numbers = ("NHWC", "HWIO", "NHWC") if context.layout == "NHWC" else ("NCHW", "OIHW", "NCHW")
     y = lax.conv_general_dilated(
-        args[0].astype(context.compute), params["weight"].astype(context.compute), (attrs["stride"],) * 2, (pad, pad),
+        args[0].astype(context.compute), params["weight"].astype(context.compute), (attrs["stride"],) * 2, pads,
         dimension_numbers=numbers)
     return y + channelwise(params["bias"], y, context) if attrs["bias"] else y
 
@@ -119,8 +118,11 @@ def avg_pool(node: Node, args: list[Array], params: Params, context: Context) ->
 
 def window(node: Node, x: Array, context: Context, reduce: Any, start: float) -> Array:
     kernel, stride, pad = (node.attrs[k] for k in ("kernel", "stride", "pad"))
-    return lax.reduce_window(x, np.asarray(start, x.dtype), reduce, context.spatial(x, kernel, others=1),
-                             context.spatial(x, stride, others=1), context.spatial(x, (pad, pad), others=(0, 0)))
+    height, width = (borders(x.shape[axis], kernel, stride, pad, ceil=node.attrs.get("ceil", False))
+                     for axis in context.plane)
+    return lax.reduce_window(x, np.asarray(start, x.dtype), reduce, context.spatial((kernel, kernel), others=1),
+                             context.spatial((stride, stride), others=1),
+                             context.spatial((height, width), others=(0, 0)))
 
 
 def adaptive_avg_pool(node: Node, args: list[Array], params: Params, context: Context) -> Array:
@@ -215,6 +217,7 @@ TABLE: dict[str, Op] = {
     "dense": dense,
     "dropout": dropout,
     "add": pointwise(jnp.add),
+    "concat": lambda node, args, params, context: jnp.concatenate(args, context.channels),
     "scale": lambda node, args, params, context: args[0] * node.attrs["factor"],
     "embedding": embedding,
     "position_embedding": position_embedding,

@@ -86,6 +86,15 @@ class Add(Op):
         return (grad, grad), {}
 
 
+class Concat(Op):
+    def forward(self, call: Call) -> tuple[Array, None]:
+        return np.concatenate(call.inputs, axis=1), None
+
+    def backward(self, call: Call, saved: None, grad: Array) -> Gradients:
+        ends = np.cumsum([x.shape[1] for x in call.inputs])
+        return tuple(np.split(grad, ends[:-1], axis=1)), {}
+
+
 class Scale(Op):
     def forward(self, call: Call) -> tuple[Array, None]:
         return call.x * call.attrs["factor"], None
@@ -205,6 +214,7 @@ TABLE: dict[str, Op] = {
     "dense": Dense(),
     "dropout": Dropout(),
     "add": Add(),
+    "concat": Concat(),
     "scale": Scale(),
     "embedding": Embedding(),
     "position_embedding": PositionEmbedding(),

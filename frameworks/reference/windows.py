@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from ...core.ops import both
 from .op import Array, Call, Gradients, Op
 
 Borders = tuple[tuple[int, int], tuple[int, int]]
@@ -15,23 +16,31 @@ class Window(Op):
 
     def borders(self, call: Call) -> Borders:
         """Return how many pixels go (above, below) and (left, right)."""
-        pad = call.attrs["pad"]
-        return (pad, pad), (pad, pad)
+        (above, left), (height, width) = both(call.attrs["pad"]), call.x.shape[2:]
+        return (above, above + self.excess(call, height)), (left, left + self.excess(call, width))
+
+    def excess(self, call: Call, pixels: int) -> int:
+        """Return by how many pixels the last window sticks out of an axis: only where ``ceil`` asks for it."""
+        if not call.attrs.get("ceil"):
+            return 0
+        kernel, stride, pad = (call.attrs[k] for k in ("kernel", "stride", "pad"))
+        starts = range(0, pixels + 2 * pad - kernel + stride, stride)
+        return starts[-1] + kernel - (pixels + 2 * pad)
 
     def windows(self, call: Call, *, fill: float = 0.0) -> Array:
-        """Return a view (B, C, OH, OW, K, K) of the padded input."""
-        kernel, stride = call.attrs["kernel"], call.attrs["stride"]
+        """Return a view (B, C, OH, OW, KH, KW) of the padded input."""
+        kernel, stride = both(call.attrs["kernel"]), call.attrs["stride"]
         padded = np.pad(call.x, ((0, 0), (0, 0), *self.borders(call)), constant_values=fill)
-        return sliding_window_view(padded, (kernel, kernel), axis=(2, 3))[:, :, ::stride, ::stride]
+        return sliding_window_view(padded, kernel, axis=(2, 3))[:, :, ::stride, ::stride]
 
     def spread(self, call: Call, parts: Array) -> Array:
-        """Add the gradients of all windows, (K, K, B, C, OH, OW), where their pixels came from."""
-        kernel, stride = call.attrs["kernel"], call.attrs["stride"]
+        """Add the gradients of all windows, (KH, KW, B, C, OH, OW), where their pixels came from."""
+        kernel, stride = both(call.attrs["kernel"]), call.attrs["stride"]
         (top, bottom), (left, right) = self.borders(call)
         batch, channels, height, width = call.x.shape
         rows, columns = (stride * n for n in parts.shape[-2:])
         total = np.zeros((batch, channels, top + height + bottom, left + width + right))
-        for i, j in np.ndindex(kernel, kernel):
+        for i, j in np.ndindex(kernel):
             total[:, :, i:i + rows:stride, j:j + columns:stride] += parts[i, j]
         return total[:, :, top:top + height, left:left + width]
 
@@ -45,7 +54,7 @@ class Conv(Window):
         return np.ascontiguousarray(np.moveaxis(result, -1, 1)), windows
 
     def backward(self, call: Call, saved: Array, grad: Array) -> Gradients:
-        parts = np.tensordot(call.params["weight"], grad, axes=(0, 1))  # (C, K, K, B, OH, OW)
+        parts = np.tensordot(call.params["weight"], grad, axes=(0, 1))  # (C, KH, KW, B, OH, OW)
         params = {"weight": np.tensordot(grad, saved, axes=((0, 2, 3), (0, 2, 3)))}
         if "bias" in call.params:
             params["bias"] = grad.sum((0, 2, 3))

@@ -36,15 +36,26 @@ import torchvision.models  # noqa: E402
 from transformers import BertConfig, BertForQuestionAnswering, BertForSequenceClassification  # noqa: E402
 from transformers.models.bert.modeling_bert import BertPooler  # noqa: E402
 
-IMAGE_MODELS = ("alexnet", "vgg16", "vgg19", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
-IMAGE_CASES = {"alexnet": 64, "vgg16": 64, "resnet18": 64, "resnet50": 96}  # image sizes
+IMAGE_MODELS = ("alexnet", "vgg16", "vgg19", "googlenet", "inception_v3", "resnet18", "resnet34", "resnet50",
+                "resnet101", "resnet152")
+IMAGE_CASES = {"alexnet": 64, "vgg16": 64, "googlenet": 96, "inception_v3": 299, "resnet18": 64, "resnet50": 96}
+WITH_AUXILIARY = {"googlenet": 0.3, "inception_v3": 0.4}  # weight of each auxiliary loss
 TINY = BertConfig(vocab_size=128, hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=256,
                   max_position_embeddings=64)
 BATCH, LENGTH = 3, 16
 
 
 def image_model(name):
-    return getattr(torchvision.models, name)(weights=None)
+    drawn = {"aux_logits": True, "init_weights": False} if name in WITH_AUXILIARY else {}
+    return getattr(torchvision.models, name)(weights=None, **drawn)
+
+
+def image_loss(name, model, image, label):
+    """Return logits and loss: torchvision leaves the auxiliary losses and their weights to the training loop."""
+    model.training = model.training or name in WITH_AUXILIARY  # of the outermost module: asks for auxiliary logits
+    logits, *auxiliary = model(image) if name in WITH_AUXILIARY else (model(image),)
+    losses = [cross_entropy(each, label) for each in auxiliary]
+    return logits, cross_entropy(logits, label) + WITH_AUXILIARY.get(name, 0) * sum(losses)
 
 
 def span_model(config):
@@ -79,8 +90,8 @@ def randomise(model):
 def image_case(name, size):
     model = randomise(image_model(name))
     inputs = {"image": torch.randn(BATCH, 3, size, size), "label": torch.randint(1000, (BATCH,))}
-    logits = model(inputs["image"])
-    return model, inputs, {"logits": logits, "loss": cross_entropy(logits, inputs["label"])}
+    logits, loss = image_loss(name, model, **inputs)
+    return model, inputs, {"logits": logits, "loss": loss}
 
 
 def tokens():
@@ -125,13 +136,14 @@ def saved():
     class Image(torch.nn.Module):
         def __init__(self, name):
             super().__init__()
-            self.model = image_model(name)
+            self.name, self.model = name, image_model(name)
 
         def forward(self, image, label):
-            return cross_entropy(self.model(image), label)
+            return image_loss(self.name, self.model, image, label)[1]
 
     inputs = {"image": torch.randn(2, 3, 224, 224), "label": torch.tensor([1, 2])}
-    found = {name: saved_bytes(Image(name), inputs) for name in ("alexnet", "vgg16", "resnet18", "resnet50")}
+    names = ("alexnet", "vgg16", "googlenet", "resnet18", "resnet50")
+    found = {name: saved_bytes(Image(name), inputs) for name in names}
     _, inputs, _ = span_case()
     found["bert-tiny"] = saved_bytes(BertForQuestionAnswering(TINY), inputs)
     return found

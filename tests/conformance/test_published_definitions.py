@@ -1,4 +1,4 @@
-"""Our models against torchvision's and Hugging Face's: names and shapes of all of them, and numbers of six.
+"""Our models against torchvision's and Hugging Face's: names and shapes of all of them, and numbers of eight.
 
 The other side runs ``published_definitions.py`` in an environment of its own: the interpreter that the variable
 DLCOMPARE_ORACLE_PYTHON names, or one made from ``oracle.lock``.
@@ -29,6 +29,7 @@ MODELS = {model.name: model for model in dlcompare_models()}
 PAIR_TINY = Model("pair-tiny", partial(bert.pair, config=bert.TINY),
                   {**bert.tokens(bert.TINY, 16), "label": bert.PAIR_INPUTS["label"]}, "classification", "")
 CASES = {"alexnet": MODELS["alexnet"].graph(64), "vgg16": MODELS["vgg16"].graph(64),
+         "googlenet": MODELS["googlenet"].graph(96), "inception_v3": MODELS["inception_v3"].graph(),
          "resnet18": MODELS["resnet18"].graph(64), "resnet50": MODELS["resnet50"].graph(96),
          "bert-tiny": MODELS["bert-tiny"].graph(), "pair-tiny": PAIR_TINY.graph()}
 ORACLE = EnvironmentSpec(lock=HERE / "oracle.lock", python=((3, 11), (3, 12)), check="import torch, transformers")
@@ -75,7 +76,7 @@ def test_published_weights_give_the_published_outputs(published: Path, name: str
         assert np.abs(outputs[key] - wanted).max() < TOLERANCE * spread, key
 
 
-@pytest.mark.parametrize("name", ["alexnet", "vgg16", "resnet18", "resnet50", "bert-tiny"])
+@pytest.mark.parametrize("name", ["alexnet", "vgg16", "googlenet", "resnet18", "resnet50", "bert-tiny"])
 def test_training_bytes_stay_just_below_what_pytorch_saves_for_the_backward_pass(published: Path, name: str) -> None:
     saved = json.loads((published / "saved.json").read_text())[name]
     graph = MODELS[name].graph()

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from dlcompare.core.ops import both
 from dlcompare.frameworks.reference.norms import BatchNorm, LayerNorm
 from dlcompare.frameworks.reference.op import Call
 from dlcompare.frameworks.reference.ops import (
     Attention,
+    Concat,
     CrossEntropy,
     Dense,
     Dropout,
@@ -50,6 +52,18 @@ class FlippedKernel(Conv):
         return super().forward(dataclasses.replace(call, params=flipped))
 
 
+class WidthFirst(Conv):
+    """Takes (height, width) for (width, height)."""
+
+    def forward(self, call):
+        weight = call.params["weight"].swapaxes(2, 3)
+        turned = changed(call, **{k: both(call.attrs[k])[::-1] for k in ("kernel", "pad")})
+        return super().forward(dataclasses.replace(turned, params={**call.params, "weight": weight}))[0], None
+
+    def backward(self, call, saved, grad):
+        return super().backward(call, super().forward(call)[1], grad)
+
+
 class CeilConv(Conv):
     """Windows that stick out are kept."""
 
@@ -70,6 +84,13 @@ class CeilAvgPool(AvgPool):
 def ceil_borders(call):
     kernel, stride, pad = (call.attrs[k] for k in ("kernel", "stride", "pad"))
     return tuple((pad, pad + -(size + 2 * pad - kernel) % stride) for size in call.x.shape[2:])
+
+
+class SticksOutAbove(MaxPool):
+    """What rounding up adds goes above and to the left."""
+
+    def borders(self, call):
+        return tuple(border[::-1] for border in super().borders(call))
 
 
 class ZeroPaddedMaxPool(MaxPool):
@@ -220,6 +241,13 @@ class FirstAxis(Select):
 
     def forward(self, call):
         return call.x[self.place(call)], None
+
+
+class Reversed(Concat):
+    """Joins the last first."""
+
+    def forward(self, call):
+        return super().forward(dataclasses.replace(call, inputs=call.inputs[::-1]))
 
 
 class Unscaled(Attention):

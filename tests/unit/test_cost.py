@@ -49,6 +49,20 @@ def test_the_published_count_of_bert_squad_is_not_its_multiply_adds() -> None:
     assert matrices + attention == pytest.approx(printed, rel=0.03)
 
 
+@pytest.mark.parametrize(("model", "parameters", "giga_multiply_adds"), [
+    ("googlenet", 6_624_904, 1.498), ("inception_v3", 27_161_264 - 3_326_696, 5.713)])
+def test_what_the_logits_need_is_counted_without_the_auxiliary_classifiers(
+        model: str, parameters: int, giga_multiply_adds: float) -> None:
+    """Hold against the numbers that torchvision 0.28 keeps beside its checkpoints, which leave out GoogLeNet's two.
+
+    They count Inception v3's: 768 * 128 + 2 * 128, 128 * 768 * 25 + 2 * 768, 768 * 1000 + 1000 parameters.
+    """
+    graph = GRAPHS[model]
+    trunk = cost(Graph("", graph.inputs, graph.needed("logits"), {"logits": graph.outputs["logits"]}))
+    assert trunk.parameters == parameters
+    assert trunk.multiply_adds / 1e9 == pytest.approx(giga_multiply_adds, abs=6e-4)
+
+
 def small(image: Tensor, label: Tensor) -> dict[str, Tensor]:
     x = image.conv(4, kernel=3, stride=2, pad=1, name="conv").batch_norm(name="bn").relu(name="relu")
     logits = x.flatten(name="flatten").dense(5, name="fc")

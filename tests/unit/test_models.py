@@ -4,13 +4,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from dlcompare.core.errors import UsageError
 from dlcompare.core.graph import Graph
 from dlcompare.core.model import Model
-from dlcompare.models import dlcompare_models
+from dlcompare.models import dlcompare_models, googlenet, inception
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 UPDATE = "DLCOMPARE_UPDATE_GOLDEN"  # set to 1 to rewrite the golden graphs; then review the diff
@@ -21,8 +22,8 @@ TEXT = [name for name in MODELS if name not in IMAGE]
 
 
 def test_the_models_of_the_first_release_are_on_offer() -> None:
-    assert set(MODELS) == {"alexnet", "vgg16", "vgg19", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152",
-                           "bert-base", "bert-squad", "bert-tiny"}
+    assert set(MODELS) == {"alexnet", "vgg16", "vgg19", "googlenet", "inception_v3", "resnet18", "resnet34", "resnet50",
+                           "resnet101", "resnet152", "bert-base", "bert-squad", "bert-tiny"}
     assert len(MODELS) == len(dlcompare_models())
 
 
@@ -41,7 +42,7 @@ def test_no_golden_graph_is_left_behind() -> None:
 @pytest.mark.parametrize("name", IMAGE)
 def test_image_models_classify_into_a_thousand(name: str) -> None:
     graph = MODELS[name].graph()
-    assert graph.inputs["image"].shape == (3, 224, 224)
+    assert graph.inputs["image"].shape == ((3, 299, 299) if name == "inception_v3" else (3, 224, 224))
     assert graph.inputs["label"].high == 1000
     assert graph.node(graph.outputs["logits"]).shape == (1000,)
 
@@ -62,6 +63,23 @@ def test_the_span_loss_does_not_reach_the_pooler() -> None:
     assert beyond == ["bert.pooler.dense.weight", "bert.pooler.dense.bias"]
 
 
+AUXILIARY = {"googlenet": ("aux1.", "aux2."), "inception_v3": ("AuxLogits.",)}
+
+
+@pytest.mark.parametrize("name", AUXILIARY)
+def test_the_loss_reads_the_auxiliary_classifiers_and_the_logits_do_not(name: str) -> None:
+    graph = MODELS[name].graph()
+    heads = {param for param in graph.params() if param.startswith(AUXILIARY[name])}
+    read = {node.param_name(local) for node in graph.needed("logits") for local in node.params}
+    assert read == set(graph.params()) - heads
+    assert {param for param in heads if graph.params()[param].trained} < set(graph.trained())
+
+
+def test_auxiliary_losses_have_the_published_weights() -> None:
+    found = {name: [n.attrs["factor"] for n in MODELS[name].graph().nodes if n.op == "scale"] for name in AUXILIARY}
+    assert found == {"googlenet": [0.3], "inception_v3": [0.4]}
+
+
 def strides(graph: Graph) -> dict[str, int]:
     return {node.name: node.attrs["stride"] for node in graph.nodes if node.op == "conv" and node.attrs["stride"] > 1}
 
@@ -71,7 +89,8 @@ def test_a_bottleneck_strides_in_its_3x3_convolution() -> None:
     assert found == {"conv1": 2, **{f"layer{n}.0.{part}": 2 for n in (2, 3, 4) for part in ("conv2", "downsample.0")}}
 
 
-@pytest.mark.parametrize(("name", "size"), [("resnet18", 32), ("resnet152", 32), ("vgg16", 32), ("alexnet", 63)])
+@pytest.mark.parametrize(("name", "size"), [("resnet18", 32), ("resnet152", 32), ("vgg16", 32), ("alexnet", 63),
+                                          ("googlenet", googlenet.SMALLEST)])
 def test_small_images_are_taken(name: str, size: int) -> None:
     assert MODELS[name].graph(size).params() == MODELS[name].graph().params()
 
@@ -80,6 +99,18 @@ def test_small_images_are_taken(name: str, size: int) -> None:
 def test_too_small_images_are_refused(name: str, size: int) -> None:
     with pytest.raises(UsageError, match=f"{name}.*cannot take {size} x {size}.*too small"):
         MODELS[name].graph(size)
+
+
+@pytest.mark.parametrize(("name", "family"), [("googlenet", googlenet), ("inception_v3", inception)])
+def test_the_smallest_image_is_named_and_is_the_smallest(name: str, family: ModuleType,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    least = family.SMALLEST
+    assert MODELS[name].graph(least).params() == MODELS[name].graph().params()
+    with pytest.raises(UsageError, match=f"{name}.*cannot take {least - 1} x {least - 1}.*need {least} x {least}"):
+        MODELS[name].graph(least - 1)
+    monkeypatch.setattr(family, "SMALLEST", 0)
+    with pytest.raises(UsageError, match="makes an empty tensor"):
+        MODELS[name].graph(least - 1)
 
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=list(MODELS))

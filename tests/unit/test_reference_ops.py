@@ -46,7 +46,8 @@ class Case:
 
 def conv(x, *, filters, weight, kernel, stride=1, pad=0, bias=0.0):
     """Full correlation of each (sample, filter, channel) by SciPy, then every stride-th place."""
-    padded = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
+    rows, columns = np.broadcast_to(pad, 2)
+    padded = np.pad(x, ((0, 0), (0, 0), (rows, rows), (columns, columns)))
     planes = [[sum(scipy.signal.correlate2d(image[c], w[c], mode="valid") for c in range(len(image))) for w in weight]
               for image in padded]
     return np.array(planes)[:, :, ::stride, ::stride] + np.reshape(bias, (-1, 1, 1))
@@ -60,6 +61,13 @@ def pool(reduce, *, fill):
         rows = [[reduce(x[:, :, i:i + kernel, j:j + kernel], axis=(2, 3)) for j in starts[1]] for i in starts[0]]
         return np.array(rows).transpose(2, 3, 0, 1)
     return expect
+
+
+def rounded_up(x, *, kernel, stride, pad=0, ceil):
+    """Windows cut off at the image's edges, from every place where one begins before the last whole one ended."""
+    starts = [[k * stride - pad for k in range(math.ceil((n + 2 * pad - kernel) / stride) + 1)] for n in x.shape[2:]]
+    rows = [[x[:, :, max(i, 0):i + kernel, max(j, 0):j + kernel].max((2, 3)) for j in starts[1]] for i in starts[0]]
+    return np.array(rows).transpose(2, 3, 0, 1)
 
 
 def adaptive(x, *, size):
@@ -104,6 +112,8 @@ CASES = [
          lambda x, bias, **given: conv(x, **given)),
     Case("conv", ((1, 7, 7),), {"filters": 2, "kernel": 5, "stride": 3, "pad": 2}, conv),
     Case("conv", ((3, 5, 5),), {"filters": 2, "kernel": 1, "stride": 2}, conv),
+    Case("conv", ((2, 5, 6),), {"filters": 3, "kernel": (1, 5), "pad": (0, 2)}, conv),
+    Case("conv", ((2, 6, 5),), {"filters": 2, "kernel": (4, 3), "stride": 2, "pad": (2, 1)}, conv),
     Case("batch_norm", ((2, 3, 2),), {}, batch_norm),
     Case("batch_norm", ((4,),), {"eps": 0.1}, batch_norm),
     Case("batch_norm", ((2, 3, 2),), {"eps": 0.01}, batch_norm_evaluation, training=False),
@@ -112,6 +122,8 @@ CASES = [
     Case("tanh", ((4, 3),), {}, lambda x: 1 - 2 / (np.exp(2 * x) + 1)),
     Case("max_pool", ((2, 6, 7),), {"kernel": 2, "stride": 2}, pool(np.max, fill=-np.inf)),
     Case("max_pool", ((2, 6, 5),), {"kernel": 3, "stride": 2, "pad": 1}, pool(np.max, fill=-np.inf)),
+    Case("max_pool", ((2, 6, 7),), {"kernel": 3, "stride": 2, "ceil": True}, rounded_up),
+    Case("max_pool", ((2, 5, 6),), {"kernel": 5, "stride": 3, "pad": 1, "ceil": True}, rounded_up),
     Case("avg_pool", ((2, 5, 6),), {"kernel": 2, "stride": 1}, pool(np.mean, fill=0)),
     Case("avg_pool", ((2, 6, 5),), {"kernel": 3, "stride": 2, "pad": 1}, pool(np.mean, fill=0)),
     Case("adaptive_avg_pool", ((2, 5, 7),), {"size": 3}, adaptive),
@@ -125,6 +137,8 @@ CASES = [
     Case("dropout", ((4,),), {"rate": 0.0}, lambda x, rate: x),
     Case("dropout", ((4,),), {"rate": 0.5}, lambda x, rate: x, training=False),
     Case("add", ((2, 3), (2, 3)), {}, np.add),
+    Case("concat", ((2, 3, 2), (1, 3, 2), (3, 3, 2)), {},
+         lambda *images: np.stack([channel for x in images for channel in x.swapaxes(0, 1)], axis=1)),
     Case("scale", ((2, 3),), {"factor": -0.25}, lambda x, factor: x / -4),
     Case("embedding", (np.array([[0, 3, 3], [1, 0, 4], [4, 4, 4]]),), {"rows": 5, "features": 2},
          lambda ids, weight, **_: np.eye(5)[ids] @ weight),
