@@ -133,8 +133,8 @@ def mse(seen: Observed, *, scheme: str, **_: object) -> float:
     multiple and r the rest; beyond a clip c it is (x - c)^3 / 3 more.
     """
     counts = without_zeros(magnitudes(seen))
-    if not counts.any():
-        return top(seen)
+    if top(seen) == 0:
+        return 0.0
     edges = np.arange(len(counts) + 1) * width(seen)
     clips = top(seen) * np.arange(1, CLIPS + 1)[:, None] / CLIPS
     steps = step(np.maximum(min(seen.low, 0.0), -clips), np.minimum(max(seen.high, 0.0), clips), scheme)
