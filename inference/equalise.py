@@ -26,27 +26,44 @@ PASSES = 100
 
 @dataclass(frozen=True)
 class Chain:
-    """Two layers, the second of which alone reads the first. ``flat``: its weight has several inputs a channel."""
+    """Two layers, the second of which alone reads the first."""
 
     first: onnx.NodeProto
     second: onnx.NodeProto
 
 
+@dataclass
+class Layer:
+    """The largest weight from each channel into each: ``sizes`` (out, in); and the factors of both that were found."""
+
+    sizes: np.ndarray
+    out: np.ndarray
+    into: np.ndarray
+
+    @classmethod
+    def of(cls, wiring: Wiring, node: onnx.NodeProto, channels: int) -> Layer:
+        """Return a layer that reads so many channels."""
+        weight = np.abs(np.moveaxis(wiring.value(node.input[1]), output_axis(node), 0))
+        sizes = weight.reshape(len(weight), channels, -1).max(axis=2)
+        return cls(sizes, np.ones(len(weight)), np.ones(channels))
+
+
 def equalise(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return the model with the weights of its chains equalised; other ones, and what it computes, stay the same."""
-    from onnx import numpy_helper
-
     made = type(model)()
     made.CopyFrom(model)
     wiring = Wiring.of(made)
     found = list(chains(wiring))
-    held = {name: wiring.value(name).astype(np.float64)
-            for one in found for node in (one.first, one.second) for name in node.input[1:] if name}
+    channels = {one.second.output[0]: wiring.constants[one.first.input[1]].dims[output_axis(one.first)]
+                for one in found}
+    nodes = {node.output[0]: node for one in found for node in (one.first, one.second)}
+    layers = {name: Layer.of(wiring, node, channels.get(name, inputs(wiring, node))) for name, node in nodes.items()}
     for _ in range(PASSES):
-        if max((balance(one, held) for one in found), default=0.0) < CONVERGED:
+        changes = [balance(layers[one.first.output[0]], layers[one.second.output[0]]) for one in found]
+        if max(changes, default=0.0) < CONVERGED:
             break
-    for name, value in held.items():
-        wiring.constants[name].CopyFrom(numpy_helper.from_array(value.astype(np.float32), name))
+    for name, layer in layers.items():
+        apply(wiring, nodes[name], layer)
     return made
 
 
@@ -58,7 +75,7 @@ def chains(wiring: Wiring) -> Iterator[Chain]:
         reader = wiring.only_reader(node.output[0])
         while reader is not None and reader.op_type in (*THROUGH, "Flatten"):
             reader = wiring.only_reader(reader.output[0])
-        if reader is not None and equalisable(wiring, reader) and inputs_per_channel(wiring, node, reader):
+        if reader is not None and equalisable(wiring, reader) and fit(wiring, node, reader):
             yield Chain(node, reader)
 
 
@@ -68,25 +85,37 @@ def equalisable(wiring: Wiring, node: onnx.NodeProto) -> bool:
             and all(len(wiring.readers[name]) == 1 and name not in wiring.producers for name in node.input[1:] if name))
 
 
-def inputs_per_channel(wiring: Wiring, first: onnx.NodeProto, second: onnx.NodeProto) -> int:
-    """Return how many inputs of the second layer one channel of the first is; 0 if the two do not fit."""
+def inputs(wiring: Wiring, node: onnx.NodeProto) -> int:
+    return int(wiring.constants[node.input[1]].dims[1 - output_axis(node)])
+
+
+def fit(wiring: Wiring, first: onnx.NodeProto, second: onnx.NodeProto) -> bool:
+    """Return whether each channel of the first layer is as many inputs of the second."""
     channels = wiring.constants[first.input[1]].dims[output_axis(first)]
-    inputs = wiring.constants[second.input[1]].dims[1 - output_axis(second)]
-    return 0 if inputs % channels or (second.op_type == "Conv" and inputs != channels) else inputs // channels
+    return inputs(wiring, second) == channels or (second.op_type == "Gemm" and not inputs(wiring, second) % channels)
 
 
-def balance(chain: Chain, held: dict[str, np.ndarray]) -> float:
+def balance(first: Layer, second: Layer) -> float:
     """Make the largest weights into and out of each channel equal; return how much that changed, relative."""
-    first, second = chain.first, chain.second
-    out, into = output_axis(first), 1 - output_axis(second)
-    before = np.moveaxis(held[first.input[1]], out, 0)  # views: changed in place
-    after = np.moveaxis(held[second.input[1]], into, 0)
-    grouped = after.reshape(len(before), -1)
-    ahead, behind = np.abs(before.reshape(len(before), -1)).max(axis=1), np.abs(grouped).max(axis=1)
+    ahead = (first.sizes * first.into).max(axis=1) * first.out
+    behind = (second.sizes * second.out[:, None]).max(axis=0) * second.into
     alive = (ahead > 0) & (behind > 0)
     factor = np.where(alive, np.sqrt(np.where(alive, behind, 1) / np.where(alive, ahead, 1)), 1.0)
-    before *= factor.reshape(-1, *[1] * (before.ndim - 1))
-    if len(first.input) > 2 and first.input[2]:
-        held[first.input[2]] *= factor
-    after /= np.repeat(factor, len(after) // len(before)).reshape(-1, *[1] * (after.ndim - 1))
+    first.out *= factor
+    second.into /= factor
     return float(np.abs(factor - 1).max())
+
+
+def apply(wiring: Wiring, node: onnx.NodeProto, layer: Layer) -> None:
+    """Multiply a layer's parameters by the factors that were found for it."""
+    from onnx import numpy_helper
+
+    weight = np.moveaxis(wiring.value(node.input[1]).copy(), output_axis(node), 0)
+    weight *= layer.out.reshape(-1, *[1] * (weight.ndim - 1)).astype(np.float32)
+    each = weight.shape[1] // len(layer.into)
+    weight *= np.repeat(layer.into, each).reshape(1, -1, *[1] * (weight.ndim - 2)).astype(np.float32)
+    changed = {node.input[1]: np.ascontiguousarray(np.moveaxis(weight, 0, output_axis(node)))}
+    for name in filter(None, node.input[2:3]):
+        changed[name] = (wiring.value(name) * layer.out).astype(np.float32)
+    for name, value in changed.items():
+        wiring.constants[name].CopyFrom(numpy_helper.from_array(value, name))

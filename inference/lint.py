@@ -91,9 +91,8 @@ def paired(wiring: Wiring, node: onnx.NodeProto) -> Iterator[str]:
     if before is None or before.op_type != "QuantizeLinear":
         if not feeds_bias(wiring, node):
             yield f"{called(node)}: it must read what a QuantizeLinear makes; weights too stay float in the file"
-    elif before.input[1] != node.input[1] and not (
-            {*before.input[1:2], *node.input[1:2]} <= wiring.constants.keys()
-            and np.array_equal(wiring.value(before.input[1]), wiring.value(node.input[1]))):
+    elif {before.input[1], node.input[1]} <= wiring.constants.keys() and not np.array_equal(
+            wiring.value(before.input[1]), wiring.value(node.input[1])):
         yield f"{called(node)}: its scale is not that of {called(before)}, which it belongs to"
 
 

@@ -21,7 +21,7 @@ from dlcompare.inference.ranges import RULES, SCHEMES, ranges
 from dlcompare.inference.sensitivity import neighbours, ranking
 from dlcompare.inference.wiring import Wiring
 
-NETWORKS = {"tiny-residual": None, "resnet18": 32, "resnet50": 32, "alexnet": 64, "bert-tiny": None}
+NETWORKS = {"tiny-residual": None, "resnet18": 32, "resnet50": 32, "bert-tiny": None}
 CHAINS = ["layer1.0.conv1", "layer2.1.conv1", "layer4.0.conv1"]
 
 
@@ -42,14 +42,14 @@ def seen(name: str) -> Artifact:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize(("name", "rule"), [*((name, rule) for name in ("tiny-residual", "resnet18") for rule in RULES),
-                                            ("resnet50", "entropy"), ("alexnet", "mse")])
+                                            ("resnet50", "entropy")])
 def test_answers_are_nearly_those_of_fp32(name: str, rule: str, scheme: str) -> None:
     made = quantise(model(name), ranges(seen(name), rule, scheme=scheme), scheme=scheme)
     onnx.checker.check_model(made, full_check=True)
     before = int8.run(model(name), image(name))
     emulated = int8.run(made, image(name), level="DISABLE_ALL")
     assert int8.sqnr(before, emulated) > 22
-    assert layers_left(made) == [node for node in layers_left(model(name)) if node == "avgpool"]
+    assert layers_left(made) == [] != layers_left(model(name))
     if scheme == "u8s8":  # the kernels do what the file says
         assert int8.sqnr(before, int8.run(made, image(name))) > 22
 
