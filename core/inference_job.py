@@ -24,7 +24,8 @@ CHOICES: Mapping[str, tuple[str | None, ...]] = {
 class InferenceJob:
     """One engine running one network at one precision and batch size.
 
-    ``file`` is an ONNX file with the precision written into it, and ``sha256`` its content's hash; engines that read
+    ``file`` is an ONNX file with the precision written into it, and ``sha256`` its content's hash,
+    ``network_sha256`` that of the FP32 file it was made from; engines that read
     the neutral graph take ``model``, ``image_size`` and ``weights`` (safetensors) instead. ``inputs`` declares what
     the network reads, the label included, so that a dataset can be opened for it; ``outputs`` names what it returns.
 
@@ -36,6 +37,7 @@ class InferenceJob:
     model: str
     file: str | None = None
     sha256: str | None = None
+    network_sha256: str | None = None
     weights: str | None = None
     image_size: int | None = None
     inputs: Mapping[str, Input] = field(default_factory=dict)

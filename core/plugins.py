@@ -34,6 +34,7 @@ BUILTIN = (
     "dlcompare.frameworks.tensorflow",
     "dlcompare.frameworks.jax",
     "dlcompare.frameworks.mxnet",
+    "dlcompare.inference.onnxruntime",
 )
 HOOKS: dict[str, tuple[str, type]] = {  # what one thing on offer is called, and what it is
     "dlcompare_backends": ("framework", Backend),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from .collect import Artifact
 
-Collect = Callable[[Path, tuple[str, ...]], Path]  # an ONNX file and its tensors -> the file of an artifact
+Collect = Callable[[Path, tuple[str, ...], str], Path]  # an ONNX file, its tensors, whose it is -> the artifact
 
 
 class Files:
@@ -80,7 +80,7 @@ class Files:
                 tensors = tuple(activation_tensors(self.base))
                 watched = self.folder / "instrumented.onnx"
                 save(instrument(self.base, tensors), watched)
-                file = self.collect(watched, tensors)
+                file = self.collect(watched, tensors, sha256)
             self._artifact = Artifact.load(file, sha256=sha256)
         return self._artifact
 

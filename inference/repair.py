@@ -93,10 +93,7 @@ class Search:
         """Return the files of one way of preparing the network, calibrated anew."""
         folder = self.runner.folder / MODELS / f"{name}-{self.engine.name}"
 
-        def collect(file: Path, tensors: tuple[str, ...]) -> Path:
-            return self.runner.collected(file, tensors, self.samples)
-
-        return Files(folder, self.runner.network, plan, collect)
+        return Files(folder, self.runner.network, plan, lambda *network: self.runner.collected(*network, self.samples))
 
 
 def passes(one: Json) -> bool:
@@ -112,8 +109,8 @@ def worst_first(files: Files, scheme: str) -> list[frozenset[str]]:
     if what it reads and what it makes both are."""
     from .sensitivity import neighbours, ranking
 
-    return [neighbours(files.base, tensor) | {tensor}
-            for tensor, _ in ranking(files.artifact, files.ranges(scheme), scheme=scheme)]
+    return [neighbours(files.base, tensor)
+            for tensor, _ in ranking(files.artifact, files.ranges(scheme))]
 
 
 def excluding(files: Files, groups: list[frozenset[str]], count: int) -> Candidate:
