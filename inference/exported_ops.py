@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..core.graph import Node
-from ..core.ops import bin_weights
+from ..core.ops import bin_weights, borders, both
 
 if TYPE_CHECKING:
     from .export import Writer
@@ -19,13 +19,14 @@ Rule = Callable[["Writer", Node], str]
 
 
 def conv(w: Writer, node: Node) -> str:
-    kernel, stride, pad = (node.attrs[k] for k in ("kernel", "stride", "pad"))
+    kernel, pad = both(node.attrs["kernel"]), both(node.attrs["pad"])
     if node.name in w.folded:
         weight, bias = fold(w, node, w.folded[node.name])
         inputs = [w.constant(node.param_name("weight"), weight), w.constant(node.param_name("bias"), bias)]
     else:
         inputs = [w.weight(node, local) for local in node.params]
-    return w.add(node.name, "Conv", w.x(node), *inputs, kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=[pad] * 4)
+    return w.add(node.name, "Conv", w.x(node), *inputs, kernel_shape=kernel, strides=[node.attrs["stride"]] * 2,
+                 pads=(*pad, *pad))
 
 
 def fold(w: Writer, node: Node, norm: Node) -> tuple[np.ndarray, np.ndarray]:
@@ -63,10 +64,13 @@ def gelu(w: Writer, node: Node) -> str:
 
 
 def pool(kind: str, **attrs: int) -> Rule:
+    """Rounding up is written as padding, for engines differ in what ``ceil_mode`` does with padding."""
     def rule(w: Writer, node: Node) -> str:
         kernel, stride, pad = (node.attrs[k] for k in ("kernel", "stride", "pad"))
-        return w.add(node.name, kind, w.x(node), kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=[pad] * 4,
-                     **attrs)
+        (top, bottom), (left, right) = (borders(n, kernel, stride, pad, ceil=node.attrs.get("ceil", False))
+                                        for n in w.shape(node)[1:])
+        return w.add(node.name, kind, w.x(node), kernel_shape=[kernel] * 2, strides=[stride] * 2,
+                     pads=[top, left, bottom, right], **attrs)
 
     return rule
 
@@ -101,6 +105,10 @@ def dense(w: Writer, node: Node) -> str:
 
 def add(w: Writer, node: Node) -> str:
     return w.add(node.name, "Add", w.x(node, 0), w.x(node, 1))
+
+
+def concat(w: Writer, node: Node) -> str:
+    return w.add(node.name, "Concat", *(w.x(node, index) for index in range(len(node.inputs))), axis=1)
 
 
 def scale(w: Writer, node: Node) -> str:
@@ -170,6 +178,7 @@ TABLE: dict[str, Rule] = {
     "conv": conv, "batch_norm": batch_norm, "relu": unary("Relu"), "gelu": gelu, "tanh": unary("Tanh"),
     "max_pool": pool("MaxPool"), "avg_pool": pool("AveragePool", count_include_pad=1),
     "adaptive_avg_pool": adaptive_avg_pool, "flatten": flatten, "dense": dense, "dropout": same, "add": add,
-    "scale": scale, "embedding": embedding, "position_embedding": position_embedding, "layer_norm": layer_norm,
+    "concat": concat, "scale": scale, "embedding": embedding,
+    "position_embedding": position_embedding, "layer_norm": layer_norm,
     "attention": attention, "select": select,
 }
