@@ -57,6 +57,12 @@ def test_text_of_a_graph_is_one_json_object_a_line() -> None:
     (lambda image, label: {"loss": image.add(image.flatten())}, "add"),
     (lambda image, label: {"loss": image.cross_entropy(label)}, "scalar label"),
     (lambda image, label: {"loss": image.max_pool(9, 1).flatten().cross_entropy(label)}, "too small"),
+    (lambda image, label: {"loss": image.max_pool(9, 2, ceil=True).flatten().cross_entropy(label)}, "too small"),
+    (lambda image, label: {"loss": image.max_pool(2, 2, pad=1, ceil=True).flatten().cross_entropy(label)},
+     "kernel >= stride"),
+    (lambda image, label: {"loss": image.concat(image.max_pool(2, 2)).flatten().cross_entropy(label)},
+     "one height and width"),
+    (lambda image, label: {"loss": image.flatten().concat(image.flatten()).cross_entropy(label)}, "joins images"),
 ])
 def test_a_wrong_model_is_rejected_with_a_reason(build, words: str) -> None:
     with pytest.raises(ValueError, match=words):
