@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .placement import is_layer
-from .wiring import Wiring, attribute, output_axis
+from .wiring import Wiring, output_axis
 
 if TYPE_CHECKING:
     import onnx
@@ -80,8 +80,8 @@ def chains(wiring: Wiring) -> Iterator[Chain]:
 
 
 def equalisable(wiring: Wiring, node: onnx.NodeProto) -> bool:
-    """Return whether a node is a dense or convolutional layer, not in groups, whose parameters are its own."""
-    return (node.op_type in ("Conv", "Gemm") and is_layer(wiring, node) and attribute(node, "group", 1) == 1
+    """Return whether a node is a dense or convolutional layer whose parameters are its own."""
+    return (node.op_type in ("Conv", "Gemm") and is_layer(wiring, node)
             and all(len(wiring.readers[name]) == 1 and name not in wiring.producers for name in node.input[1:] if name))
 
 
@@ -90,7 +90,8 @@ def inputs(wiring: Wiring, node: onnx.NodeProto) -> int:
 
 
 def fit(wiring: Wiring, first: onnx.NodeProto, second: onnx.NodeProto) -> bool:
-    """Return whether each channel of the first layer is as many inputs of the second."""
+    """Return whether each channel of the first layer is as many inputs of the second; not if that one is in groups,
+    for its weights have fewer inputs than it reads channels."""
     channels = wiring.constants[first.input[1]].dims[output_axis(first)]
     return inputs(wiring, second) == channels or (second.op_type == "Gemm" and not inputs(wiring, second) % channels)
 

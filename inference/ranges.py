@@ -5,7 +5,7 @@ Each rule finds a magnitude to clip at; a tensor's range is what it held, cut th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,12 +21,15 @@ SCHEMES = ("u8s8", "s8s8")
 Rule = Callable[..., float]
 
 
-def ranges(artifact: Artifact, rule: str, *, percentile: float = PERCENTILE,
-           scheme: str = "u8s8") -> dict[str, tuple[float, float]]:
+def ranges(artifact: Artifact, rule: str, *, percentile: float = PERCENTILE, scheme: str = "u8s8",
+           whole: Collection[str] = ()) -> dict[str, tuple[float, float]]:
     """Return by tensor the lowest and highest value to be told apart.
 
     ``percentile`` is of magnitudes and for the rule of that name alone; ``scheme`` says whose levels the rule ``mse``
-    lays over the range. The rules: ``minmax``, ``entropy``, ``percentile``, ``mse``; see docs/inference.md.
+    lays over the range. Tensors of ``whole``, the network's inputs, are never cut: their bounds are the
+    preprocessing's, and their background is a spike that ``entropy`` would sacrifice the picture for.
+
+    The rules: ``minmax``, ``entropy``, ``percentile``, ``mse``; see docs/inference.md.
 
     Raises:
         UsageError: there is no such rule or scheme, or the percentile is not above 0 and at most 100.
@@ -39,7 +42,7 @@ def ranges(artifact: Artifact, rule: str, *, percentile: float = PERCENTILE,
         raise UsageError(f"a percentile is above 0 and at most 100, not {percentile}; usual are 99.9 to 99.999")
     found = {}
     for name, seen in artifact.tensors.items():
-        clip = RULES[rule](seen, percentile=percentile, scheme=scheme)
+        clip = top(seen) if name in whole else RULES[rule](seen, percentile=percentile, scheme=scheme)
         found[name] = (max(min(seen.low, 0.0), -clip), min(max(seen.high, 0.0), clip))
     return found
 
@@ -84,19 +87,22 @@ def percentile_of(seen: Observed, *, percentile: float, **_: object) -> float:
 
 
 def entropy(seen: Observed, **_: object) -> float:
-    """The clip that loses least information, after S. Migacz, "8-bit Inference with TensorRT", GTC 2017.
-
-    For every number of bins to keep, from 128 on: P is what is kept, with all that is beyond put into its last bin; Q
-    what is kept, in 128 levels of (nearly) equal width, each spread over its bins that P does not have empty. The
-    least Kullback-Leibler divergence of Q from P wins. Here all are computed at once from running sums: with counts
-    c of P, a level's sum G and number Z of bins, and totals T of P and S of Q,
-    KL = sum(c / T * log(c / T)) - sum over levels of (that level's share of P * log(G / Z / S)).
-    """
+    """The clip that loses least information, after S. Migacz, "8-bit Inference with TensorRT", GTC 2017."""
     counts = without_zeros(magnitudes(seen))
-    bins = len(counts)
-    if bins <= LEVELS:
+    if len(counts) <= LEVELS:
         return top(seen)
-    kept = np.arange(LEVELS, bins + 1)
+    return min(top(seen), (LEVELS + int(np.argmin(divergences(counts)))) * width(seen))
+
+
+def divergences(counts: np.ndarray) -> np.ndarray:
+    """Return, for every number of bins to keep from 128 on, how much eight bits tell less of the values.
+
+    P is what is kept, with all that is beyond put into its last bin; Q what is kept, in 128 levels of (nearly) equal
+    width, each spread over its bins that P does not have empty; told is their Kullback-Leibler divergence. All are
+    computed at once from running sums: with counts c of P, a level's sum G and number Z of bins, and totals T of P and
+    S of Q, KL = sum(c / T * log(c / T)) - sum over levels of (that level's share of P * log(G / Z / S)).
+    """
+    kept = np.arange(LEVELS, len(counts) + 1)
     sums, filled = running(counts), running(counts > 0)
     total, beyond = sums[-1], sums[-1] - sums[kept]
     edges = -(-np.arange(LEVELS + 1) * kept[:, None] // LEVELS)  # of levels, in bins, rounded up
@@ -106,11 +112,10 @@ def entropy(seen: Observed, **_: object) -> float:
     share = level.copy()
     share[:, -1] += beyond
     with np.errstate(divide="ignore", invalid="ignore"):
-        information = xlogx_sums(counts)[kept - 1] + xlogx(last + beyond)
+        information = running(xlogx(counts))[kept - 1] + xlogx(last + beyond)
         told = np.where(share > 0, share * np.log(level / spread / sums[kept][:, None]), 0.0).sum(axis=1)
-        divergence = (information - told) / total - np.log(total)
-    divergence[~np.isfinite(divergence)] = np.inf  # nothing left to tell apart in the last level, but much beyond
-    return min(top(seen), int(kept[np.argmin(divergence)]) * width(seen))
+        found = (information - told) / total - np.log(total)
+    return np.where(np.isfinite(found), found, np.inf)  # infinite: nothing in the last level, but much beyond it
 
 
 def running(values: np.ndarray) -> np.ndarray:
@@ -120,10 +125,6 @@ def running(values: np.ndarray) -> np.ndarray:
 
 def xlogx(values: np.ndarray) -> np.ndarray:
     return np.where(values > 0, values * np.log(np.maximum(values, 1e-300)), 0.0)
-
-
-def xlogx_sums(counts: np.ndarray) -> np.ndarray:
-    return running(xlogx(counts))
 
 
 def mse(seen: Observed, *, scheme: str, **_: object) -> float:

@@ -99,6 +99,20 @@ def test_what_would_change_the_function_is_no_chain(how: str) -> None:
     assert named(model) == [] and equalise(model) == model
 
 
+def test_a_layer_in_groups_may_come_first() -> None:
+    random = np.random.default_rng(2)
+    drawn = {"u": (4, 3, 1, 1), "w": (4, 1, 3, 3), "v": (6, 4, 1, 1)}
+    nodes = [helper.make_node("Conv", ["x", "u"], ["a"], name="wide"),
+             helper.make_node("Conv", ["a", "w"], ["b"], name="depthwise", group=4),
+             helper.make_node("Relu", ["b"], ["r"]), helper.make_node("Conv", ["r", "v"], ["y"], name="pointwise")]
+    model = int8.built(nodes, {name: random.standard_normal(shape).astype(np.float32) for name, shape in drawn.items()},
+                       inputs={"x": ["N", 3, 6, 6]}, outputs=["y"])
+    assert named(model) == [("depthwise", "pointwise")]
+    made, image = equalise(model), int8.images(model, 5)
+    assert made != model
+    np.testing.assert_allclose(int8.run(made, image), int8.run(model, image), rtol=1e-4, atol=1e-4)
+
+
 def test_a_channel_that_is_never_anything_stays_so() -> None:
     model = flattened()
     weight = next(t for t in model.graph.initializer if t.name == "w")

@@ -140,6 +140,23 @@ def test_a_dead_channel_keeps_its_bias(scheme: str, dead: float) -> None:
     assert int8.sqnr(int8.run(made, x), after) > 30
 
 
+def test_a_convolution_runs_in_eight_bits_whoever_else_reads_it(tmp_path: Path) -> None:
+    """A kernel makes eight bits or float, not both: all readers get what was quantised, and so does the caller."""
+    random = np.random.default_rng(3)
+    nodes = [helper.make_node("Conv", ["x", "w"], ["a"], name="first"), helper.make_node("Relu", ["a"], ["r"]),
+             helper.make_node("Conv", ["r", "w"], ["y"], name="second"), helper.make_node("Sigmoid", ["r"], ["z"])]
+    made = int8.built(nodes, {"w": random.standard_normal((3, 3, 1, 1)).astype(np.float32)},
+                      inputs={"x": ["N", 3, 8, 8]}, outputs=["y", "z"])
+    x = random.standard_normal((2, 3, 8, 8)).astype(np.float32)
+    quantised = quantise(made, ranges(int8.calibrated(made, x), "minmax"), scheme="u8s8")
+    assert [value.name for value in quantised.graph.output] == ["y", "z"]
+    one = int8.session(quantised, optimised=str(tmp_path / "ran.onnx"))
+    ran = Counter(node.op_type for node in onnx.load(tmp_path / "ran.onnx").graph.node)
+    assert ran["QLinearConv"] == 2 and not {"Conv", "FusedConv"} & ran.keys()
+    for before, after in zip(int8.session(made).run(None, {"x": x}), one.run(None, {"x": x}), strict=True):
+        assert int8.sqnr(before, after) > 30
+
+
 @pytest.mark.parametrize(("axes", "columns"), [({"transB": 1}, False), ({}, True)])
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_dense_layers_are_quantised_along_their_outputs(axes: dict[str, int], columns: bool, scheme: str) -> None:

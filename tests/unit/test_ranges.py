@@ -10,13 +10,14 @@ import pytest
 
 from dlcompare.core.errors import UsageError
 from dlcompare.inference.collect import Artifact, Collector, Observed
-from dlcompare.inference.ranges import RULES, magnitudes, ranges, without_zeros
+from dlcompare.inference.ranges import RULES, divergences, magnitudes, ranges, without_zeros
 
 RANDOM = np.random.default_rng(4)
 NORMAL = RANDOM.standard_normal(200_000).astype(np.float32)
 TENSORS = {
     "relu": np.maximum(NORMAL, 0), "normal": NORMAL, "shifted": NORMAL * 0.3 + 1,
     "heavy": RANDOM.standard_t(3, 200_000).astype(np.float32),
+    "sparse": RANDOM.standard_t(2, 700).astype(np.float32),  # most bins are empty, the last ones that are kept too
     "bright": np.concatenate([np.maximum(NORMAL, 0), 12 * np.maximum(NORMAL[:1600], 0)]),  # 10 of 1250 images
 }
 
@@ -63,19 +64,26 @@ def plain_divergences(counts: np.ndarray) -> dict[int, float]:
     return found
 
 
-@pytest.mark.parametrize("name", ["relu", "heavy", "bright"])
+@pytest.mark.parametrize("name", ["relu", "heavy", "bright", "sparse"])
 def test_entropy_is_the_least_divergence_of_all(name: str) -> None:
     """Of every eighth bin, for the plain program takes its time."""
     seen = SEEN.tensors[name]
     few = np.zeros(1024, np.int64)
     few[256:768] = seen.counts.reshape(-1, 8).sum(axis=1)
     small = replace(seen, counts=few, limit=seen.limit * 2)
-    found = plain_divergences(without_zeros(magnitudes(small)))
-    clip = RULES["entropy"](small)
-    kept = clip / (2 * small.limit / 1024)
+    counts = without_zeros(magnitudes(small))
+    found = plain_divergences(counts)
+    np.testing.assert_allclose(divergences(counts), list(found.values()), rtol=1e-6, atol=1e-9)
     best = min(found, key=lambda one: found[one])
-    assert clip == seen.high or kept == best, (kept, best)
-    assert best < len(found) + 127 or clip == max(seen.high, -seen.low)
+    assert RULES["entropy"](small) == min(max(seen.high, -seen.low), best * 2 * small.limit / 1024)
+
+
+@pytest.mark.parametrize("rule", ["entropy", "mse"])
+def test_what_a_relu_cuts_off_has_no_say(rule: str) -> None:
+    relu = TENSORS["relu"]
+    more = artifact(relu=np.concatenate([relu, np.zeros(9 * len(relu), np.float32)]))
+    assert ranges(more, rule)["relu"] == ranges(SEEN, rule)["relu"]
+    assert ranges(SEEN, rule)["relu"][1] > 0.5 * relu.max()
 
 
 def test_entropy_clips_what_is_rare() -> None:
