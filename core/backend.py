@@ -42,6 +42,8 @@ class EnvironmentSpec:
     python: tuple[tuple[int, int], tuple[int, int]]  # oldest and newest minor version, inclusive
     check: str  # Python statement that must run in it: "import torch; print(torch.__version__)"
     builds: tuple[Build, ...] = ()
+    without: tuple[str, ...] = ()  # packages that others ask for, work without, and that must not be there
+    owner: str = ""  # whose environment it is, where backends share one, under whose name it is kept; "": its own
     note: str = ""  # shown by `dlcompare env list`: "untested: no GPU was at hand"
 
 

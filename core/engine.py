@@ -36,6 +36,7 @@ class Engine(Host):
 
     precisions: ClassVar[tuple[str, ...]] = ("fp32",)
     scheme: ClassVar[str | None] = None  # how its INT8 files are written: u8s8, s8s8 (see inference.quantise)
+    lowers: ClassVar[tuple[str, ...]] = ()  # precisions that it makes of the FP32 file by itself
     collects: ClassVar[bool] = False  # whether it can return any inner tensor that a file declares as an output
     reads: ClassVar[str] = "onnx"  # what it builds from: an ONNX file, or "graph": the neutral graph and parameters
 

@@ -43,7 +43,7 @@ def resolve(choice: str | None, backend: Host, device: str, progress: Say) -> Pa
 def locate(spec: EnvironmentSpec, name: str, device: str) -> Path | None:
     """Return the interpreter of the environment if it is ready, else None."""
     for minor in minors(spec):
-        python = store.link_of(name, device, spec, minor) / "bin" / "python"
+        python = store.link_of(spec.owner or name, device, spec, minor) / "bin" / "python"
         if python.exists():  # also false when the Python it was made with is gone
             return python
     return None
@@ -96,7 +96,7 @@ def _create(name: str, device: str, spec: EnvironmentSpec, say: Say, stop: threa
     python, minor = find_python(spec)
     _need_tools(spec, minor)
     store.sweep()
-    link = store.link_of(name, device, spec, minor)
+    link = store.link_of(spec.owner or name, device, spec, minor)
     with store.alone(link.name, say, stop):
         return locate(spec, name, device) or _make(Maker(*_paths(link), say, stop), link, python, spec, minor)
 
@@ -128,6 +128,8 @@ def _fill(maker: Maker, python: str, spec: EnvironmentSpec, minor: Minor) -> Non
     maker.say(f"installing {count} packages for Python {minor[0]}.{minor[1]} (log: {maker.log})")
     maker.venv(python)
     maker.install("-r", str(spec.lock))
+    if spec.without:
+        maker.pip("uninstall", "--yes", *spec.without)
     kept = [store.wheel_folder(build, spec, minor) for build in spec.builds]
     for build, wheel in zip(spec.builds, kept, strict=True):
         maker.compile(build, wheel)
@@ -144,7 +146,10 @@ def _need_tools(spec: EnvironmentSpec, minor: Minor) -> None:
 
 
 def remove(backend_name: str, device: str) -> int:
-    """Remove a backend's environments for a device, outdated ones too; return the bytes freed. Wheels are kept."""
+    """Remove the environments kept under a backend's name for a device, outdated ones too; return the bytes freed.
+
+    One that belongs to another backend, which shares it, stays. Wheels are kept.
+    """
     freed = 0
     for link in store.links(backend_name, device):
         with store.alone(link.name, lambda line: None, threading.Event()):
@@ -179,13 +184,17 @@ def _status(name: str, device: str, spec: EnvironmentSpec | None) -> Status:
         return Status(name, device, "ready", python=version, path=Path(sys.executable), note="needs none of its own")
     if python := locate(spec, name, device):
         link = python.parent.parent
-        return Status(name, device, "ready", path=link, note=spec.note, **store.noted(link))
+        return Status(name, device, "ready", path=link, note=_note(spec), **store.noted(link))
     try:
         _, minor = find_python(spec)
         _need_tools(spec, minor)
     except EnvironmentUnavailable as error:
-        return Status(name, device, "unavailable", why=str(error), note=spec.note)
-    return Status(name, device, "absent", python=".".join(map(str, minor)), note=spec.note)
+        return Status(name, device, "unavailable", why=str(error), note=_note(spec))
+    return Status(name, device, "absent", python=".".join(map(str, minor)), note=_note(spec))
+
+
+def _note(spec: EnvironmentSpec) -> str:
+    return " · ".join(filter(None, [f"shared with {spec.owner}" if spec.owner else "", spec.note]))
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def requirements(lock: Path) -> list[str]:
 
 def link_of(name: str, device: str, spec: EnvironmentSpec, minor: Minor) -> Path:
     """Return the link that publishes, or would publish, an environment made with a Python version."""
-    builds = [(build.requirement, dict(build.variables)) for build in spec.builds]
+    builds = [*((build.requirement, dict(build.variables)) for build in spec.builds), *spec.without]
     return cache_root() / "envs" / f"{_stem(name, device)}-{_digest(requirements(spec.lock), builds, minor)}"
 
 

@@ -23,6 +23,7 @@ from .backend import Backend
 from .data import DatasetKind
 from .engine import Engine
 from .errors import PluginError, UsageError, unknown
+from .framework_engine import FrameworkEngine
 from .model import Model
 
 GROUP = "dlcompare"
@@ -35,6 +36,7 @@ BUILTIN = (
     "dlcompare.frameworks.jax",
     "dlcompare.frameworks.mxnet",
     "dlcompare.inference.onnxruntime",
+    "dlcompare.inference.openvino",
 )
 HOOKS: dict[str, tuple[str, type]] = {  # what one thing on offer is called, and what it is
     "dlcompare_backends": ("framework", Backend),
@@ -117,12 +119,23 @@ class Plugins:
         return self._by_name("dlcompare_datasets")
 
     def engines(self) -> dict[str, Engine]:
-        """Return every inference engine by name. Raises PluginError when two plugins offer one name."""
-        return self._by_name("dlcompare_engines")
+        """Return every inference engine by name, each backend's own ``predict`` among them.
+
+        Raises PluginError when two plugins offer one name.
+        """
+        own = {name: FrameworkEngine(backend, self.model) for name, backend in self.backends().items()}
+        offered = self._by_name("dlcompare_engines")
+        if twice := sorted(own.keys() & offered.keys()):
+            raise PluginError(f"an engine is named like the framework {twice[0]!r}, whose own predict is an engine of "
+                              "that name; give it another")
+        return {**offered, **own}
 
     def engine(self, name: str) -> Engine:
         """Return one inference engine. Raises UsageError with what exists and the nearest match."""
-        return self._named("dlcompare_engines", name)
+        known = self.engines()
+        if name not in known:
+            raise unknown("engine", name, known)
+        return known[name]
 
     def backend(self, name: str) -> Backend:
         """Return one backend. Raises UsageError with what exists and the nearest match."""

@@ -33,6 +33,7 @@ class Files:
         """Return the file that an engine reads for a precision."""
         if precision == "int8":
             return self.int8(str(engine.scheme))
+        precision = "fp32" if precision in engine.lowers else precision
         file = self.folder / f"{precision}.onnx"
         if not file.exists():
             from .half import lower
@@ -62,7 +63,7 @@ class Files:
         """Return the range of every tensor by the rule of the plan, for a way of writing it."""
         from .ranges import ranges
 
-        return ranges(self.artifact, self.plan.calibrator, scheme=scheme)
+        return ranges(self.artifact, self.plan.calibrator, scheme=scheme, whole=tuple(self.network.inputs))
 
     @property
     def artifact(self) -> Artifact:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from ..core.engine import Engine
@@ -93,7 +93,7 @@ class Search:
         """Return the files of one way of preparing the network, calibrated anew."""
         folder = self.runner.folder / MODELS / f"{name}-{self.engine.name}"
 
-        return Files(folder, self.runner.network, plan, lambda *network: self.runner.collected(*network, self.samples))
+        return Files(folder, self.runner.network, plan, partial(self.runner.collected, self.samples))
 
 
 def passes(one: Json) -> bool:

@@ -165,8 +165,9 @@ def notes(results: Results, found: list[Speed]) -> Iterator[str]:
     seen: set[str] = set()
     for row in [*results.accuracy, *results.cells, *results.scenarios]:
         for line in told(row):
-            if line not in seen:
-                seen.add(line)
+            said = line.partition(" (log:")[0]
+            if said not in seen:
+                seen.add(said)
                 yield line
     base = {(one.engine, one.batch): one.throughput for one in found if one.precision == "fp32"}
     for one in found:

@@ -16,8 +16,8 @@ Json = dict[str, Any]
 @dataclass(frozen=True, kw_only=True)
 class Results:
     """One run. ``accuracy`` has a row per engine and precision, ``cells`` one per engine, precision, batch and round,
-    ``scenarios`` one per engine, precision and scenario, ``searches`` one per engine; each row but those has a status, and a reason unless that is ok.
-    Times are seconds, accuracies shares of 1.
+    ``scenarios`` one per engine, precision and scenario, ``searches`` one per engine; each row but
+    these has a status, and a reason unless that is ok. Times are seconds, accuracies shares of 1.
     """
 
     schema: int = SCHEMA

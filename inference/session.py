@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ class Runner:
             return Outcome("failed", f"{ended.reason} (log: {folder / 'log.txt'})", {}, folder)
         return Outcome("ok", None, json.loads((folder / RESULT).read_text()), folder)
 
-    def collected(self, file: Path, tensors: tuple[str, ...], sha256: str, samples: Samples) -> Path:
+    def collected(self, samples: Samples, file: Path, tensors: tuple[str, ...], sha256: str) -> Path:
         """Return the histograms of some tensors of a network over the calibration samples; UsageError if not to be had.
         """
         engine = next((e for e in plugins().engines().values() if e.collects), None)
@@ -105,8 +106,8 @@ class Runner:
         if engine.name not in self.ready:
             self.ready = {**self.ready, **interpreters({engine: "cpu"}, self.options, self.progress)}
         job = dataclasses.replace(self.job(engine, "fp32", file, task="collect"), device="cpu", tensors=tensors,
-                                  outputs=tensors, network_sha256=sha256, batch=CALIBRATION_BATCH, samples=samples.calibration,
-                                  train=samples.calibration_train)
+                                  outputs=tensors, network_sha256=sha256, batch=CALIBRATION_BATCH,
+                                  samples=samples.calibration, train=samples.calibration_train)
         done = self.do(engine, job, f"calibration of {self.network.name}")
         if done.reason:
             raise UsageError(f"calibration failed: {done.reason}")
@@ -143,7 +144,7 @@ def run(plan: InferencePlan, options: Options, progress: Progress) -> Results:
                      measured=plan.measured, seed=plan.seed) if real else Samples((), True, ())
     runner = Runner(plan, net, data, folder, interpreters(dict.fromkeys(engines, plan.device), options, progress),
                     options, progress)
-    files = Files(folder / MODELS, net, plan, lambda *network: runner.collected(*network, samples))
+    files = Files(folder / MODELS, net, plan, partial(runner.collected, samples))
     begun = datetime.now(timezone.utc).isoformat(timespec="seconds")
     results = Results(run=folder.name, started=begun, plan=json.loads(plan.to_json()), system=system(),
                       network=described(net), data=data)

@@ -103,8 +103,8 @@ def collect(job: InferenceJob, folder: Path, events: Events) -> Json:
             session.wait()
             ids = job.samples[number * job.batch:(number + 1) * job.batch]
             collector.add(session.fetch(), samples=ids)
-        collector.artifact({"sha256": job.network_sha256, "data": job.data, "train": job.train, "samples": list(job.samples),
-                            "seed": job.seed, "model": job.model}).save(folder / CALIBRATION)
+        about_data = {"data": job.data, "train": job.train, "samples": list(job.samples), "seed": job.seed}
+        collector.artifact({"sha256": job.network_sha256, "model": job.model, **about_data}).save(folder / CALIBRATION)
         return about | {"seconds": time.perf_counter() - begin} | said(session)
 
 

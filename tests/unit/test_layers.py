@@ -25,6 +25,7 @@ LAYERS = [line.split() for line in """
     job ops cost memory variants torchfile data data.fit data.loaders data.streams
     model params backend inference_job options record progress tether
     discard verdict engine
+    framework_engine
     autopsy crew data.builtin data.decode data.digits data.feed data.imagefolder data.order data.synthetic
     accuracy cases cold fold waterfall windows
     target
