@@ -185,3 +185,13 @@ class Trainer(ABC):
 
     def close(self) -> None:
         """Release the model; the process group is left when the process ends."""
+
+
+AMPERE = (8, 0)  # compute capability of the first NVIDIA GPUs with TensorFloat-32 and bfloat16
+
+
+def need_ampere(job: Job, card: str, capability: tuple[int, int]) -> None:
+    """Raise JobError if the GPU that a worker got is too old for the job's precision."""
+    if job.precision in ("tf32", "bf16") and capability < AMPERE:
+        raise JobError(f"{card} has no {job.precision}, which NVIDIA GPUs have from Ampere on (compute capability "
+                       "8.0); use --precision fp16 or fp32")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -80,6 +81,9 @@ class JaxLocal(Jax):
     name = "jax-local"
     title = "JAX, one process with several local devices (on CPU: virtual ones)"
     devices = ("cpu", "cuda")
+
+    def environment(self, device: str) -> EnvironmentSpec:
+        return replace(super().environment(device), owner=Jax.name)
 
     def processes(self, job: Job) -> int:
         return 1

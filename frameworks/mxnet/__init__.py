@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 NO_CUDA = ("MXNet runs on cpu alone: the project was retired in 2023, and its last CUDA packages, of 2022, are for "
            "CUDA 11.7 and older. Use --device cpu, or another framework")
+NO_FP16 = ("MXNet 1.9.1 has no fp16 on a CPU: under its AMP a convolution ends in 'FP16 gemm on cpu not implemented' "
+           "and a dense layer wants cuDNN. Use --precision bf16 or fp32")
 NEW_NUMPY = ("MXNet 1.9 needs NumPy below 1.24, but finds NumPy {}; run `pip install numpy==1.23.5` in that "
              "environment, or leave out --env to have one made")
 CHECK = f"""
@@ -38,6 +40,7 @@ class Mxnet(Backend):
 
     name = "mxnet"
     title = "MXNet 1.9 (retired), Gluon, KVStore dist_sync (CPU only)"
+    precisions = ("fp32", "bf16")
     rank_variable = "DLCOMPARE_RANK"
     executions = {"graph": "hybridize(static_alloc=True, static_shape=True)", "eager": "not hybridised, op by op"}
 
@@ -59,7 +62,9 @@ class Mxnet(Backend):
         )
 
     def refuse(self, job: Job) -> str | None:
-        return NO_CUDA if job.device == "cuda" else super().refuse(job)
+        if job.device == "cuda":
+            return NO_CUDA
+        return NO_FP16 if job.precision == "fp16" else super().refuse(job)
 
     def command(self, job: Job, python: str) -> list[str]:
         if job.workers == 1:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import mxnet as mx
 import numpy as np
 from mxnet import autograd, nd
+from mxnet.contrib import amp
 
 from ...core.backend import Trainer
 from ...core.errors import JobError
@@ -33,6 +34,8 @@ class MxnetTrainer(Trainer):
         self.exchange = self._join()
         self.rank, self.world = self.exchange.rank, self.exchange.world
         mx.random.seed(job.seed * self.world + self.rank)  # dropout differs between ranks
+        if job.precision == "bf16":
+            amp.init("bfloat16")  # rewrites MXNet's operators for the rest of the process; the second time does nothing
         self.blocks = build(graph)
         self.parameters = parameters(graph, self.blocks)
         self._load(params)
@@ -66,7 +69,9 @@ class MxnetTrainer(Trainer):
         return network
 
     def place(self, batch: Arrays) -> dict[str, Any]:
-        return {name: nd.array(value, dtype=value.dtype) for name, value in batch.items()}
+        wide = "int32" if self.job.precision == "bf16" else "int64"  # AMP casts int64 by oneDNN, which cannot
+        return {name: nd.array(value, dtype=wide if value.dtype == np.int64 else value.dtype)
+                for name, value in batch.items()}
 
     def step(self, placed: dict[str, Any], lr: float) -> None:
         self.loss.wait_to_read()  # else Python queues steps, and holds their batches, without an end
@@ -110,7 +115,7 @@ class MxnetTrainer(Trainer):
         """Return a network's results by node name; MXNet has no scalars, but arrays of one element."""
         found = run(network, self.place(batch))
         scalar = {node.name for node in self.graph.nodes if not node.shape}
-        return {name: value.asnumpy().reshape(() if name in scalar else value.shape)
+        return {name: value.astype("float32").asnumpy().reshape(() if name in scalar else value.shape)
                 for name, value in zip(network.outputs, found, strict=True)}
 
     def gradients(self, batch: Arrays) -> Arrays:
@@ -126,6 +131,7 @@ class MxnetTrainer(Trainer):
         graph = self.job.execution != "eager"
         return {
             "layout": "NCHW",
+            "amp": "bfloat16" if self.job.precision == "bf16" else None,
             "execution": self.job.execution or "graph",
             "static_alloc": graph,
             "static_shape": graph,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -85,7 +86,8 @@ class PytorchDp(PytorchDdp):
     rank_variable = Backend.rank_variable
 
     def environment(self, device: str) -> EnvironmentSpec | None:
-        return super().environment(device) if device in self.devices else None
+        spec = super().environment(device)
+        return replace(spec, owner=PytorchDdp.name) if spec and device in self.devices else None
 
     def refuse(self, job: Job) -> str | None:
         if job.device == "cpu":

@@ -16,8 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, fx
 from torch.nn.parallel import DistributedDataParallel
 
-from dlcompare.core.backend import Arrays, Trainer
-from dlcompare.core.errors import JobError
+from dlcompare.core.backend import Arrays, Trainer, need_ampere
 from dlcompare.core.graph import Graph
 from dlcompare.core.job import Job
 
@@ -27,7 +26,6 @@ from .module import build, fx_graph, path, target
 JOIN_SECONDS = 300  # a rank that has not joined by then never will
 LOW = {"bf16": torch.bfloat16, "fp16": torch.float16}  # what autocast computes in
 GROWTH_STEPS = 2000  # good steps in a row after which the loss scale doubles; see docs/semantics.md
-AMPERE = (8, 0)  # compute capability
 
 
 class TorchTrainer(Trainer):
@@ -245,9 +243,7 @@ def prepare(job: Job, device: torch.device) -> None:
         torch.set_num_interop_threads(1)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-        if job.precision in ("tf32", "bf16") and torch.cuda.get_device_capability(device) < AMPERE:
-            raise JobError(f"{torch.cuda.get_device_name(device)} has no {job.precision}, which NVIDIA GPUs have from "
-                           "Ampere on (compute capability 8.0); use --precision fp16 or fp32")
+        need_ampere(job, torch.cuda.get_device_name(device), torch.cuda.get_device_capability(device))
         torch.set_float32_matmul_precision("high" if job.precision == "tf32" else "highest")
         torch.backends.cudnn.allow_tf32 = job.precision == "tf32"
         torch.backends.cudnn.benchmark = job.task == "train"

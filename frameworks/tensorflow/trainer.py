@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.util import _pywrap_util_port
 
-from ...core.backend import Trainer
+from ...core.backend import AMPERE, Trainer, need_ampere
 from ...core.errors import JobError
 from ...core.graph import Graph
 from ...core.job import Job
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from ...core.backend import Arrays
 
 INTER_OP_THREADS = 1
-AMPERE = (8, 0)  # compute capability
 
 
 class TfTrainer(Trainer):
@@ -207,9 +206,7 @@ def join(job: Job) -> None:
     tf.config.set_visible_devices(mine, "GPU")
     for card in mine:
         about = tf.config.experimental.get_device_details(card)
-        if job.precision in ("tf32", "bf16") and about.get("compute_capability", AMPERE) < AMPERE:
-            raise JobError(f"{about.get('device_name', 'the GPU')} has no {job.precision}, which NVIDIA GPUs have from "
-                           "Ampere on (compute capability 8.0); use --precision fp16 or fp32")
+        need_ampere(job, about.get("device_name", "the GPU"), about.get("compute_capability", AMPERE))
         tf.config.experimental.set_memory_growth(card, True)
 
 

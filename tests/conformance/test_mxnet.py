@@ -22,7 +22,7 @@ from dlcompare.core.interpreters import check
 from dlcompare.core.job import Job
 from dlcompare.core.plugins import plugins
 from dlcompare.core.view import view
-from dlcompare.frameworks.mxnet import CHECK, Mxnet
+from dlcompare.frameworks.mxnet import CHECK, Mxnet, MxnetHorovod
 
 TRAIN = ("--framework", "mxnet", "--model", "speck", "--device", "cpu", "--batch", "2", "--workers", "2",
          "--threads", "1", "--steps", "1", "--windows", "3000")
@@ -172,7 +172,39 @@ def test_steps_without_a_rate_other_batches_and_onlookers(python: Path, executio
     assert (seen["walks"] == walks) or execution == "graph"
 
 
+def test_horovod_listens_on_loopback_and_a_killed_worker_ends_its_job(
+        start: Start, environment: Callable[[str], Path]) -> None:
+    environment("mxnet-horovod")
+    path = os.pathsep.join([str(PLUGINS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = start("--framework", "mxnet-horovod", *TRAIN[2:], PYTHONPATH=path, DLCOMPARE_PLUGINS="slow")
+    command.until("mxnet-horovod", "window", within=120)
+    family = [psutil.Process(pid) for pid in command.left()]
+    heard = {s.laddr.ip for p in family for s in p.net_connections() if s.status == psutil.CONN_LISTEN}
+    assert heard == {"127.0.0.1"}
+    victim = next(p for p in family if p.environ().get(MxnetHorovod.rank_variable) == "1")
+    victim.kill()
+    assert command.wait(30) == 1
+    assert command.left() == []
+    assert command.records()["mxnet-horovod"]["status"] == "failed"
+
+
+def test_the_two_exchanges_give_the_same_parameters(start: Start, environment: Callable[[str], Path]) -> None:
+    environment("mxnet-horovod")
+    ended = start("--framework", "mxnet,mxnet-horovod", "--model", "bert-tiny", "--batch", "2", "--workers", "2",
+                  "--threads", "1", "--steps", "2", "--windows", "2")
+    assert ended.wait(180) == 0
+    kvstore, horovod = (ended.records()[name]["loss"] for name in ("mxnet", "mxnet-horovod"))
+    assert len(kvstore) > 2 and kvstore == horovod
+
+
 def test_cuda_is_refused_with_the_reason() -> None:
     refused = Mxnet().refuse(Job("mxnet", "resnet18", device="cuda"))
     assert refused and "retired in 2023" in refused and "CUDA 11.7" in refused
     assert "not execution compiled" in str(Mxnet().refuse(Job("mxnet", "resnet18", execution="compiled")))
+
+
+@pytest.mark.parametrize("backend", [Mxnet(), MxnetHorovod()])
+def test_fp16_is_refused_with_what_was_tried_and_bf16_is_not(backend: Mxnet) -> None:
+    refused = backend.refuse(Job(backend.name, "resnet18", precision="fp16"))
+    assert refused and "FP16 gemm on cpu not implemented" in refused and "--precision bf16" in refused
+    assert backend.refuse(Job(backend.name, "resnet18", precision="bf16")) is None

@@ -14,9 +14,11 @@ import pytest
 from tinyenv import NOW, compiling, prepared, tiny, traces
 
 from dlcompare.core import envs
-from dlcompare.core.backend import Backend, Build, EnvironmentSpec
+from dlcompare.core.backend import Backend, Build, EnvironmentSpec, need_ampere
 from dlcompare.core.envstore import requirements, wheel_folder
-from dlcompare.core.errors import EnvironmentUnavailable, PluginError, UsageError
+from dlcompare.core.errors import EnvironmentUnavailable, JobError, PluginError, UsageError
+from dlcompare.core.job import Job
+from dlcompare.core.plugins import plugins
 
 
 @pytest.fixture(scope="module")
@@ -217,6 +219,30 @@ def test_doctor_says_what_is_missing(spec: EnvironmentSpec, ready: Path) -> None
     spoilt = replace(compiling(spec), check="import missing")
     bad = {finding.what: finding.detail for finding in envs.doctor("ready", "cpu", spoilt) if not finding.ok}
     assert bad == {"framework": "ModuleNotFoundError: No module named 'missing'"}
+
+
+def test_two_backends_share_the_environment_of_one(spec: EnvironmentSpec, ready: Path, home: Path) -> None:
+    shared = replace(compiling(spec), owner="ready")
+    assert envs.create("guest", "cpu", shared, lambda line: pytest.fail(line)) == ready
+    assert traces(home, "guest") == []
+    [status] = envs.status([("guest", "cpu", shared)])
+    assert (status.path, status.note) == (ready.parent.parent, "shared with ready")
+    assert envs.remove("guest", "cpu") == 0 and ready.exists()
+
+
+def test_variants_of_one_framework_share_its_environment() -> None:
+    found = {name: plugins().backend(name).environment("cuda") for name in ("jax-local", "pytorch-dp", "jax")}
+    assert {name: spec.owner for name, spec in found.items() if spec} == {
+        "jax-local": "jax", "pytorch-dp": "pytorch-ddp", "jax": ""}
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_a_gpu_older_than_ampere_is_named(precision: str) -> None:
+    job = Job("pytorch-ddp", "resnet18", device="cuda", precision=precision)
+    need_ampere(job, "A100", (8, 0))
+    need_ampere(replace(job, precision="fp16"), "V100", (7, 0))
+    with pytest.raises(JobError, match=f"V100 has no {precision}.*use --precision fp16 or fp32"):
+        need_ampere(job, "V100", (7, 0))
 
 
 class Tiny(Backend):
