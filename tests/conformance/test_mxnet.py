@@ -188,13 +188,16 @@ def test_horovod_listens_on_loopback_and_a_killed_worker_ends_its_job(
     assert command.records()["mxnet-horovod"]["status"] == "failed"
 
 
-def test_the_two_exchanges_give_the_same_parameters(start: Start, environment: Callable[[str], Path]) -> None:
+def test_the_two_exchanges_give_the_same_losses(start: Start, environment: Callable[[str], Path]) -> None:
     environment("mxnet-horovod")
     ended = start("--framework", "mxnet,mxnet-horovod", "--model", "bert-tiny", "--batch", "2", "--workers", "2",
                   "--threads", "1", "--steps", "2", "--windows", "2")
     assert ended.wait(180) == 0
-    kvstore, horovod = (ended.records()[name]["loss"] for name in ("mxnet", "mxnet-horovod"))
-    assert len(kvstore) > 2 and kvstore == horovod
+    kvstore, horovod = ({one["step"]: one["loss"] for one in ended.records()[name]["loss"]}
+                        for name in ("mxnet", "mxnet-horovod"))
+    common = sorted(kvstore.keys() & horovod.keys())  # which steps are noted depends on the warm-up
+    assert len(common) > 2
+    assert [kvstore[step] for step in common] == [horovod[step] for step in common]
 
 
 def test_cuda_is_refused_with_the_reason() -> None:
