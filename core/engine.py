@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class Ran:
     """What a session really does with the layers that multiply matrices: Conv, Gemm, MatMul.
 
-    ``precision`` is that of most of them; ``left`` names those that run in a higher one than was asked for.
+    ``precision`` is that of most of them; ``left`` names those that run in another one than was asked for. An engine
+    that does not tell what it does says so by no ``layers``; its ``precision`` is what was asked for.
     """
 
     precision: str

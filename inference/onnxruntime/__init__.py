@@ -19,10 +19,10 @@ class OnnxRuntime(Engine):
     name = "onnxruntime"
     title = "ONNX Runtime: its own kernels on CPU, the CUDA provider on GPU"
     devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
-    precisions = ("fp32", "fp16", "int8")
+    precisions: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "int8")
     scheme = "u8s8"
     collects = True
-    provider: ClassVar[str | None] = "CUDAExecutionProvider"  # on a GPU
+    hides: ClassVar[bool] = False  # whether TensorRT's provider compiles the nodes, which then nobody can look at
 
     def environment(self, device: str) -> EnvironmentSpec:
         return EnvironmentSpec(lock=Path(__file__).parent / f"{device}.lock", python=((3, 11), (3, 14)),
@@ -34,6 +34,9 @@ class OnnxRuntime(Engine):
             return ("onnxruntime has no fp16 kernels for CPUs: it runs such a file's convolutions in fp32, with casts "
                     "between (seen with 1.32.0); use --precision fp32 or int8")
         return super().refuse(job)
+
+    def variables(self, job: InferenceJob) -> dict[str, str]:
+        return {"NVIDIA_TF32_OVERRIDE": "0"} if job.device == "cuda" and job.precision == "fp32" else {}
 
     def load(self) -> None:
         from . import session  # noqa: F401  # it imports the library
@@ -62,7 +65,7 @@ class OnnxRuntimeTensorRT(OnnxRuntime):
     devices = ("cuda",)
     scheme = "s8s8"
     collects = False
-    provider = "TensorrtExecutionProvider"
+    hides = True
 
 
 class TensorRTEmulated(OnnxRuntime):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ INTEGER = {"QLinearConv", "QGemm", "QLinearMatMul", "ConvInteger", "MatMulIntege
            "DynamicQuantizeMatMul", "QAttention"}
 FLOAT = {"Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "TransposeMatMul"}
 LAYERS = {"Conv", "Gemm", "MatMul"}
+KINDS = {onnx.TensorProto.FLOAT: "fp32", onnx.TensorProto.FLOAT16: "fp16", onnx.TensorProto.BFLOAT16: "bf16"}
 AFFIXES = re.compile(r"^InsertedPrecisionFreeCast_|_nchwc$|_token_\d+$|/DuplicateInitializer.*$")
 EMULATION = "tensorrt-emulated"  # nothing is fused: a Q/DQ pair then rounds as the device is told to
 
@@ -41,13 +43,30 @@ def options(engine: OnnxRuntime, job: InferenceJob, *, optimise: bool) -> onnxru
     return found
 
 
-def providers(engine: OnnxRuntime, job: InferenceJob) -> list[str]:
-    """Return who runs the nodes, first come first; on a GPU its provider, and the CPU for what that cannot."""
-    return ["CPUExecutionProvider"] if job.device == "cpu" else [str(engine.provider), "CPUExecutionProvider"]
+def providers(engine: OnnxRuntime, job: InferenceJob, folder: Path | None = None) -> list[Any]:
+    """Return who runs the nodes, first come first, with their options; on a GPU the CPU takes what no other can."""
+    if job.device == "cpu":
+        return ["CPUExecutionProvider"]
+    cuda = ("CUDAExecutionProvider", {"use_tf32": "0"})  # FP32 is FP32; the variable tells TensorRT and the libraries
+    own = [("TensorrtExecutionProvider", tensorrt(job, folder))] if engine.hides and folder else []
+    return [*own, cuda, "CPUExecutionProvider"]
+
+
+def tensorrt(job: InferenceJob, folder: Path) -> dict[str, str]:
+    """Return the options of TensorRT's provider: engines kept in the folder, for all batches up to the largest."""
+    inputs = [(name, spec.shape) for name, spec in job.inputs.items() if spec.role not in ("label", "position")]
+
+    def shapes(batch: int) -> str:
+        return ",".join(f"{name}:{'x'.join(map(str, (batch, *shape)))}" for name, shape in inputs)
+
+    return {"trt_engine_cache_enable": "True", "trt_engine_cache_path": str(folder),
+            "trt_fp16_enable": str(job.precision == "fp16"), "trt_int8_enable": str(job.precision == "int8"),
+            "trt_profile_min_shapes": shapes(1), "trt_profile_opt_shapes": shapes(job.batch),
+            "trt_profile_max_shapes": shapes(max(job.batch, job.largest_batch))}
 
 
 def identity(engine: OnnxRuntime, job: InferenceJob) -> dict[str, str]:
-    return {"onnxruntime": onnxruntime.__version__, "cpu": processor(), "providers": ",".join(providers(engine, job))}
+    return {"onnxruntime": onnxruntime.__version__, "cpu": processor()}
 
 
 def processor() -> str:
@@ -57,28 +76,34 @@ def processor() -> str:
 
 
 def build(engine: OnnxRuntime, job: InferenceJob, folder: Path) -> None:
-    """Write the optimised file; JobError naming the operator or node that ONNX Runtime does not take."""
+    """Write the optimised file; JobError naming the operator or node that ONNX Runtime does not take.
+
+    What TensorRT's provider compiles ONNX Runtime refuses to write; that provider keeps its engines there itself.
+    """
     how = options(engine, job, optimise=True)
-    how.optimized_model_filepath = str(folder / OPTIMISED)
-    opened(engine, job, Path(str(job.file)), how)
+    if not engine.hides:
+        how.optimized_model_filepath = str(folder / OPTIMISED)
+    opened(engine, job, Path(str(job.file)), how, folder)
 
 
-def opened(engine: OnnxRuntime, job: InferenceJob, file: Path,
-           how: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
-    """Return ONNX Runtime's own session; JobError if it takes the file not, or another provider than asked for."""
-    wanted = providers(engine, job)
-    missing = [name for name in wanted if name not in onnxruntime.get_available_providers()]
-    if missing:
-        raise JobError(f"this ONNX Runtime {onnxruntime.__version__} has no {', '.join(missing)}, only "
+def opened(engine: OnnxRuntime, job: InferenceJob, file: Path, how: onnxruntime.SessionOptions,
+           folder: Path) -> onnxruntime.InferenceSession:
+    """Return ONNX Runtime's own session; JobError if it does not take the file, or would fall back to the CPU."""
+    wanted = providers(engine, job, folder)
+    first = wanted[0] if isinstance(wanted[0], str) else wanted[0][0]
+    if first not in onnxruntime.get_available_providers():
+        raise JobError(f"this ONNX Runtime {onnxruntime.__version__} has no {first}, only "
                        f"{', '.join(onnxruntime.get_available_providers())}; install onnxruntime-gpu, or use "
                        "--device cpu")
+    if job.device == "cuda":
+        onnxruntime.preload_dlls()  # CUDA and cuDNN from NVIDIA's wheels in this environment
     try:
         session = onnxruntime.InferenceSession(str(file), how, providers=wanted)
     except Exception as error:  # its exceptions share no base but this one
         raise JobError(f"ONNX Runtime {onnxruntime.__version__} does not take {file.name}: "
                        f"{' '.join(str(error).split())}") from error
-    if wanted[0] not in session.get_providers():
-        raise JobError(f"ONNX Runtime fell back from {wanted[0]} to {', '.join(session.get_providers())}: its "
+    if first not in session.get_providers():
+        raise JobError(f"ONNX Runtime fell back from {first} to {', '.join(session.get_providers())}: its "
                        "libraries of CUDA, cuDNN or TensorRT are missing, or there is no GPU; the log says which")
     return session
 
@@ -88,7 +113,8 @@ class OnnxRuntimeSession(Session):
 
     def __init__(self, engine: OnnxRuntime, job: InferenceJob, folder: Path) -> None:
         self.engine, self.job, self.folder = engine, job, folder
-        self.session: Any = opened(engine, job, folder / OPTIMISED, options(engine, job, optimise=False))
+        file = Path(str(job.file)) if engine.hides else folder / OPTIMISED
+        self.session: Any = opened(engine, job, file, options(engine, job, optimise=engine.hides), folder)
         self.inputs = [value.name for value in self.session.get_inputs()]
         self.outputs = [value.name for value in self.session.get_outputs()]
         self.results: list[Any] = []
@@ -122,18 +148,16 @@ class OnnxRuntimeSession(Session):
         return {name: np.asarray(value, np.float32) for name, value in zip(self.outputs, values, strict=True)}
 
     def ran(self) -> Ran:
-        """Read off the optimised file which layers multiply integers."""
+        """Read off the optimised file which layers multiply what; TensorRT's provider hides that in its engines."""
+        if self.engine.hides:
+            return Ran(self.job.precision, layers=0)
         graph = onnx.load(self.folder / OPTIMISED, load_external_data=False).graph
-        fixed = {tensor.name for tensor in graph.initializer}
-        integer = [node for node in graph.node if node.op_type in INTEGER]
-        floating = [node for node in graph.node if node.op_type in FLOAT
-                    and (node.op_type not in ("MatMul", "FusedMatMul") or not fixed.isdisjoint(node.input))]
-        if self.engine.name == EMULATION:
-            return Ran(self.job.precision, len(floating))  # in integers as to the values, in floats as to the kernels
-        names = tuple(Origin.of(str(self.job.file)).layer(node) for node in floating)
-        if self.job.precision != "int8":
-            return Ran("int8" if len(integer) > len(floating) else self.job.precision, len(integer) + len(floating))
-        return Ran("int8" if len(integer) > len(floating) else "fp32", len(integer) + len(floating), names)
+        origin, found = Origin.of(str(self.job.file)), {}
+        for node, precision in layers(graph, by_value=self.engine.name == EMULATION):
+            found[origin.layer(node)] = precision
+        most = Counter(found.values()).most_common(1)
+        left = [name for name, precision in found.items() if precision != self.job.precision]
+        return Ran(most[0][0] if most else self.job.precision, len(found), tuple(left))
 
     def settings(self) -> dict[str, Any]:
         return {"threads": self.job.threads, "inter_op_threads": 1, "spinning": True,
@@ -145,6 +169,18 @@ class OnnxRuntimeSession(Session):
 
     def close(self) -> None:
         self.session, self.results = None, []
+
+
+def layers(graph: onnx.GraphProto, *, by_value: bool) -> Iterator[tuple[onnx.NodeProto, str]]:
+    """Yield the nodes that multiply with weights, and in which precision; an emulation's is that of what they read."""
+    fixed = {tensor.name: KINDS.get(tensor.data_type, "") for tensor in graph.initializer}
+    quantised = {name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output}
+    for node in graph.node:
+        weights = [fixed[name] for name in node.input if name in fixed]
+        if node.op_type in INTEGER or (by_value and node.op_type in FLOAT and quantised.issuperset(node.input[:2])):
+            yield node, "int8"
+        elif node.op_type in FLOAT and (weights or "MatMul" not in node.op_type):  # attention's has no weights
+            yield node, next(filter(None, weights), "fp32")
 
 
 class Origin:
