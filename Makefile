@@ -18,7 +18,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 
 types: $(VENV)/.dev
-	MYPYPATH=build/view $(BIN)/mypy -p dlcompare.core -p dlcompare.models -p dlcompare.frameworks
+	MYPYPATH=build/view $(BIN)/mypy -p dlcompare.core -p dlcompare.models -p dlcompare.frameworks -p dlcompare.inference
 
 benchmarks: $(VENV)/.dev
 	$(BIN)/python tests/benchmarks/overhead.py

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from .collect import Artifact
 
+WORST = 8  # tensors to name of those that eight bits hurt most
 Collect = Callable[[Path, tuple[str, ...], str], Path]  # an ONNX file, its tensors, whose it is -> the artifact
 
 
@@ -89,8 +90,11 @@ class Files:
         """Return what a record keeps of the calibration; None if there was none."""
         if self._artifact is None:
             return None
-        ids = self._artifact.meta["samples"]
+        from .sensitivity import ranking
+
+        ids, worst = self._artifact.meta["samples"], ranking(self._artifact, self.ranges("u8s8"))[:WORST]
         return {"rule": self.plan.calibrator, "samples": ids, "samples_sha256": ids_sha256(ids),
                 "split": "train" if self._artifact.meta["train"] else "test", "data": self._artifact.meta["data"],
                 "protocol": self.plan.protocol, "equalised": self.plan.equalise,
-                "tensors": len(self._artifact.tensors), "network_sha256": self._artifact.meta["sha256"]}
+                "tensors": len(self._artifact.tensors), "most_sensitive": dict(worst),
+                "network_sha256": self._artifact.meta["sha256"]}

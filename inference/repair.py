@@ -13,7 +13,7 @@ from ..core.errors import UsageError
 from . import accuracy
 from .files import Files
 from .samples import Samples
-from .session import MODELS, Runner
+from .session import Runner
 
 FLOOR = 0.99  # of FP32's accuracy, where the user names none: MLPerf's lower tier
 Json = dict[str, Any]
@@ -33,6 +33,7 @@ class Search:
     """One engine's search; every candidate is held against the same FP32 answers on the same samples."""
 
     runner: Runner
+    files: Files
     engine: Engine
     samples: Samples
     reference: accuracy.Answers
@@ -49,8 +50,9 @@ class Search:
         fast = self.runner.do(self.engine, job, f"{self.engine.name} int8 {candidate.name}")
         windows = fast.result["measured"]["windows"] if not fast.reason else []
         rates = sorted(batch * window["runs"] / max(window["seconds"]) for window in windows)
-        return {"name": candidate.name, "file": str(file), "excluded": sorted(candidate.exclude),
-                "left": len(done.result["ran"]["left"]), **accuracy.scores(found, self.runner.network.task),
+        return {"name": candidate.name, "equalised": candidate.files.plan.equalise, "file": str(file),
+                "excluded": sorted(candidate.exclude), "left": len(done.result["ran"]["left"]),
+                **accuracy.scores(found, self.runner.network.task),
                 "against_fp32": accuracy.against(self.reference, found, floor=self.floor), "batch": batch,
                 "throughput": rates[len(rates) // 2] if rates else None}
 
@@ -69,15 +71,14 @@ class Search:
     def candidates(self, tried: list[Json]) -> Iterator[Candidate]:
         """Yield what to try next, given what came of the last one, until the floor holds and fewer would not do."""
         plan = self.runner.plan
-        equal = dataclasses.replace(plan, equalise=True)
-        plain, even = self.files(plan, "searched"), self.files(equal, "equalised")
-        yield Candidate("equalised" if plan.equalise else "nothing", even if plan.equalise else plain)
+        yield Candidate("nothing, equalised" if plan.equalise else "nothing", self.files)
+        even = self.files if plan.equalise else self.equalised()
         if not plan.equalise and not passes(tried[-1]):
             yield Candidate("nothing, equalised", even)
         if passes(tried[-1]):
             return
         base = max(tried, key=lambda one: one["right"])
-        files = even if "equalised" in base["name"] else plain
+        files = even if base["equalised"] else self.files
         groups = worst_first(files, str(self.engine.scheme))
         fails, holds, count = 0, None, 1
         while holds is None and count < 2 * len(groups):
@@ -89,11 +90,11 @@ class Search:
             yield excluding(files, groups, middle)
             fails, holds = (fails, middle) if passes(tried[-1]) else (middle, holds)
 
-    def files(self, plan: Any, name: str) -> Files:
-        """Return the files of one way of preparing the network, calibrated anew."""
-        folder = self.runner.folder / MODELS / f"{name}-{self.engine.name}"
-
-        return Files(folder, self.runner.network, plan, partial(self.runner.collected, self.samples))
+    def equalised(self) -> Files:
+        """Return the files of the network with its channels balanced, to be calibrated anew."""
+        plan = dataclasses.replace(self.runner.plan, equalise=True, calibration=None)
+        return Files(self.files.folder / "equalised", self.runner.network, plan,
+                     partial(self.runner.collected, self.samples))
 
 
 def passes(one: Json) -> bool:

@@ -169,6 +169,7 @@ def notes(results: Results, found: list[Speed]) -> Iterator[str]:
             if said not in seen:
                 seen.add(said)
                 yield line
+    yield from hurt(results)
     base = {(one.engine, one.batch): one.throughput for one in found if one.precision == "fp32"}
     for one in found:
         gain = one.throughput / base.get((one.engine, one.batch), float("inf"))
@@ -180,6 +181,16 @@ def notes(results: Results, found: list[Speed]) -> Iterator[str]:
             yield f"{one.engine} {one.precision} at batch {one.batch}: the machine was busy with something else"
         elif one.left_out:
             yield f"{one.engine} {one.precision} at batch {one.batch}: {one.left_out} disturbed windows were left out"
+
+
+def hurt(results: Results) -> Iterator[str]:
+    """Yield which tensors eight bits hurt most, where the accuracy floor was not surely held."""
+    verdicts = [found["floor"]["verdict"] for row in results.accuracy
+                if (found := row.get("against_fp32")) and found["floor"] and row["precision"] == "int8"]
+    if results.calibration and set(verdicts) - {"pass"}:
+        worst = ", ".join(f"{name} ({error:.2g})" for name, error in results.calibration["most_sensitive"].items())
+        repair = "" if results.searches else "; --search looks for a way to hold the floor"
+        yield f"eight bits hurt these tensors most (mean error of a channel, relative to it): {worst}{repair}"
 
 
 def told(row: Mapping[str, Any]) -> Iterator[str]:

@@ -133,7 +133,7 @@ def run(plan: InferencePlan, options: Options, progress: Progress) -> Results:
         UsageError: the network, the data or an engine does not exist or fit, or calibration cannot be done.
     """
     engines = [plugins().engine(name) for name in plan.engines]
-    folder = run_folder(plan, options)
+    folder = run_folder(plan, options).resolve()  # workers run in folders of their own
     net, trained_on = network(plan.source, folder)
     data = data_for(plan, trained_on, net.inputs)
     real = labelled(data)
@@ -194,16 +194,16 @@ def accuracies(results: Results, runner: Runner, files: Files, engines: list[Eng
                     row |= {"against_fp32": accuracy.against(reference, found, floor=plan.floor)}
             results = kept(dataclasses.replace(results, accuracy=[*results.accuracy, row]), runner.folder)
         if plan.search and reference is not None and "int8" in engine.precisions:
-            results = kept(repaired(results, runner, engine, samples, reference), runner.folder)
+            results = kept(repaired(results, runner, files, engine, samples, reference), runner.folder)
     return results
 
 
-def repaired(results: Results, runner: Runner, engine: Engine, samples: Samples,
+def repaired(results: Results, runner: Runner, files: Files, engine: Engine, samples: Samples,
              reference: accuracy.Answers) -> Results:
     """Return the results with an engine's search for a way to quantise that holds the floor."""
     from .repair import FLOOR, Search
 
-    found = Search(runner, engine, samples, reference, runner.plan.floor or FLOOR).run()
+    found = Search(runner, files, engine, samples, reference, runner.plan.floor or FLOOR).run()
     return dataclasses.replace(results, searches=[*results.searches, found])
 
 

@@ -64,4 +64,4 @@ def speed(outcome: Compiled) -> Iterator[str]:
         yield f"    {outcome.job.precision} takes several passes in bfloat16, which this bound leaves out"
     if published := roofline.measured(peak.accelerator, outcome.job.model):
         told = ", ".join(f"{number(rate)} samples/s at batch {batch}" for batch, rate in published.items())
-        yield f"  published measurement, {peak.accelerator} ({roofline.SOURCE}, Table 8): {told}"
+        yield f"  published measurement, {peak.accelerator} ({roofline.SOURCE}, Table 8, at 224 x 224 pixels): {told}"

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from .. import envs
-from ..backend import EnvironmentSpec
+from ..backend import EnvironmentSpec, Host
+from ..errors import unknown
 from ..plugins import plugins
 
 
 def wanted(framework: str | None, *devices: str) -> list[tuple[str, str, EnvironmentSpec | None]]:
-    """Return (backend, device, specification) for one framework or all, on the devices each offers."""
-    chosen = [plugins().backend(framework)] if framework else list(plugins().backends().values())
-    return [(b.name, d, b.environment(d)) for b in chosen for d in b.devices if not devices or d in devices]
+    """Return (name, device, specification) for one framework or engine, or all, on the devices each offers."""
+    known: dict[str, Host] = {**plugins().engines(), **plugins().backends()}  # a framework is an engine as well
+    if framework is not None and framework not in known:
+        raise unknown("framework or engine", framework, known)
+    chosen = [known[framework]] if framework else [*plugins().backends().values(), *plugins().engines().values()]
+    unique = {host.name: host for host in chosen}.values()
+    return [(b.name, d, b.environment(d)) for b in unique for d in b.devices if not devices or d in devices]
 
 
 def listed() -> str:

@@ -1,0 +1,215 @@
+"""``dlcompare infer`` for real: a network trained here, its INT8 under every engine, calibrator and protocol."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx
+import pytest
+from safetensors.numpy import load_file, save_file
+from spoiled import spoil
+
+from dlcompare.inference.samples import ids_sha256
+
+TRAIN = ("--framework", "pytorch-ddp", "--model", "resnet18", "--image-size", "32", "--batch", "32", "--lr", "0.05",
+         "--schedule", "cosine:660", "--target", "top1=0.96", "--max-epochs", "20", "--save", "--seed", "1")
+ENGINES = "onnxruntime,openvino,tensorrt-emulated"
+POINTS = 0.005  # of accuracy that INT8 may lose: one of the 360 test images is 0.0028
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    told: str
+    folder: Path
+
+    @property
+    def found(self) -> dict[str, Any]:
+        """Return what ``--format json`` printed."""
+        assert self.out, self.told
+        return json.loads(self.out)
+
+    def accuracy(self, engine: str, precision: str) -> dict[str, Any]:
+        """Return the row of one engine and precision."""
+        (row,) = [row for row in self.found["accuracy"] if (row["engine"], row["precision"]) == (engine, precision)]
+        return row
+
+
+def dlcompare(*words: str | Path, cwd: Path) -> Done:
+    done = subprocess.run([sys.executable, "-m", "dlcompare.core", *map(str, words)], cwd=cwd, capture_output=True,
+                          text=True, timeout=1200, check=False)
+    return Done(done.returncode, done.stdout, done.stderr, cwd)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a run that trained resnet18 on digits and kept it."""
+    folder = tmp_path_factory.mktemp("trained")
+    done = dlcompare(*TRAIN, "--format", "json", cwd=folder)
+    assert done.code == 0, done.told
+    (run,) = (folder / "runs").iterdir()
+    return run
+
+
+@pytest.fixture(scope="module")
+def usual(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """Return a whole run with the defaults, short windows apart."""
+    folder = tmp_path_factory.mktemp("usual")
+    return dlcompare("infer", "--from-run", trained, "--engine", ENGINES.partition(",tensorrt")[0], "--batch", "1,8",
+                     "--windows", "2", "--window-seconds", "0.2", "--accuracy-floor", "0.98", "--plot",
+                     folder / "figure.svg", "--format", "json", cwd=folder)
+
+
+def test_a_network_trained_here_keeps_its_accuracy_in_int8_under_every_engine(usual: Done) -> None:
+    for engine in ("onnxruntime", "openvino"):
+        fp32, int8 = usual.accuracy(engine, "fp32"), usual.accuracy(engine, "int8")
+        assert fp32["right"] > 0.95 and fp32["samples"] == 360
+        assert int8["ran"]["precision"] == "int8" and int8["ran"]["layers"] == 21 and not int8["ran"]["left"]
+        assert abs(int8["right"] - fp32["right"]) <= POINTS and int8["against_fp32"]["sqnr_db"] > 25
+        assert int8["against_fp32"]["floor"]["verdict"] in ("pass", "inconclusive")
+
+
+def test_speed_is_measured_for_every_cell_and_says_what_ran(usual: Done) -> None:
+    speeds = {(row["engine"], row["precision"], row["batch"]): row for row in usual.found["speeds"]}
+    assert len(speeds) == 8 and all(row["throughput"] > 0 and row["p50"] <= row["p99"] for row in speeds.values())
+    assert {key[1] for key, row in speeds.items() if row["ran"]["precision"] == key[1]} == {"fp32", "int8"}
+    builds = [cell["build"] for cell in usual.found["cells"]]
+    assert all(build["bytes"] > 1e6 and build["cached"] for build in builds)  # accuracy came first and built them
+
+
+def test_calibration_is_on_record_and_apart_from_what_is_measured(usual: Done) -> None:
+    made = usual.found["calibration"]
+    assert made["split"] == "train" and len(made["samples"]) == len(set(made["samples"])) == 718
+    assert made["samples_sha256"] == ids_sha256(made["samples"]) and made["tensors"] > 20
+
+
+def test_the_figure_shows_every_line(usual: Done) -> None:
+    drawn = xml.etree.ElementTree.parse(usual.folder / "figure.svg").getroot()
+    assert len([one for one in drawn.iter() if one.get("id", "").startswith("LineCollection")]) == 4
+    assert "<!-- onnxruntime int8 -->" in (usual.folder / "figure.svg").read_text()
+
+
+@pytest.mark.parametrize("rule", ["minmax", "percentile", "mse", "entropy"])
+def test_every_calibrator_holds_half_a_point(trained: Path, tmp_path: Path, rule: str) -> None:
+    done = dlcompare("infer", "--from-run", trained, "--engine", "onnxruntime,tensorrt-emulated", "--calibrate", rule,
+                     "--no-speed", "--format", "json", cwd=tmp_path)
+    for engine in ("onnxruntime", "tensorrt-emulated"):
+        assert abs(done.accuracy(engine, "int8")["against_fp32"]["difference"]["value"]) <= POINTS
+    assert done.code == 0 and done.accuracy("tensorrt-emulated", "int8")["against_fp32"]["sqnr_db"] > 20
+
+
+def test_the_papers_protocol_takes_both_from_the_test_split_and_no_sample_twice(trained: Path, tmp_path: Path) -> None:
+    done = dlcompare("infer", "--from-run", trained, "--engine", "onnxruntime", "--protocol", "xu2018",
+                     "--calibration-samples", "100", "--no-speed", "--format", "json", cwd=tmp_path)
+    assert done.found["calibration"]["split"] == "test" and len(done.found["calibration"]["samples"]) == 100
+    assert done.accuracy("onnxruntime", "int8")["samples"] == 260
+    jobs = [json.loads(file.read_text()) for file in tmp_path.glob("runs/*/*/job.json")]
+    by_task = {job["task"]: set(job["samples"]) for job in jobs}
+    assert not by_task["collect"] & by_task["predict"] and len(by_task["collect"] | by_task["predict"]) == 360
+
+
+def test_a_spoiled_network_fails_the_floor_names_the_tensors_and_is_repaired(trained: Path, tmp_path: Path) -> None:
+    good = next(trained.glob("*/params.safetensors"))
+    spoilt, tampered = spoil(load_file(good))
+    save_file(spoilt, tmp_path / "spoilt.safetensors")
+    done = dlcompare("infer", "--model", "resnet18", "--image-size", "32", "--weights", tmp_path / "spoilt.safetensors",
+                     "--data", "digits", "--engine", "onnxruntime", "--accuracy-floor", "0.97", "--search",
+                     "--no-speed", "--format", "json", cwd=tmp_path)
+    before, after = done.accuracy("onnxruntime", "fp32"), done.accuracy("onnxruntime", "int8")
+    assert before["right"] > 0.95 and after["right"] < 0.8
+    assert after["against_fp32"]["floor"]["verdict"] == "fail" and after["against_fp32"]["worst"]
+    assert set(list(done.found["calibration"]["most_sensitive"])[:len(tampered)]) == set(tampered)
+    (search,) = done.found["searches"]
+    assert search["verdict"] == "pass" and done.code == 0
+    chosen = next(one for one in search["candidates"] if one["name"] == search["chosen"])
+    assert abs(chosen["right"] - before["right"]) <= 0.01 and chosen["throughput"] > 0
+
+
+def test_without_a_repair_the_floor_is_the_exit_code(trained: Path, tmp_path: Path) -> None:
+    spoilt, tampered = spoil(load_file(next(trained.glob("*/params.safetensors"))))
+    save_file(spoilt, tmp_path / "spoilt.safetensors")
+    done = dlcompare("infer", "--model", "resnet18", "--image-size", "32", "--weights", tmp_path / "spoilt.safetensors",
+                     "--data", "digits", "--engine", "onnxruntime", "--accuracy-floor", "0.97", "--no-speed",
+                     cwd=tmp_path)
+    assert done.code == 1 and "fail (of 0.97)" in done.out and all(name in done.out for name in tampered)
+
+
+def test_what_an_engine_buys_over_the_framework_can_be_read_off(trained: Path, tmp_path: Path) -> None:
+    done = dlcompare("infer", "--from-run", trained, "--engine", "onnxruntime,pytorch-ddp", "--precision", "fp32",
+                     "--batch", "8", "--windows", "2", "--window-seconds", "0.3", "--format", "csv", cwd=tmp_path)
+    rows = {row["engine"]: row for row in csv.DictReader(io.StringIO(done.out))}
+    assert float(rows["pytorch-ddp"]["samples_per_s"]) > 0 and done.code == 0
+    assert float(rows["onnxruntime"]["accuracy"]) == float(rows["pytorch-ddp"]["accuracy"])
+
+
+def test_mlperfs_scenarios_run(trained: Path, tmp_path: Path) -> None:
+    done = dlcompare("infer", "--from-run", trained, "--engine", "onnxruntime", "--precision", "int8", "--batch", "8",
+                     "--scenario", "single-stream,multi-stream,server,offline", "--scenario-seconds", "1",
+                     "--latency-bound", "0.2", "--no-accuracy", "--windows", "1", "--window-seconds", "0.1", "--format", "json",
+                     cwd=tmp_path)
+    rows = {row["scenario"]: row for row in done.found["scenarios"]}
+    assert list(rows) == ["single-stream", "multi-stream", "server", "offline"] and done.told is not None
+    assert all(row["status"] == "ok" and row["value"] > 0 for row in rows.values()), done.told
+    assert rows["single-stream"]["unit"] == "s" and rows["offline"]["unit"] == "samples/s"
+
+
+def test_calibration_can_be_used_again_but_not_for_another_network(trained: Path, tmp_path: Path) -> None:
+    first = dlcompare("infer", "--from-run", trained, "--engine", "onnxruntime", "--no-speed", "--format", "json",
+                      cwd=tmp_path)
+    (artifact,) = tmp_path.glob("runs/*/*/calibration.npz")
+    again = dlcompare("infer", "--from-run", trained, "--engine", "onnxruntime", "--no-speed", "--calibrate", "minmax",
+                      "--calibration", artifact, "--format", "json", cwd=tmp_path)
+    assert again.code == 0 and again.found["calibration"]["samples"] == first.found["calibration"]["samples"]
+    assert len(list(tmp_path.glob("runs/*/*/calibration.npz"))) == 1
+    params = load_file(next(trained.glob("*/params.safetensors")))
+    params["conv1.weight"] = params["conv1.weight"] * np.float32(1.001)
+    save_file(params, tmp_path / "other.safetensors")
+    other = dlcompare("infer", "--model", "resnet18", "--image-size", "32", "--weights", tmp_path / "other.safetensors",
+                      "--engine", "onnxruntime", "--no-speed", "--calibration", artifact, cwd=tmp_path)
+    assert other.code == 2 and "of another network" in other.told
+
+
+def test_a_users_own_file_is_calibrated_and_measured(trained: Path, tmp_path: Path) -> None:
+    dlcompare("infer", "--from-run", trained, "--engine", "onnxruntime", "--precision", "fp32", "--no-speed",
+              cwd=tmp_path)
+    (file,) = tmp_path.glob("runs/*/models/fp32.onnx")
+    done = dlcompare("infer", "--onnx", file, "--data", "digits", "--engine", "onnxruntime,pytorch-ddp", "--no-speed",
+                     "--format", "json", cwd=tmp_path)
+    assert done.accuracy("onnxruntime", "int8")["right"] > 0.94
+    assert done.accuracy("pytorch-ddp", "fp32")["status"] == "refused" and done.code == 1
+    model = onnx.load(file)
+    model.graph.node[3].op_type = "Frobnicate"
+    onnx.save(model, tmp_path / "odd.onnx")
+    odd = dlcompare("infer", "--onnx", tmp_path / "odd.onnx", "--data", "digits", "--engine", "onnxruntime",
+                    cwd=tmp_path)
+    assert odd.code == 2 and "Frobnicate" in odd.told
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (("--engine", "onnxrutime"), "onnxruntime"),
+    (("--engine", "onnxruntime", "--precision", "int9"), "int8"),
+    (("--engine", "onnxruntime", "--data", "synthetic"), "real data"),
+    (("--engine", "onnxruntime", "--calibration-samples", "3"), "less than one calibration batch of 5"),
+    (("--engine", "onnxruntime", "--calibration-samples", "5000"), "1437 samples"),
+    (("--engine", "onnxruntime", "--accuracy-floor", "76"), "above 0 and at most 1"),
+    (("--engine", "onnxruntime", "--weights", "x.pth", "--from-run", "."), "leave one of them out"),
+    (("--engine", "onnxruntime", "--plot", "x.jpg"), ".png or .svg"),
+])
+def test_bad_requests_say_what_is_allowed(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    done = dlcompare("infer", "--model", "resnet18", "--image-size", "32", *words, cwd=tmp_path)
+    assert done.code == 2 and said in done.told and "Traceback" not in done.told
+    assert not list(tmp_path.glob("runs/*/*/job.json")), "a bad request must not have run anything"
+
+
+def test_a_run_that_kept_nothing_or_too_much_is_named(tmp_path: Path, trained: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = dlcompare("infer", "--from-run", tmp_path / "empty", "--engine", "onnxruntime", cwd=tmp_path)
+    assert done.code == 2 and "train with --save" in done.told
