@@ -15,6 +15,7 @@ from . import DatasetKind
 TITLES = {
     "digits": "1797 real handwritten digits of 8 x 8 pixels, resized to the model's image; built in",
     "imagefolder": "JPEG and PNG files in ImageNet's layout: imagefolder:PATH, files PATH/{train,val}/CLASS/*.jpg",
+    "shapes": "generated images, as many and as hard as wanted: shapes:noise=0.2,classes=20,train=50000; built in",
     "synthetic": "invented samples for any model, kept on the device: pure compute",
 }
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import UsageError
 
-ORDER, AUGMENT, SYNTHETIC = range(3)  # the first element of a key: what the numbers are for
+ORDER, AUGMENT, SYNTHETIC, SHAPES = range(4)  # the first element of a key: what the numbers are for
 
 
 def raw(count: int, *, seed: int, key: tuple[int, ...]) -> np.ndarray:
@@ -26,11 +26,16 @@ def uniform(count: int, *, seed: int, key: tuple[int, ...]) -> np.ndarray:
 
 
 def normal(count: int, *, seed: int, key: tuple[int, ...]) -> np.ndarray:
-    """Return ``count`` float32 of mean 0 and variance 1, bell-shaped within 3.47.
+    """Return ``count`` float32 of mean 0 and variance 1, bell-shaped within 3.47."""
+    return bell(raw(count, seed=seed, key=key))
+
+
+def bell(integers: np.ndarray) -> np.ndarray:
+    """Return a float32 of mean 0 and variance 1 for each uint64, bell-shaped within 3.47.
 
     Each is the sum of the four 16-bit parts of one integer (Irwin-Hall), because logarithms and cosines differ in
     the last bit between builds of NumPy and sums of integers do not.
     """
-    parts = raw(count, seed=seed, key=key).view(np.uint16).reshape(count, 4).astype(np.float32)
+    parts = integers.view(np.uint16).reshape(len(integers), 4).astype(np.float32)
     total = parts[:, 0] + parts[:, 1] + parts[:, 2] + parts[:, 3]  # below 2**24, so exact in float32
     return (total - np.float32(2 * 0xFFFF)) * np.float32((3 / (65536**2 - 1)) ** 0.5)

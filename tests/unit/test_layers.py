@@ -22,11 +22,11 @@ FOLDERS = ("core", "frameworks", "models", "inference")
 LAYERS = [line.split() for line in """
     core
     errors graph host roofline stats system
-    job ops cost memory variants torchfile data data.fit data.loaders data.streams
+    job ops cost memory variants torchfile data data.fit data.loaders data.outlines data.streams
     model params backend inference_job options record progress tether
     discard verdict engine
     framework_engine
-    autopsy crew data.builtin data.decode data.digits data.feed data.imagefolder data.order data.synthetic
+    autopsy crew data.builtin data.decode data.digits data.feed data.imagefolder data.order data.shapes data.synthetic
     accuracy cases cold fold waterfall windows
     target
     hookspecs interpreters reports reports.anatomy reports.as_csv reports.as_json reports.results
