@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -57,26 +58,32 @@ class OnnxRuntime(Engine):
         return OnnxRuntimeSession(self, job, folder)
 
 
-class OnnxRuntimeTensorRT(OnnxRuntime):
+class Variant(OnnxRuntime):
+    """Another way to use ONNX Runtime, in the same environment."""
+
+    scheme = "s8s8"
+    collects = False
+
+    def environment(self, device: str) -> EnvironmentSpec:
+        return replace(super().environment(device), owner=OnnxRuntime.name)
+
+
+class OnnxRuntimeTensorRT(Variant):
     """The same with TensorRT as its provider, which reads symmetric INT8 alone."""
 
     name = "onnxruntime-tensorrt"
     title = "ONNX Runtime with its TensorRT provider"
     devices = ("cuda",)
-    scheme = "s8s8"
-    collects = False
     hides = True
 
 
-class TensorRTEmulated(OnnxRuntime):
+class TensorRTEmulated(Variant):
     """TensorRT's INT8 file run on a CPU node by node: its arithmetic, not its kernels, nor its speed."""
 
     name = "tensorrt-emulated"
     title = "EMULATION of TensorRT's INT8 arithmetic on a CPU, by ONNX Runtime: for accuracy, not for speed"
     devices = ("cpu",)
     precisions = ("fp32", "int8")
-    scheme = "s8s8"
-    collects = False
 
     def refuse(self, job: InferenceJob) -> str | None:
         if job.task in ("measure", "scenario"):

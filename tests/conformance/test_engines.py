@@ -80,7 +80,8 @@ class Bench:
     def __init__(self, folder: Path, network: Network, python: Callable[[str], Path]) -> None:
         self.folder, self.network, self.python = folder, network, python
 
-    def job(self, engine: Engine, model: onnx.ModelProto | None = None, **more: Any) -> InferenceJob:
+    def job(self, engine: Engine, model: onnx.ModelProto | None = None, *, refused: bool = False,
+            **more: Any) -> InferenceJob:
         file = self.folder / "network.onnx"
         onnx.save(model or self.network.model, file)
         source: dict[str, Any] = {"weights": str(self.network.weights)} if engine.reads == "graph" else {
@@ -88,7 +89,7 @@ class Bench:
         job = InferenceJob(engine=engine.name, model="tiny-residual", inputs=tiny.INPUTS, outputs=("logits",),
                            data="stripes", samples=tuple(range(SAMPLES)),
                            **{"task": "predict", "batch": 5, **source, **more})
-        assert engine.refuse(job) is None
+        assert bool(engine.refuse(job)) == refused
         return job
 
     def start(self, engine: Engine, job: InferenceJob, *program: str) -> subprocess.CompletedProcess[str]:
@@ -185,6 +186,14 @@ def test_onnxruntime_says_what_its_profile_says(bench: Bench, tmp_path: Path) ->
     floats = sum(nodes.count(kind) for kind in ("Conv", "FusedConv", "Gemm", "MatMul"))
     assert 0 < floats == len(said["ran"]["left"]) and set(said["ran"]["left"]) <= {"conv1", "conv2", "conv3", "fc"}
     assert noise(logits, bench.network.logits) < 0.05
+
+
+def test_onnxruntime_refuses_fp16_on_a_cpu_for_a_reason(bench: Bench) -> None:
+    """If this fails it has got kernels: offer fp16 then."""
+    engine = plugins().engine("onnxruntime")
+    _, said = bench.predicted(engine, lower(bench.network.model, "fp16"), precision="fp16", refused=True)
+    assert said["ran"]["precision"] == "fp32"
+    assert said["ran"]["layers"] == len(said["ran"]["left"]) == LAYERS
 
 
 def test_openvinos_bf16_is_asked_for_and_seen(bench: Bench) -> None:

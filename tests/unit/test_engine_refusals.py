@@ -66,6 +66,13 @@ def test_every_backend_is_an_engine_in_its_own_environment() -> None:
         assert engine.devices == backend.devices and "tf32" not in engine.precisions
 
 
+def test_engines_of_one_library_share_its_environment() -> None:
+    for name, owner in {"onnxruntime": "", "onnxruntime-tensorrt": "onnxruntime",
+                        "tensorrt-emulated": "onnxruntime"}.items():
+        spec = plugins().engine(name).environment("cuda")
+        assert spec and spec.owner == owner
+
+
 def test_threads_of_a_framework_are_told_as_for_training() -> None:
     assert plugins().engine("jax").variables(job("jax", threads=2))["NPROC"] == "2"
     assert plugins().engine("onnxruntime").variables(job("onnxruntime", device="cuda")) == {
