@@ -116,18 +116,19 @@ def infer(context: click.Context, form: str, plot: Path | None, **given: Any) ->
     """
     from ..core.progress import Progress
     from ..core.session import Options
+    from . import figure
     from .report import FORMS
     from .session import run
 
     how = Options(out=given.pop("out"), env=given.pop("env"), stall_seconds=given.pop("timeout"))
     plan = planned(given)
+    if plot:
+        figure.check(plot)
     with Progress() as progress:
         results = run(plan, how, progress)
     click.echo(FORMS[form](results).rstrip("\n"))
     if plot:
-        from .figure import draw
-
-        draw(results, plot)
+        figure.draw(results, plot)
     context.exit(0 if results.well else 1)
 
 

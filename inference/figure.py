@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 from ..core.errors import UsageError
@@ -12,19 +13,26 @@ STYLES = {"fp32": "-", "fp16": "--", "bf16": "-.", "int8": "-"}
 MARKS = {"fp32": "o", "fp16": "s", "bf16": "^", "int8": "D"}
 
 
+def check(file: Path) -> None:
+    """Raise UsageError if a file cannot be drawn, before anything has been measured: it is neither .png nor .svg, its
+    folder does not exist, or matplotlib is not installed.
+    """
+    if file.suffix not in KINDS:
+        raise UsageError(f"--plot draws {' or '.join(KINDS)} files, not {file.name!r}")
+    if not file.absolute().parent.is_dir():
+        raise UsageError(f"--plot cannot write {file}: there is no folder {file.absolute().parent}; make it first")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UsageError("--plot needs matplotlib; install it with: pip install 'dlcompare[plots]'")
+
+
 def draw(results: Results, file: Path) -> None:
     """Draw the throughput of every engine and precision against the batch size, intervals as bars.
 
     Raises:
-        UsageError: the file is neither .png nor .svg, cannot be written, or matplotlib is not installed.
+        UsageError: the file cannot be written.
     """
-    if file.suffix not in KINDS:
-        raise UsageError(f"--plot draws {' or '.join(KINDS)} files, not {file.name!r}")
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UsageError(f"--plot needs matplotlib ({error}); install it with: pip install "
-                         "'dlcompare[plots]'") from error
+    from matplotlib.figure import Figure
+
     found = speeds(results)
     engines = list(dict.fromkeys(one.engine for one in found))
     canvas = Figure(figsize=(7, 4.5), layout="constrained")

