@@ -4,7 +4,6 @@ environment."""
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -17,11 +16,13 @@ from dlcompare.core.plugins import plugins
 SECONDS = 1.0
 
 
-def busy(seconds: float) -> tuple[float, float]:
-    """Return processor seconds and wall seconds used so far; ``seconds`` are slept first."""
-    time.sleep(seconds)
-    used = os.times()
-    return used.user + used.system, time.perf_counter()
+def ticks() -> dict[str, int]:
+    """Return the processor time that each thread of this process has used, in the kernel's units."""
+    used = {}
+    for task in Path("/proc/self/task").iterdir():
+        fields = (task / "stat").read_text().rpartition(")")[2].split()
+        used[task.name] = int(fields[11]) + int(fields[12])  # utime and stime; see proc(5)
+    return used
 
 
 def main() -> None:
@@ -29,22 +30,21 @@ def main() -> None:
     engine = plugins().engine(job.engine)
     engine.load()
     engine.build(job, folder)
-    before = len(list(Path("/proc/self/task").iterdir()))
     session = engine.open(job, folder)
     placed = session.place({"image": np.ones((job.batch, *job.inputs["image"].shape), np.float32)})
     session.run(placed)
-    used, begin = busy(0)
+    session.wait()
+    before, begin = ticks(), time.perf_counter()
     while time.perf_counter() < begin + SECONDS:
         session.run(placed)
         session.wait()
-    running, end = busy(0)
-    threads = len(list(Path("/proc/self/task").iterdir())) - before
-    session.close()
-    del session, placed
-    closed, begun = busy(0.1)  # until threads have ended
-    idle, ended = busy(0.5)
-    print(json.dumps({"cores": (running - used) / (end - begin), "threads": threads,
-                      "after_close": (idle - closed) / (ended - begun)}))
+    used = [count - before.get(task, 0) for task, count in ticks().items()]
+    session.close()  # and the session itself stays: closing must be enough
+    time.sleep(0.1)
+    closed = sum(ticks().values())
+    time.sleep(0.5)
+    print(json.dumps({"busy": sum(count > max(used) / 10 for count in used),
+                      "after_close": sum(ticks().values()) - closed}))
 
 
 if __name__ == "__main__":
