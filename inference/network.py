@@ -93,9 +93,10 @@ def of_model(source: Source, folder: Path, *, origin: str) -> Network:
 
 def of_file(path: Path) -> Network:
     """Return a user's own classifier."""
+    from .folding import folded
     from .onnxfile import declared_inputs, read
 
-    model = read(path)
+    model = folded(read(path))
     inputs = declared_inputs(model)
     shapes = [spec.shape for spec in inputs.values()]
     return Network(path.stem, "classification", {**inputs, "label": LABEL},
