@@ -9,8 +9,8 @@
     test      number of test images, by default 20000
 
 An image is one shape on a background that shades from one side to the other, and three small discs over it. Random are
-place, size, rotation, shading, colours and the discs. Pixels have mean 0 and, noise apart,
-a standard deviation near 0.6.
+place, size, rotation (up to 45 degrees either way), shading, colours (the shape's brighter than the background) and
+the discs. Noise apart, pixels have a mean near 0.2 and a standard deviation near 0.6.
 
 What cannot be learnt is known. Each image is a morph between its class and a rival, drawn uniformly among the others:
 outline and texture are (1 - t) of the one and t of the other, with t = blend * |u - v| for uniform u and v. A morph at
@@ -135,9 +135,9 @@ class Shapes(Dataset):
         image *= np.float32(self._options.noise)
         draws = Draws(values)
         self._add_background(image, draws)
-        self._blend_over(image, self._shape(draws, labels), draws.colours(shape[0]))
+        self._blend_over(image, self._shape(draws, labels), draws.colours(shape[0], low=0.6, high=2.2))
         for _ in range(SPOTS):
-            self._blend_over(image, self._spot(draws), draws.colours(shape[0]))
+            self._blend_over(image, self._spot(draws), draws.colours(shape[0], low=-1.5, high=1.5))
         return image
 
     def _add_background(self, image: np.ndarray, draws: Draws) -> None:
@@ -191,19 +191,16 @@ class Draws:
     def within(self, low: float, high: float) -> np.ndarray:
         return (low + (high - low) * self.flat()).astype(np.float32)[:, None, None]
 
-    def colours(self, channels: int) -> list[np.ndarray]:
-        """Return per channel a contrast with what is below: of either sign, never near 0."""
-        signed = [self.within(-1, 1) for _ in range(channels)]
-        return [value + np.where(value < 0, np.float32(-0.8), np.float32(0.8)) for value in signed]
+    def colours(self, channels: int, *, low: float, high: float) -> list[np.ndarray]:
+        """Return a contrast with what is below for each channel."""
+        return [self.within(low, high) for _ in range(channels)]
 
     def turned(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return x and y turned by an angle anywhere in the full circle, without a sine: a rational point on it."""
-        value = self.within(-2, 2)
-        side = np.where(value < 0, np.float32(-1), np.float32(1))
-        u = np.abs(value) - np.float32(1)
+        """Return x and y turned by up to 45 degrees either way, without a sine: a rational point on the circle."""
+        u = self.within(-0.414, 0.414)
         square = u * u
-        cosine = side * (1 - square) / (1 + square)
-        sine = side * (u + u) / (1 + square)
+        cosine = (1 - square) / (1 + square)
+        sine = (u + u) / (1 + square)
         return cosine * x - sine * y, sine * x + cosine * y
 
 
