@@ -190,6 +190,14 @@ class Trainer(ABC):
 AMPERE = (8, 0)  # compute capability of the first NVIDIA GPUs with TensorFloat-32 and bfloat16
 
 
+def cpu_has(*features: str) -> bool:
+    """Return whether Linux lists one of the features for this CPU; True where it lists none, so that the job decides.
+    """
+    listed = Path("/proc/cpuinfo")
+    lines = listed.read_text().splitlines() if listed.exists() else []
+    return not set(next((line.split() for line in lines if line.startswith("flags")), features)).isdisjoint(features)
+
+
 def need_ampere(job: Job, card: str, capability: tuple[int, int]) -> None:
     """Raise JobError if the GPU that a worker got is too old for the job's precision."""
     if job.precision in ("tf32", "bf16") and capability < AMPERE:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core import hookimpl
-from ...core.backend import Backend, EnvironmentSpec, Trainer
+from ...core.backend import Backend, EnvironmentSpec, Trainer, cpu_has
 from ...core.errors import JobError
 from ...core.graph import Graph
 from ...core.job import Job
@@ -64,6 +64,9 @@ class Mxnet(Backend):
     def refuse(self, job: Job) -> str | None:
         if job.device == "cuda":
             return NO_CUDA
+        if job.precision == "bf16" and not cpu_has("avx512f"):
+            return (f"{self.name}: bf16 was tried on CPUs with AVX-512 alone, for which oneDNN has kernels; this one "
+                    "lacks it. Use --precision fp32")
         return NO_FP16 if job.precision == "fp16" else super().refuse(job)
 
     def command(self, job: Job, python: str) -> list[str]:

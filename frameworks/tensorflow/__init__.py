@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core import hookimpl
-from ...core.backend import Backend, EnvironmentSpec, Trainer
+from ...core.backend import Backend, EnvironmentSpec, Trainer, cpu_has
 from ...core.graph import Graph
 from ...core.job import Job
 from .. import horovod
@@ -73,14 +73,6 @@ class TfHorovod(Backend):
         from .trainer import TfTrainer  # the only place the framework is imported
 
         return TfTrainer(graph, params, job)
-
-
-def cpu_has(feature: str) -> bool:
-    """Return whether Linux lists the feature for this CPU; True where it lists none, so that the job decides."""
-    listed = Path("/proc/cpuinfo")
-    lines = listed.read_text().splitlines() if listed.exists() else []
-    flags = next((line.split() for line in lines if line.startswith("flags")), [feature])
-    return feature in flags
 
 
 @hookimpl

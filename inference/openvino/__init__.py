@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...core import hookimpl
-from ...core.backend import EnvironmentSpec
+from ...core.backend import EnvironmentSpec, cpu_has
 from ...core.engine import Engine, Session
 from ...core.inference_job import InferenceJob
 
@@ -25,7 +25,7 @@ class OpenVino(Engine):
                                without=("openvino-telemetry",))
 
     def refuse(self, job: InferenceJob) -> str | None:
-        if job.precision == "bf16" and not {"avx512_bf16", "amx_bf16"} & cpu_flags():
+        if job.precision == "bf16" and not cpu_has("avx512_bf16", "amx_bf16"):
             return "this CPU has no bf16 arithmetic (avx512_bf16 or amx_bf16); use --precision fp32 or int8"
         if job.precision == "fp16":
             return "openvino computes fp16 files in fp32 on a CPU; use --precision fp32, bf16 or int8"
@@ -48,15 +48,6 @@ class OpenVino(Engine):
         from .session import OpenVinoSession
 
         return OpenVinoSession(job, folder)
-
-
-def cpu_flags() -> set[str]:
-    """Return what the CPU says it can do; empty where nobody can tell."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return set()
-    return set(next((line.partition(":")[2] for line in lines if line.startswith("flags")), "").split())
 
 
 @hookimpl

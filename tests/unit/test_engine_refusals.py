@@ -8,6 +8,7 @@ import pytest
 
 from dlcompare.core.engine import Engine
 from dlcompare.core.inference_job import InferenceJob
+from dlcompare.core.job import Job
 from dlcompare.core.plugins import plugins
 from dlcompare.inference import openvino
 from dlcompare.inference.openvino import OpenVino
@@ -54,7 +55,7 @@ def test_refusals_say_why(name: str, settings: dict[str, Any], words: str) -> No
     ({"avx512f", "avx512_bf16"}, True), ({"amx_bf16"}, True), ({"avx512f", "avx512_vnni"}, False), (set(), False)])
 def test_openvino_offers_bf16_where_the_cpu_has_it(flags: set[str], offered: bool,
                                                    monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openvino, "cpu_flags", lambda: flags)
+    monkeypatch.setattr(openvino, "cpu_has", lambda *features: not flags.isdisjoint(features))
     reason = OpenVino().refuse(job("openvino", precision="bf16"))
     assert reason is None if offered else "avx512_bf16 or amx_bf16" in str(reason)
 
@@ -77,3 +78,11 @@ def test_threads_of_a_framework_are_told_as_for_training() -> None:
     assert plugins().engine("jax").variables(job("jax", threads=2))["NPROC"] == "2"
     assert plugins().engine("onnxruntime").variables(job("onnxruntime", device="cuda")) == {
         "NVIDIA_TF32_OVERRIDE": "0"}
+
+
+@pytest.mark.parametrize("name", ["mxnet", "mxnet-horovod"])
+def test_mxnet_refuses_bf16_where_nobody_has_tried_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = plugins().backend(name)
+    monkeypatch.setattr("dlcompare.frameworks.mxnet.cpu_has", lambda *features: False)
+    assert "AVX-512" in str(backend.refuse(Job(name, "resnet18", precision="bf16")))
+    assert backend.refuse(Job(name, "resnet18")) is None
