@@ -38,6 +38,7 @@ class Engine(Host):
     precisions: ClassVar[tuple[str, ...]] = ("fp32",)
     scheme: ClassVar[str | None] = None  # how its INT8 files are written: u8s8, s8s8 (see inference.quantise)
     lowers: ClassVar[tuple[str, ...]] = ()  # precisions that it makes of the FP32 file by itself
+    calibrators: ClassVar[tuple[str, ...]] = ()  # of its own: they read the FP32 file and the job's calibration samples
     collects: ClassVar[bool] = False  # whether it can return any inner tensor that a file declares as an output
     reads: ClassVar[str] = "onnx"  # what it builds from: an ONNX file, or "graph": the neutral graph and parameters
 
@@ -47,6 +48,8 @@ class Engine(Host):
             return f"{self.name} runs on {', '.join(self.devices)}, not on {job.device}"
         if job.precision not in self.precisions:
             return f"{self.name} offers {', '.join(self.precisions)}, not {job.precision}"
+        if job.calibrator and job.calibrator not in self.calibrators:
+            return f"{self.name} has no calibrator {job.calibrator}; use --calibrate entropy, which serves every engine"
         return None
 
     def load(self) -> None:

@@ -54,6 +54,9 @@ class InferenceJob:
     train: bool = False  # which split of the data
     samples: tuple[int, ...] = ()
     tensors: tuple[str, ...] = ()
+    calibrator: str | None = None  # of the engine's own, which reads the FP32 file and these samples
+    calibration: tuple[int, ...] = ()
+    calibration_train: bool = True  # which split they are of
     loaders: int = 1
     seed: int = 0
     scenario: str | None = None
@@ -91,4 +94,4 @@ class InferenceJob:
                 raise unknown("inference job key", key, known)
         data["inputs"] = {name: Input(**{**spec, "shape": tuple(spec["shape"])})
                           for name, spec in data.get("inputs", {}).items()}
-        return cls(**{**data, **{k: tuple(data.get(k, ())) for k in ("outputs", "samples", "tensors")}})
+        return cls(**{**data, **{k: tuple(data.get(k, ())) for k in ("outputs", "samples", "tensors", "calibration")}})

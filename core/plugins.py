@@ -37,6 +37,7 @@ BUILTIN = (
     "dlcompare.frameworks.mxnet",
     "dlcompare.inference.onnxruntime",
     "dlcompare.inference.openvino",
+    "dlcompare.inference.tensorrt",
 )
 HOOKS: dict[str, tuple[str, type]] = {  # what one thing on offer is called, and what it is
     "dlcompare_backends": ("framework", Backend),

@@ -32,9 +32,10 @@ class Files:
 
     def path(self, precision: str, engine: Engine) -> Path:
         """Return the file that an engine reads for a precision."""
-        if precision == "int8":
+        own = self.plan.engine_calibrates(precision)
+        if precision == "int8" and not own:
             return self.int8(str(engine.scheme))
-        precision = "fp32" if precision in engine.lowers else precision
+        precision = "fp32" if own or precision in engine.lowers else precision
         file = self.folder / f"{precision}.onnx"
         if not file.exists():
             from .half import lower

@@ -17,7 +17,8 @@ from ..core.plugins import plugins
 from .network import Source
 from .samples import PROTOCOLS
 
-CALIBRATORS = ("entropy", "minmax", "percentile", "mse", "tensorrt-entropy2")
+OWN = ("tensorrt-entropy2",)  # calibrators of engines, which read the FP32 file and the samples themselves
+CALIBRATORS = ("entropy", "minmax", "percentile", "mse", *OWN)
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,9 @@ class InferencePlan:
                 among(name[:-1], value, allowed)
         among("calibrator", self.calibrator, CALIBRATORS)
         among("protocol", self.protocol, PROTOCOLS)
+        if self.calibrator in OWN and (self.equalise or self.search or self.calibration):
+            raise UsageError(f"--calibrate {self.calibrator} leaves ranges to the engine, so --equalise, --search and "
+                             "--calibration have nothing to work on; leave them out, or use --calibrate entropy")
         if not self.precisions or not self.engines or not self.batches:
             raise UsageError("at least one engine, one precision and one batch size must be named")
         if min(self.batches) < 1:
@@ -74,6 +78,10 @@ class InferencePlan:
         if self.rounds > 1:
             random.Random(f"{self.seed} {number // 2}").shuffle(cells)
         return tuple(cells[::-1] if number % 2 else cells)
+
+    def engine_calibrates(self, precision: str) -> bool:
+        """Return whether a precision is INT8 whose ranges the engine itself finds."""
+        return precision == "int8" and self.calibrator in OWN
 
     def to_json(self) -> str:
         """Return the plan as JSON text."""

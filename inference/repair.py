@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from ..core.engine import Engine
@@ -93,8 +92,7 @@ class Search:
     def equalised(self) -> Files:
         """Return the files of the network with its channels balanced, to be calibrated anew."""
         plan = dataclasses.replace(self.runner.plan, equalise=True, calibration=None)
-        return Files(self.files.folder / "equalised", self.runner.network, plan,
-                     partial(self.runner.collected, self.samples))
+        return Files(self.files.folder / "equalised", self.runner.network, plan, self.runner.collected)
 
 
 def passes(one: Json) -> bool:

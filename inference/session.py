@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +56,7 @@ class Runner:
     plan: InferencePlan
     network: Network
     data: str
+    samples: Samples
     folder: Path
     ready: Mapping[str, Path | DlcompareError]
     options: Options
@@ -76,6 +76,9 @@ class Runner:
             "loaders": plan.loaders, "seed": plan.seed, "windows": plan.windows,
             "window_seconds": plan.window_seconds, "largest_batch": max((*plan.batches, PREDICT_BATCH)),
             "cache": str(self.folder / "builds"), **more}
+        if plan.engine_calibrates(precision):
+            given |= {"calibrator": plan.calibrator, "calibration": self.samples.calibration,
+                      "calibration_train": self.samples.calibration_train}
         return InferenceJob(**given)
 
     def do(self, engine: Engine, job: InferenceJob, label: str) -> Outcome:
@@ -97,7 +100,7 @@ class Runner:
             return Outcome("failed", f"{ended.reason} (log: {folder / 'log.txt'})", {}, folder)
         return Outcome("ok", None, json.loads((folder / RESULT).read_text()), folder)
 
-    def collected(self, samples: Samples, file: Path, tensors: tuple[str, ...], sha256: str) -> Path:
+    def collected(self, file: Path, tensors: tuple[str, ...], sha256: str) -> Path:
         """Return the histograms of some tensors of a network over the calibration samples; UsageError if not to be had.
         """
         engine = next((e for e in plugins().engines().values() if e.collects), None)
@@ -107,7 +110,7 @@ class Runner:
             self.ready = {**self.ready, **interpreters({engine: "cpu"}, self.options, self.progress)}
         job = dataclasses.replace(self.job(engine, "fp32", file, task="collect"), device="cpu", tensors=tensors,
                                   outputs=tensors, network_sha256=sha256, batch=CALIBRATION_BATCH,
-                                  samples=samples.calibration, train=samples.calibration_train)
+                                  samples=self.samples.calibration, train=self.samples.calibration_train)
         done = self.do(engine, job, f"calibration of {self.network.name}")
         if done.reason:
             raise UsageError(f"calibration failed: {done.reason}")
@@ -142,9 +145,9 @@ def run(plan: InferencePlan, options: Options, progress: Progress) -> Results:
                          "data, as in --data imagefolder:PATH")
     samples = choose(data, net.inputs, protocol=plan.protocol, calibration=plan.calibration_samples,
                      measured=plan.measured, seed=plan.seed) if real else Samples((), True, ())
-    runner = Runner(plan, net, data, folder, interpreters(dict.fromkeys(engines, plan.device), options, progress),
-                    options, progress)
-    files = Files(folder / MODELS, net, plan, partial(runner.collected, samples))
+    ready = interpreters(dict.fromkeys(usable(engines, plan), plan.device), options, progress)
+    runner = Runner(plan, net, data, samples, folder, ready, options, progress)
+    files = Files(folder / MODELS, net, plan, runner.collected)
     begun = datetime.now(timezone.utc).isoformat(timespec="seconds")
     results = Results(run=folder.name, started=begun, plan=json.loads(plan.to_json()), system=system(),
                       network=described(net), data=data)
@@ -154,6 +157,13 @@ def run(plan: InferencePlan, options: Options, progress: Progress) -> Results:
         results = measured_round(results, runner, files, number)
     results = kept(dataclasses.replace(results, calibration=files.calibration(samples)), folder)
     return in_scenarios(results, runner, files) if plan.scenarios else results
+
+
+def usable(engines: list[Engine], plan: InferencePlan) -> list[Engine]:
+    """Return the engines that do not refuse everything: gigabytes need not be installed where there is no GPU."""
+    return [engine for engine in engines
+            if engine.refuse(InferenceJob(engine.name, "", file="-", weights="-", device=plan.device,
+                                          task="predict")) is None]
 
 
 def in_scenarios(results: Results, runner: Runner, files: Files) -> Results:
