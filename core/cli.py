@@ -281,5 +281,5 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("dlcompare: stopped; finished jobs are kept, --resume goes on from there", err=True)
+        click.echo("dlcompare: stopped; finished jobs are kept, and --resume goes on with a training run", err=True)
         sys.exit(130)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import signal
 import subprocess
 import sys
 import xml.etree.ElementTree
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import onnx
 import pytest
+from running import Command, eventually
 from safetensors.numpy import load_file, save_file
 from spoiled import spoil
 
@@ -209,6 +211,16 @@ def test_bad_requests_say_what_is_allowed(tmp_path: Path, words: tuple[str, ...]
     done = dlcompare("infer", "--model", "resnet18", "--image-size", "32", *words, cwd=tmp_path)
     assert done.code == 2 and said in done.told and "Traceback" not in done.told
     assert not list(tmp_path.glob("runs/*/*/job.json")), "a bad request must not have run anything"
+
+
+def test_an_interrupt_leaves_no_process_and_keeps_what_was_found(trained: Path, tmp_path: Path) -> None:
+    command = Command("infer", "--from-run", str(trained), "--engine", "onnxruntime", "--precision", "fp32", "--batch",
+                      "1", "--windows", "500", out=tmp_path / "out", folder=tmp_path, variables={})
+    eventually(lambda: "samples/s" in command.told or command.process.poll() is not None, within=120)
+    command.process.send_signal(signal.SIGINT)
+    assert command.wait() == 130 and command.nothing_left()
+    (kept,) = (tmp_path / "out").glob("*/inference.json")
+    assert json.loads(kept.read_text())["accuracy"][0]["right"] > 0.9
 
 
 def test_a_run_that_kept_nothing_or_too_much_is_named(tmp_path: Path, trained: Path) -> None:
