@@ -18,7 +18,6 @@ from .cudart import WHAT_TO_DO, Cuda
 from .versions import Api, allow, api_of, create_network, missing, named
 
 PLAN, ABOUT = "engine.plan", "engine.json"
-BOUND = ("tensorrt", "gpu", "capability")  # a plan loads only where these are what they were
 MULTIPLYING = ("CONVOLUTION", "DECONVOLUTION", "FULLY_CONNECTED", "MATRIX_MULTIPLY")
 PASSING = ("QUANTIZE", "DEQUANTIZE", "SHUFFLE", "IDENTITY", "CAST")  # what may stand between a constant and its layer
 Json = dict[str, Any]

@@ -15,9 +15,9 @@ from ...core.engine import Ran, Session
 from ...core.errors import JobError
 from ...core.inference_job import InferenceJob
 from . import fours, inspector
-from .building import ABOUT, BOUND, LOG, PLAN, build, cuda, identity
+from .building import ABOUT, LOG, PLAN, build, cuda, identity
 from .cudart import Memory
-from .versions import api_of
+from .versions import api_of, foreign
 
 if TYPE_CHECKING:
     from ...core.backend import Arrays
@@ -132,13 +132,3 @@ class TensorRTSession(Session):
         self.results = {}
         self.stream.close()
         self.cuda.release()
-
-
-def foreign(about: dict[str, Any], here: dict[str, str]) -> str | None:
-    """Return why a plan cannot be loaded here: it was built by another version, or for another GPU; else None."""
-    if all(about[name] == here[name] for name in BOUND):
-        return None
-    built, wanted = (f"TensorRT {one['tensorrt']} for {one['gpu']} (compute capability {one['capability']})"
-                     for one in (about, here))
-    return (f"was built by {built}, and this is {wanted}; TensorRT's plans load only on the version and the GPU that "
-            "built them. Remove the folder, and it is built anew")

@@ -25,6 +25,7 @@ class Api:
 
 
 OLDEST = (8, 5)
+BOUND = ("tensorrt", "gpu", "capability")  # a plan loads only where these are what they were
 TABLE = {
     (8, 5): Api(True, False, ("FP16", "INT8"), False, True, "device_memory_size"),
     (8, 6): Api(True, False, ("FP16", "INT8"), False, True, "device_memory_size"),
@@ -84,3 +85,13 @@ def named(trt: ModuleType, error: Any, log: str) -> str:
     if hasattr(trt.ParserError, "node_name"):
         return f"node {error.node_name()!r} ({error.node_operator()})"
     return f"node number {error.node()}" + (f", {log}" if log else "")
+
+
+def foreign(about: dict[str, Any], here: dict[str, str]) -> str | None:
+    """Return why a plan cannot be loaded here: it was built by another version, or for another GPU; else None."""
+    if all(about[name] == here[name] for name in BOUND):
+        return None
+    built, wanted = (f"TensorRT {one['tensorrt']} for {one['gpu']} (compute capability {one['capability']})"
+                     for one in (about, here))
+    return (f"was built by {built}, and this is {wanted}; TensorRT's plans load only on the version and the GPU that "
+            "built them. Remove the folder, and it is built anew")

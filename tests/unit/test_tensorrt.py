@@ -6,17 +6,21 @@ tests/conformance/test_tensorrt.py has the same questions for the library itself
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
+import sys
 from typing import Any
 
 import pytest
 
 from dlcompare.core.engine import Ran
+from dlcompare.core.errors import JobError
 from dlcompare.core.inference_job import InferenceJob
+from dlcompare.core.interpreters import check
 from dlcompare.core.plugins import plugins
 from dlcompare.inference.tensorrt import DEVICES, batch_trouble
 from dlcompare.inference.tensorrt.inspector import ran
-from dlcompare.inference.tensorrt.versions import TABLE, expected
+from dlcompare.inference.tensorrt.versions import TABLE, expected, foreign
 
 V100, T4, H100 = (7, 0), (7, 5), (9, 0)
 
@@ -40,6 +44,16 @@ def test_a_gpu_is_enough(engine: Any, monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setattr("dlcompare.inference.tensorrt.DEVICES", (str(tmp_path),))
     assert len(DEVICES) > 1 and engine.refuse(job()) is None
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorrt") is not None, reason="TensorRT is installed here")
+def test_without_the_library_the_wheels_are_named(engine: Any) -> None:
+    wheels = "For CUDA 13 install tensorrt-cu13, for CUDA 12 tensorrt-cu12", "tensorrt==8.5.3.1 with CPython 3.10"
+    works, said = check(sys.executable, engine.environment("cuda").check)
+    assert not works and all(wheel in said for wheel in wheels)
+    with pytest.raises(JobError) as told:
+        engine.load()
+    assert str(told.value) == said and "No module named 'tensorrt'" in said
 
 
 def test_bf16_is_refused_where_the_version_has_none(engine: Any) -> None:
@@ -68,6 +82,14 @@ def test_int8_takes_batches_in_fours_before_turing(batch: int) -> None:
 def test_the_table_answers_for_versions_between_its_lines() -> None:
     assert expected("8.5.3.1") == TABLE[8, 5] and expected("10.16.1.11") == TABLE[10, 1]
     assert expected("9.3") == TABLE[9, 0] and expected("12.0") == TABLE[11, 0]
+
+
+@pytest.mark.parametrize("other", [{"tensorrt": "10.16.1.11"}, {"gpu": "NVIDIA L4"}, {"capability": "8.9"}])
+def test_a_plan_of_another_version_or_gpu_is_refused_naming_both(other: dict[str, str]) -> None:
+    here = {"tensorrt": "8.5.3.1", "gpu": "Tesla V100", "capability": "7.0", "cuda": "11.8"}
+    said = str(foreign({**here, **other, "layers": []}, here))
+    assert all(value in said for value in (*other.values(), "8.5.3.1", "Tesla V100", "7.0"))
+    assert foreign({**here, "layers": []}, here) is None
 
 
 def told(*layers: dict[str, Any] | str) -> str:
