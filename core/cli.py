@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from ..inference.command import infer
+from ..inference.command import infer, is_run
+from ..inference.command import show as show_inference
 from . import __version__
 from .errors import DlcompareError, UsageError
 from .job import DEVICES
@@ -179,8 +180,12 @@ def show_(model: str, image_size: int | None, form: str) -> None:
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", help="What to print.")
 def report(runs: tuple[Path, ...], form: str) -> None:
-    """Show the records of finished runs: run folders, or records.json files."""
+    """Show the records of finished runs: run folders, or records.json files; or runs of infer."""
     from .session import read_records
+
+    if all(map(is_run, runs)):
+        show_inference(runs, form)
+        return
 
     records = [r for path in runs for r in read_records(path)]
     if form == "table" and any(record.round is not None for record in records):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +99,8 @@ PLACE = (
     option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", help="What to print."),
     option("--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Draw throughput against "
            "batch as .png or .svg."),
-    option("--seed", type=int, default=0, help="Of the choice of samples, and of initial parameters."),
+    option("--seed", type=int, metavar="N", help="Of the choice of samples, generated data and initial parameters; "
+           "default: that of the training run, else 0."),
     option("--loaders", type=click.IntRange(1), default=1, metavar="N", help="Image-decoding processes."),
     option("--timeout", type=click.FloatRange(1), default=900.0, metavar="SECONDS", help="Give a job up that reports "
                                                                                           "nothing for so long."),
@@ -138,6 +140,19 @@ def planned(given: dict[str, Any]) -> InferencePlan:
     from .plan import InferencePlan, usual_threads
 
     source = Source(model=given.pop("model"), image_size=given.pop("image_size"), weights=given.pop("weights"),
-                    run=given.pop("from_run"), onnx=given.pop("onnx"), seed=given["seed"])
+                    run=given.pop("from_run"), onnx=given.pop("onnx"), seed=given["seed"] or 0)
     given["threads"] = given["threads"] or usual_threads()
     return InferencePlan(source, **given)
+
+
+def is_run(path: Path) -> bool:
+    """Return whether a path is a run of ``infer``, or its results."""
+    return path.name == "inference.json" or (path / "inference.json").is_file()
+
+
+def show(runs: Sequence[Path], form: str) -> None:
+    """Print stored runs in one of the forms, several networks in one table."""
+    from .report import FORMS
+    from .results import read
+
+    click.echo(FORMS[form](*map(read, runs)).rstrip("\n"))

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..core.errors import UsageError
 from ..core.graph import Input
@@ -52,8 +52,8 @@ class Source:
     seed: int = 0
 
 
-def network(source: Source, folder: Path) -> tuple[Network, str | None]:
-    """Return the network of a source, its parameters written into the folder, and the data it was trained on if known.
+def network(source: Source, folder: Path) -> tuple[Network, dict[str, Any]]:
+    """Return the network of a source, its parameters written into the folder, and the job that trained it if known.
 
     Raises:
         UsageError: the source does not exist, does not fit the model, or names two things at once.
@@ -63,14 +63,14 @@ def network(source: Source, folder: Path) -> tuple[Network, str | None]:
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} both name the network's parameters; leave one of them out")
     if source.onnx:
-        return of_file(source.onnx), None
+        return of_file(source.onnx), {}
     if source.run:
         cell = trained_cell(source.run)
         job = json.loads((cell / "job.json").read_text())
         source = dataclasses.replace(source, model=source.model or job["model"], weights=str(cell / WEIGHTS),
                                      image_size=source.image_size or job["image_size"])
-        return of_model(source, folder, origin=f"trained by {job['framework']} on {job['data']}, {cell}"), job["data"]
-    return of_model(source, folder, origin=source.weights or f"initial parameters of seed {source.seed}"), None
+        return of_model(source, folder, origin=f"trained by {job['framework']} on {job['data']}, {cell}"), job
+    return of_model(source, folder, origin=source.weights or f"initial parameters of seed {source.seed}"), {}
 
 
 def of_model(source: Source, folder: Path, *, origin: str) -> Network:

@@ -7,7 +7,7 @@ import json
 import os
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..core.errors import UsageError
@@ -53,8 +53,7 @@ class InferencePlan:
     latency: float = 0.015
     speed: bool = True
     accuracy: bool = True
-    seed: int = 0
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    seed: int | None = None  # None: that of the training run, so that generated data are the same; else 0
 
     def __post_init__(self) -> None:
         for name, allowed in (("precisions", PRECISIONS), ("scenarios", SCENARIOS)):

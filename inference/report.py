@@ -6,7 +6,7 @@ import csv
 import dataclasses
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,38 @@ GAIN = {"int8": 2.0}  # times FP32 of the same engine; less is worth a word
 Json = dict[str, Any]
 
 
-def render(results: Results) -> str:
-    """Return the tables as text as wide as the terminal."""
-    return printed(parts(results), columns())
+def render(*runs: Results) -> str:
+    """Return the tables as text as wide as the terminal; of several runs, one table of all networks comes first."""
+    every: list[RenderableType] = [networks(runs), Text("")] if len(runs) > 1 else []
+    for one in runs:
+        every += [*parts(one), Text("")]
+    return printed(every, columns())
+
+
+def networks(runs: Sequence[Results]) -> Table:
+    """Return the paper's table: a row per network and engine, INT8 beside FP32, measured beside published."""
+    table = Table(title="INT8 beside FP32, measured and published", title_justify="left", box=None, pad_edge=False,
+                  header_style="bold", caption=f"published: {SOURCE}", caption_justify="left")
+    for name in ("network", "data", "engine", "top-1 FP32", "INT8", "points", "top-5 FP32", "INT8", "published FP32",
+                 "INT8", "points"):
+        table.add_column(name, justify="left" if name in ("network", "data", "engine") else "right")
+    for results in runs:
+        right = {(row["engine"], row["precision"]): row for row in results.accuracy if row["status"] == "ok"}
+        known = reference(results.network["name"]) or {}
+        for engine in dict.fromkeys(engine for engine, _ in right):
+            fp32, int8 = right.get((engine, "fp32")), right.get((engine, "int8"))
+            if fp32 and int8:
+                table.add_row(results.network["name"], results.data, engine, percent(fp32["right"]),
+                              percent(int8["right"]), points(int8["against_fp32"]["difference"]), percent(fp32["top5"]),
+                              percent(int8["top5"]), *(known.get(key, "") for key in ("fp32_top1", "int8_top1")),
+                              f"-{known['diff_top1']}" if known else "")
+    return table
+
+
+def reference(network: str) -> Mapping[str, str] | None:
+    """Return what is published of a network's accuracy."""
+    with PUBLISHED.open() as file:
+        return next((row for row in csv.DictReader(file) if row["model"] == network), None)
 
 
 def parts(results: Results) -> Iterator[RenderableType]:
@@ -99,9 +128,7 @@ def ran(said: Mapping[str, Any] | None) -> str:
 
 def published(results: Results) -> Iterator[RenderableType]:
     """Yield the published accuracy of the same network, where there is one."""
-    with PUBLISHED.open() as file:
-        row = next((row for row in csv.DictReader(file) if row["model"] == results.network["name"]), None)
-    if row:
+    if row := reference(results.network["name"]):
         yield Text(f"published for {row['model']} ({SOURCE}): top-1 {row['fp32_top1']} % in FP32, {row['int8_top1']} % "
                    f"in INT8, {row['diff_top1']} points apart; top-5 {row['fp32_top5']} %, {row['int8_top5']} %, "
                    f"{row['diff_top5']} points")
@@ -209,33 +236,38 @@ def told(row: Mapping[str, Any]) -> Iterator[str]:
         yield (f"{name}: class {one['class']} lost most, {one['before']} to {one['after']} right of {one['samples']}")
 
 
-def as_json(results: Results) -> str:
-    """Return everything, raw values included, and the statistics of them."""
-    plain = dataclasses.asdict(results) | {"speeds": [dataclasses.asdict(one) for one in speeds(results)]}
-    return json.dumps(finite(plain), indent=1, allow_nan=False) + "\n"
+def as_json(*runs: Results) -> str:
+    """Return everything, raw values included, and the statistics of them; a list for several runs."""
+    plain = [dataclasses.asdict(one) | {"speeds": [dataclasses.asdict(speed) for speed in speeds(one)]} for one in runs]
+    return json.dumps(finite(plain if len(plain) > 1 else plain[0]), indent=1, allow_nan=False) + "\n"
 
 
 COLUMNS = ("model", "data", "engine", "precision", "ran", "batch", "samples_per_s", "low", "high", "p50_s", "p90_s",
            "p99_s", "accuracy", "top5", "difference", "difference_low", "difference_high", "sqnr_db", "floor")
 
 
-def as_csv(results: Results) -> str:
+def as_csv(*runs: Results) -> str:
     """Return a row per engine, precision and batch, with the accuracy of that engine and precision."""
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     writer.writeheader()
+    writer.writerows(row for one in runs for row in csv_rows(one))
+    return out.getvalue()
+
+
+def csv_rows(results: Results) -> Iterator[Json]:
+    """Yield the rows of one run."""
     right = {(row["engine"], row["precision"]): row for row in results.accuracy if row["status"] == "ok"}
     fast = speeds(results)
     for one in fast:
-        writer.writerow(csv_row(results, right.get((one.engine, one.precision), {})) | {
+        yield csv_row(results, right.get((one.engine, one.precision), {})) | {
             "engine": one.engine, "precision": one.precision, "ran": one.ran["precision"], "batch": one.batch,
             "samples_per_s": one.throughput, "low": one.low, "high": one.high, "p50_s": one.p50, "p90_s": one.p90,
-            "p99_s": one.p99})
+            "p99_s": one.p99}
     measured = {(one.engine, one.precision) for one in fast}
     for key, row in right.items():
         if key not in measured:
-            writer.writerow(csv_row(results, row))
-    return out.getvalue()
+            yield csv_row(results, row)
 
 
 def csv_row(results: Results, row: Mapping[str, Any]) -> Json:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from ..core import discard, stats
+from ..core.errors import UsageError
 from .network import Network
 
 SCHEMA = 1
+RESULTS = "inference.json"
 Json = dict[str, Any]
 
 
@@ -64,6 +68,19 @@ class Speed:
     disturbed: bool
     ran: Json
     startup: Json
+
+
+def read(path: Path) -> Results:
+    """Return the results of a run folder, or of an ``inference.json``; UsageError if there are none of this schema."""
+    file = path / RESULTS if path.is_dir() else path
+    try:
+        found = json.loads(file.read_text())
+        if found["schema"] != SCHEMA:
+            raise UsageError(f"{file} has schema {found['schema']}, but this dlcompare reads schema {SCHEMA}; read it "
+                             "with the version that wrote it")
+        return Results(**{spec.name: found[spec.name] for spec in fields(Results) if spec.name in found})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{file} holds no results of dlcompare infer: {error}") from error
 
 
 def described(net: Network) -> Json:

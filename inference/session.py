@@ -28,11 +28,10 @@ from . import accuracy
 from .files import Files
 from .network import Network, network
 from .plan import InferencePlan, data_for, labelled
-from .results import Results, cell, described
+from .results import RESULTS, Results, cell, described
 from .samples import CALIBRATION_BATCH, Samples, choose
 from .worker import CALIBRATION, PREDICTIONS, RESULT
 
-RESULTS = "inference.json"
 MODELS = "models"  # the folder of ONNX files in a run
 PREDICT_BATCH = 32
 Json = dict[str, Any]
@@ -138,13 +137,15 @@ def run(plan: InferencePlan, options: Options, progress: Progress) -> Results:
     engines = [plugins().engine(name) for name in plan.engines]
     folder = run_folder(plan, options).resolve()  # workers run in folders of their own
     net, trained_on = network(plan.source, folder)
-    data = data_for(plan, trained_on, net.inputs)
+    data = data_for(plan, trained_on.get("data"), net.inputs)
+    seed = int(trained_on.get("seed", 0)) if plan.seed is None else plan.seed
+    plan = dataclasses.replace(plan, seed=seed)
     real = labelled(data)
     if "int8" in plan.precisions and not real and not plan.calibration:
         raise UsageError(f"INT8 cannot be calibrated on {data} data: ranges of random samples mean nothing; give real "
                          "data, as in --data imagefolder:PATH")
     samples = choose(data, net.inputs, protocol=plan.protocol, calibration=plan.calibration_samples,
-                     measured=plan.measured, seed=plan.seed) if real else Samples((), True, ())
+                     measured=plan.measured, seed=seed) if real else Samples((), True, ())
     ready = interpreters(dict.fromkeys(usable(engines, plan), plan.device), options, progress)
     runner = Runner(plan, net, data, samples, folder, ready, options, progress)
     files = Files(folder / MODELS, net, plan, runner.collected)
