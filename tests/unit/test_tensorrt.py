@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 
 from dlcompare.core.engine import Ran
-from dlcompare.core.errors import JobError
+from dlcompare.core.errors import JobError, UsageError
 from dlcompare.core.inference_job import InferenceJob
 from dlcompare.core.interpreters import check
 from dlcompare.core.plugins import plugins
+from dlcompare.inference.network import Source
+from dlcompare.inference.plan import InferencePlan
 from dlcompare.inference.tensorrt import DEVICES, batch_trouble
 from dlcompare.inference.tensorrt.inspector import ran
 from dlcompare.inference.tensorrt.versions import TABLE, expected, foreign
@@ -44,6 +46,8 @@ def test_a_gpu_is_enough(engine: Any, monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setattr("dlcompare.inference.tensorrt.DEVICES", (str(tmp_path),))
     assert len(DEVICES) > 1 and engine.refuse(job()) is None
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert "no NVIDIA GPU" in engine.refuse(job()), "one that is hidden is none"
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorrt") is not None, reason="TensorRT is installed here")
@@ -81,6 +85,7 @@ def test_int8_takes_batches_in_fours_before_turing(batch: int) -> None:
 
 def test_the_table_answers_for_versions_between_its_lines() -> None:
     assert expected("8.5.3.1") == TABLE[8, 5] and expected("10.16.1.11") == TABLE[10, 1]
+    assert not expected("11.0.0.114").calibrators and expected("10.16").calibrators
     assert expected("9.3") == TABLE[9, 0] and expected("12.0") == TABLE[11, 0]
 
 
@@ -129,6 +134,15 @@ def test_what_a_layer_computes_in(layer: dict[str, Any], precision: str) -> None
 
 def test_an_engine_that_tells_names_alone_tells_nothing() -> None:
     assert ran(told("conv1 + relu1"), ["conv1"], "int8") == Ran("int8", 0)
+
+
+@pytest.mark.parametrize("more", [{"search": True}, {"equalise": True}, {"calibration": "calibration.npz"}])
+def test_an_engines_own_calibrator_leaves_nothing_to_repair(more: dict[str, Any]) -> None:
+    plan = InferencePlan(Source(model="resnet18"), ("tensorrt85",), calibrator="tensorrt-entropy2")
+    assert [precision for precision in ("fp32", "fp16", "int8") if plan.engine_calibrates(precision)] == ["int8"]
+    assert not dataclasses.replace(plan, calibrator="entropy", **more).engine_calibrates("int8")
+    with pytest.raises(UsageError, match="leaves ranges to the engine"):
+        dataclasses.replace(plan, **more)
 
 
 def test_calibration_samples_survive_the_journey_to_the_worker() -> None:
