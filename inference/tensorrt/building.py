@@ -77,7 +77,7 @@ def build(job: InferenceJob, folder: Path) -> None:
     typed = api.strongly_typed and not job.calibrator  # a calibrator chooses precisions itself
     builder = new_builder()
     network = create_network(trt, builder, typed=typed)
-    parse(network, Path(str(job.file)))
+    parser = parsed(network, Path(str(job.file)))
     config = builder.create_builder_config()
     config.clear_flag(trt.BuilderFlag.TF32)  # on by default; FP32 is to be FP32
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # else the inspector says names alone
@@ -85,6 +85,7 @@ def build(job: InferenceJob, folder: Path) -> None:
     largest = job.largest_batch + (-job.largest_batch % 4 if fours(job, cuda().capability()) else 0)
     config.add_optimization_profile(profile(builder, network, 1, largest))
     plan = serialised(job, builder, network, config)
+    del parser  # not before: the network's weights are in its memory
     (folder / PLAN).write_bytes(memoryview(plan))
     about_all = {**about, "layers": list(weighted(network)), "strongly_typed": typed, "precision_flags": flags,
                  "largest_batch": largest, "calibrator": job.calibrator,
@@ -103,11 +104,11 @@ def trouble(job: InferenceJob, api: Api) -> str | None:
     return batch_trouble(job, cuda().capability(), cuda().gpu())
 
 
-def parse(network: Any, file: Path) -> None:
-    """Fill a network from a file, weights beside it included. JobError names the node and the operator."""
+def parsed(network: Any, file: Path) -> Any:
+    """Fill a network from a file, weights beside it included; return its parser. JobError names node and operator."""
     parser = trt.OnnxParser(network, LOG)
     if parser.parse_from_file(str(file)):
-        return
+        return parser
     told = [f"{named(trt, error, LOG.last())}: {error.desc()}" for error in map(parser.get_error,
                                                                                range(parser.num_errors))]
     raise JobError(f"TensorRT {trt.__version__} does not take {file.name}: "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ class TensorRTSession(Session):
             self.context.set_input_shape(name, self.engine.get_tensor_profile_shape(name, 0)[2])
         found = {}
         for name in self.outputs:
-            count = int(np.prod(self.context.get_tensor_shape(name), dtype=np.int64))
+            count = math.prod(tuple(self.context.get_tensor_shape(name)))
             found[name] = self.cuda.memory(count * self.types[name].itemsize)
             self.context.set_tensor_address(name, found[name].address)
         return found
