@@ -15,7 +15,7 @@ import tensorrt as trt
 from ...core.engine import Ran, Session
 from ...core.errors import JobError
 from ...core.inference_job import InferenceJob
-from . import fours, inspector
+from . import batch_trouble, fours, inspector
 from .building import ABOUT, LOG, PLAN, build, cuda, identity
 from .cudart import Memory
 from .versions import api_of, foreign
@@ -42,6 +42,8 @@ class TensorRTSession(Session):
         self.about = json.loads((folder / ABOUT).read_text())
         if reason := foreign(self.about, identity(job)):
             raise JobError(f"{folder / PLAN} {reason}")
+        if reason := batch_trouble(job, self.cuda.capability(), self.cuda.gpu()):
+            raise JobError(reason)  # the plan may have been built for another batch
         self.free_before = self.cuda.free_bytes()
         self.stream = self.cuda.stream()
         self.runtime = trt.Runtime(LOG)
