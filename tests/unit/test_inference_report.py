@@ -28,7 +28,8 @@ def window(rate: float, *, foreign: float = 0.0) -> Json:
 def cell(precision: str, rates: list[Json], *, number: int = 0, latency: float = 0.01) -> Json:
     measured = {"windows": rates, "latencies": [latency] * 9 + [3 * latency], "warmup": [], "settled": True}
     return {"engine": "onnxruntime", "precision": precision, "batch": 8, "round": number, "status": "ok",
-            "reason": None, "ran": {**INT8, "precision": precision, "left": []}, "measured": measured, "startup": {"open": 0.1}}
+            "reason": None, "ran": {**INT8, "precision": precision, "left": []}, "measured": measured,
+            "startup": {"open": 0.1}}
 
 
 def accuracy(precision: str, *, verdict: str = "pass") -> Json:
@@ -84,7 +85,8 @@ def test_rounds_of_a_cell_are_one_speed(results: Results) -> None:
 def test_the_table_shows_measured_beside_published_and_names_what_stayed(results: Results) -> None:
     text = " ".join(report.render(results).split())
     for words in ("81.00 %", "-0.11 [-0.30, +0.08]", "31.5 dB", "pass (of 0.99)", "1 of 21 layers not",
-                  "not in int8: fc", "3.00", "top-1 72.90 % in FP32, 72.84 % in INT8", "entropy over 1250 samples of the train split"):
+                  "not in int8: fc", "3.00", "top-1 72.90 % in FP32, 72.84 % in INT8",
+                  "entropy over 1250 samples of the train split"):
         assert words in text, words
     assert "only" not in text
 
