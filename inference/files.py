@@ -89,6 +89,11 @@ class Files:
 
     def calibration(self, samples: Samples) -> dict[str, Any] | None:
         """Return what a record keeps of the calibration; None if there was none."""
+        if self.plan.engine_calibrates("int8"):
+            return {"rule": self.plan.calibrator, "samples": list(samples.calibration),
+                    "samples_sha256": ids_sha256(samples.calibration), "protocol": self.plan.protocol,
+                    "split": "train" if samples.calibration_train else "test", "data": None, "equalised": False,
+                    "tensors": None, "most_sensitive": {}, "network_sha256": None}
         if self._artifact is None:
             return None
         from .sensitivity import ranking

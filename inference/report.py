@@ -82,7 +82,7 @@ def heading(results: Results) -> Iterator[Text]:
     yield Text(f"parameters: {net['origin']}")
     if made:
         yield Text(f"INT8: {made['rule']} over {len(made['samples'])} samples of the {made['split']} split of "
-                   f"{made['data']}{', equalised' if made['equalised'] else ''}")
+                   f"{made['data'] or results.data}{', equalised' if made['equalised'] else ''}")
 
 
 def accuracy_table(results: Results) -> Table:

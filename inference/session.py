@@ -18,6 +18,7 @@ from ..core.engine import Engine
 from ..core.errors import DlcompareError, UsageError
 from ..core.inference_job import InferenceJob
 from ..core.launch import launch
+from ..core.plan import gpus
 from ..core.plugins import plugins
 from ..core.record import finite
 from ..core.session import Options, interpreters, run_folder
@@ -85,7 +86,7 @@ class Runner:
         number = self.count[job.id] = self.count.get(job.id, -1) + 1
         folder = self.folder / (f"{job.id}.r{number}" if number else job.id)
         python = self.ready.get(engine.name)
-        reason = engine.refuse(job) or (None if isinstance(python, Path) else str(python))
+        reason = refusal(engine, job) or (None if isinstance(python, Path) else str(python))
         if reason:
             self.progress(None, {"label": label, "phase": "refused", "text": reason})
             return Outcome("refused", reason, {}, folder)
@@ -163,8 +164,17 @@ def run(plan: InferencePlan, options: Options, progress: Progress) -> Results:
 def usable(engines: list[Engine], plan: InferencePlan) -> list[Engine]:
     """Return the engines that do not refuse everything: gigabytes need not be installed where there is no GPU."""
     return [engine for engine in engines
-            if engine.refuse(InferenceJob(engine.name, "", file="-", weights="-", device=plan.device,
-                                          task="predict")) is None]
+            if refusal(engine, InferenceJob(engine.name, "", file="-", weights="-", device=plan.device,
+                                            task="predict")) is None]
+
+
+def refusal(engine: Engine, job: InferenceJob) -> str | None:
+    """Return why a job cannot run here: the engine's reason, or no GPU where it needs one."""
+    if reason := engine.refuse(job):
+        return reason
+    if job.device == "cuda" and not gpus():
+        return f"{engine.name} on cuda needs a GPU, and this machine has none; use --device cpu, or another machine"
+    return None
 
 
 def in_scenarios(results: Results, runner: Runner, files: Files) -> Results:

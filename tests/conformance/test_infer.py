@@ -223,6 +223,15 @@ def test_an_interrupt_leaves_no_process_and_keeps_what_was_found(trained: Path, 
     assert json.loads(kept.read_text())["accuracy"][0]["right"] > 0.9
 
 
+def test_without_a_gpu_every_engine_on_cuda_says_so_and_nothing_is_installed(tmp_path: Path) -> None:
+    done = dlcompare("infer", "--model", "resnet18", "--image-size", "32", "--data", "digits", "--device", "cuda",
+                     "--engine", "onnxruntime,tensorrt,openvino", "--precision", "fp32", "--batch", "1", "--format",
+                     "json", cwd=tmp_path)
+    assert done.code == 1 and "environment" not in done.told
+    reasons = {row["engine"]: row["reason"] for row in done.found["cells"] if row["status"] == "refused"}
+    assert "GPU" in reasons["onnxruntime"] and "GPU" in reasons["tensorrt"] and "runs on cpu" in reasons["openvino"]
+
+
 def test_a_run_that_kept_nothing_or_too_much_is_named(tmp_path: Path, trained: Path) -> None:
     (tmp_path / "empty").mkdir()
     done = dlcompare("infer", "--from-run", tmp_path / "empty", "--engine", "onnxruntime", cwd=tmp_path)
