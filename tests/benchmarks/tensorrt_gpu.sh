@@ -29,7 +29,7 @@ infer() { # NAME, then what to ask: keeps NAME.json and shows the table of the s
 if [ "$device" = cuda ]; then
     nvidia-smi | tee "$out/gpu.txt"
     if [ "$engine" = tensorrt85 ]; then
-        (cd "$here" && .venv/bin/pytest -m tensorrt tests/conformance/test_tensorrt.py) | tee "$out/tests.txt"
+        (cd "$here" && .venv/bin/pytest -m tensorrt tests/conformance/test_tensorrt_library.py) | tee "$out/tests.txt"
     fi
 fi
 

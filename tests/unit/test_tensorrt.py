@@ -1,6 +1,6 @@
 """TensorRT where it is not installed and there is no GPU: what is refused and why, and its inspector's words.
 
-tests/conformance/test_tensorrt.py has the same questions for the library itself.
+tests/conformance/test_tensorrt_library.py has the same questions for the library itself.
 """
 
 from __future__ import annotations
