@@ -54,8 +54,8 @@ NETWORK = (
 COMPARED = (
     option("--engine", "engines", required=True, callback=several, metavar="NAME[,NAME...]", help="Engines to compare: "
            "onnxruntime, openvino, tensorrt, or a framework, whose own predict is then measured."),
-    option("--precision", "precisions", default="fp32,int8", callback=several, metavar="NAME[,NAME...]",
-           help=f"Of {', '.join(PRECISIONS)}."),
+    option("--precision", "precisions", callback=several, metavar="NAME[,NAME...]",
+           help=f"Of {', '.join(PRECISIONS)}; default: fp32,int8, on CUDA fp32,fp16,int8."),
     option("--batch", "batches", default="1,8,32", callback=numbers, metavar="N[,N...]", help="Samples at once."),
     option("--data", metavar="NAME[:ARG]", help="digits, shapes, imagefolder:PATH ...; default: what the network was "
                                                 "trained on."),
@@ -142,6 +142,8 @@ def planned(given: dict[str, Any]) -> InferencePlan:
     source = Source(model=given.pop("model"), image_size=given.pop("image_size"), weights=given.pop("weights"),
                     run=given.pop("from_run"), onnx=given.pop("onnx"), seed=given["seed"] or 0)
     given["threads"] = given["threads"] or usual_threads()
+    given["precisions"] = given["precisions"] or (("fp32", "int8") if given["device"] == "cpu" else
+                                                  ("fp32", "fp16", "int8"))
     return InferencePlan(source, **given)
 
 

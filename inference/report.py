@@ -68,6 +68,7 @@ def parts(results: Results) -> Iterator[RenderableType]:
     found = speeds(results)
     if found:
         yield speed_table(found)
+        yield from colds(found)
     if results.scenarios:
         yield scenario_table(results)
     yield from map(search_table, results.searches)
@@ -147,6 +148,15 @@ def speed_table(found: list[Speed]) -> Table:
         table.add_row(one.engine, one.precision, str(one.batch), f"{one.throughput:.1f}", interval,
                       "" if ratio is None else f"{ratio:.2f}", *latencies)
     return table
+
+
+def colds(found: list[Speed]) -> Iterator[Text]:
+    """Yield the cold start of every engine and precision, at its smallest batch."""
+    first = {(one.engine, one.precision): one for one in reversed(found)}
+    yield Text("\nCold start, seconds from nothing to the first answer", style="bold")
+    for (engine, precision), one in reversed(first.items()):
+        phases = ", ".join(f"{phase} {seconds:.2f}" for phase, seconds in one.cold.items())
+        yield Text(f"{engine} {precision}: {sum(one.cold.values()):.2f} ({phases}), batch {one.batch}")
 
 
 def scenario_table(results: Results) -> Table:
