@@ -89,7 +89,7 @@ def heading(results: Results) -> Iterator[Text]:
 def accuracy_table(results: Results) -> Table:
     """Return accuracy by engine and precision, each INT8 beside its own engine's FP32."""
     metric = next((row["metric"] for row in results.accuracy if "metric" in row), "accuracy")
-    table = Table(title="Accuracy", title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = Table(title="\nAccuracy", title_justify="left", box=None, pad_edge=False, header_style="bold")
     for name in ("engine", "asked", "ran", metric, "top-5", "against FP32, points", "same answer", "logits", "floor"):
         table.add_column(name, justify="left" if name in ("engine", "asked", "ran", "floor") else "right")
     for row in results.accuracy:
@@ -207,16 +207,23 @@ def notes(results: Results, found: list[Speed]) -> Iterator[str]:
                 seen.add(said)
                 yield line
     yield from hurt(results)
-    base = {(one.engine, one.batch): one.throughput for one in found if one.precision == "fp32"}
+    yield from about_speed(found)
+
+
+def about_speed(found: list[Speed]) -> Iterator[str]:
+    """Yield which speeds were disturbed, and which gains of the others are too small for what was done."""
+    base = {(one.engine, one.batch): one for one in found if one.precision == "fp32"}
+    if busy := ", ".join(f"{one.engine} {one.precision} batch {one.batch}" for one in found if one.disturbed):
+        yield f"the machine was busy with something else, so these speeds mean little: {busy}"
     for one in found:
-        gain = one.throughput / base.get((one.engine, one.batch), float("inf"))
-        if 0 < gain < GAIN.get(one.precision, 0):
-            yield (f"{one.engine} {one.precision} at batch {one.batch} is only {gain:.2f} times its FP32: INT8 pays "
-                   "with unsigned activations (U8S8), all layers quantised and instructions for it (AVX512-VNNI, AMX) "
-                   "in the CPU")
-        if one.disturbed:
-            yield f"{one.engine} {one.precision} at batch {one.batch}: the machine was busy with something else"
-        elif one.left_out:
+        fp32 = base.get((one.engine, one.batch))
+        if fp32 and not one.disturbed and not fp32.disturbed:
+            gain = one.throughput / fp32.throughput
+            if gain < GAIN.get(one.precision, 0):
+                yield (f"{one.engine} {one.precision} at batch {one.batch} is only {gain:.2f} times its FP32: INT8 "
+                       "pays with unsigned activations (U8S8), all layers quantised and instructions for it "
+                       "(AVX512-VNNI, AMX) in the CPU; layers of small images have little to gain")
+        if one.left_out:
             yield f"{one.engine} {one.precision} at batch {one.batch}: {one.left_out} disturbed windows were left out"
 
 

@@ -103,6 +103,12 @@ def test_what_wastes_the_gain_is_said(results: Results) -> None:
     assert "batch 8 is only 1.20 times its FP32" in " ".join(report.render(slow).split())
 
 
+def test_no_gain_is_blamed_on_a_busy_machine(results: Results) -> None:
+    cells = [cell("fp32", [window(100)]), cell("int8", [window(120, foreign=1.5)])]
+    text = " ".join(report.render(dataclasses.replace(results, cells=cells)).split())
+    assert "speeds mean little: onnxruntime int8 batch 8" in text and "only 1.20" not in text
+
+
 def test_a_floor_that_is_not_surely_held_names_the_tensors_and_fails(results: Results) -> None:
     assert results.well
     for verdict in ("inconclusive", "fail"):
