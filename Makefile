@@ -12,7 +12,7 @@ test: lint types
 	$(BIN)/pytest
 
 quick: lint types  ## what a developer runs while working: under 3 minutes, needs no framework
-	$(BIN)/pytest tests/unit
+	$(BIN)/pytest tests/unit -m 'not slow'
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -116,7 +116,7 @@ def percent(share: float | None) -> str:
 
 
 def points(difference: Mapping[str, float]) -> str:
-    return (f"{100 * difference['value']:+.2f} [{100 * difference['low']:+.2f}, {100 * difference['high']:+.2f}]")
+    return f"{100 * difference['value']:+.2f} [{100 * difference['low']:+.2f}, {100 * difference['high']:+.2f}]"
 
 
 def ran(said: Mapping[str, Any] | None) -> str:
@@ -243,14 +243,13 @@ def told(row: Mapping[str, Any]) -> Iterator[str]:
     if row["status"] != "ok":
         yield f"{name} {row['status']}: {row['reason']}"
         return
-    said = row.get("ran") or {}
-    if said and said["precision"] != row["precision"]:
+    if (said := row.get("ran") or {}) and said["precision"] != row["precision"]:
         yield f"{name} was asked for, but the engine ran {said['precision']}"
     if left := said.get("left"):
         more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
         yield f"{name}: not in {row['precision']}: {', '.join(left[:NAMED])}{more}"
     for one in (row.get("against_fp32") or {}).get("worst", [])[:1]:
-        yield (f"{name}: class {one['class']} lost most, {one['before']} to {one['after']} right of {one['samples']}")
+        yield f"{name}: class {one['class']} lost most, {one['before']} to {one['after']} right of {one['samples']}"
 
 
 def as_json(*runs: Results) -> str:

@@ -59,6 +59,7 @@ def test_ready_environment_is_found_without_work(spec: EnvironmentSpec, ready: P
     assert lines == []
 
 
+@pytest.mark.slow
 def test_wheel_is_compiled_once_for_the_same_variables(home: Path, spec: EnvironmentSpec) -> None:
     (home / "builds").unlink(missing_ok=True)
     bitter, sour = compiling(spec, "bitter"), compiling(spec, "sour")

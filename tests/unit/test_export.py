@@ -114,6 +114,7 @@ def contents(model: onnx.ModelProto) -> dict[str, tuple[int, tuple[int, ...], by
     return {t.name: (t.data_type, tuple(t.dims), t.raw_data) for t in model.graph.initializer}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_computes_what_the_reference_computes(name: str) -> None:
     graph = small(name)

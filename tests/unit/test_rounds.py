@@ -21,6 +21,8 @@ from dlcompare.core.plan import MOST_ROUNDS, Plan
 from dlcompare.core.record import Record
 from dlcompare.core.rounds import Cell
 
+pytestmark = pytest.mark.slow  # whole runs, round by round
+
 JOBS = tuple(job(name) for name in ("pytorch-ddp", "tf-horovod", "jax", "mxnet"))
 Start = Callable[..., Command]
 QUICK = {"SLOW_STEP": "0.02"}  # steps so short that processor time others use meanwhile is below its resolution
