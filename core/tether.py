@@ -10,12 +10,12 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from .errors import DlcompareError, JobError
-from .memory import pressed
+from .memory import limit_memory, pressed
 
 PARENT = "DLCOMPARE_PARENT"  # pid of the program that started the job
 EVENTS = "events.jsonl"
@@ -78,6 +78,21 @@ def is_alive(pid: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def carry(argv: Sequence[str], task: Callable[[str, Path, Events], None]) -> None:
+    """Do what a worker is started for: the task on the text of ``job.json`` in the folder, both named by ``argv``.
+
+    The process ends with the program that started it, and leaves the reason of a failure in the folder.
+    """
+    job_file, folder = Path(argv[1]), Path(argv[2])
+    leave_when_told(folder)
+    with reason_left(folder):
+        events = Events(folder / EVENTS)
+        events("start")
+        limit_memory()
+        task(job_file.read_text(), folder, events)
+        events("done")
 
 
 @contextlib.contextmanager

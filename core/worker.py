@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .job import Job
-from .memory import limit_memory
 from .record import WEIGHTS, RankResult
-from .tether import EVENTS, Events, leave_when_told, reason_left, write
+from .tether import Events, carry, write
 from .windows import Run
 
 if TYPE_CHECKING:
@@ -136,18 +135,11 @@ def verify(job: Job, folder: Path, events: Events) -> None:
         trainer.close()
 
 
-def main() -> None:
-    """Run the job of ``job.json`` in the folder, both named on the command line."""
-    job_file, folder = Path(sys.argv[1]), Path(sys.argv[2])
-    leave_when_told(folder)
-    with reason_left(folder):
-        events = Events(folder / EVENTS)
-        events("start")
-        limit_memory()
-        job = Job.from_json(job_file.read_text())
-        {"train": train, "verify": verify, "compile": compile_only}[job.task](job, folder, events)
-        events("done")
+def run(text: str, folder: Path, events: Events) -> None:
+    """Do the job that a text of JSON describes, in a folder."""
+    job = Job.from_json(text)
+    {"train": train, "verify": verify, "compile": compile_only}[job.task](job, folder, events)
 
 
 if __name__ == "__main__":
-    main()
+    carry(sys.argv, run)

@@ -29,6 +29,7 @@ class Files:
         self.folder, self.network, self.plan, self.collect = folder, network, plan, collect
         self._base: onnx.ModelProto | None = None
         self._artifact: Artifact | None = None
+        self.objections: dict[str, None] = {}  # of TensorRT's rules to the files written for it, in order
 
     def path(self, precision: str, engine: Engine) -> Path:
         """Return the file that an engine reads for a precision."""
@@ -45,11 +46,14 @@ class Files:
 
     def int8(self, scheme: str, *, exclude: frozenset[str] = frozenset(), name: str = "") -> Path:
         """Return the file in INT8 with some tensors left in FP32; ``name`` tells it from others of the scheme."""
+        from .lint import violations
         from .quantise import quantise
 
         file = self.folder / f"int8-{scheme}{name}.onnx"
         if not file.exists():
-            save(quantise(self.base, self.ranges(scheme), scheme=scheme, exclude=exclude), file)
+            made = quantise(self.base, self.ranges(scheme), scheme=scheme, exclude=exclude)
+            save(made, file)
+            self.objections |= dict.fromkeys(violations(made) if scheme == "s8s8" else ())
         return file
 
     @property
@@ -93,7 +97,7 @@ class Files:
             return {"rule": self.plan.calibrator, "samples": list(samples.calibration),
                     "samples_sha256": ids_sha256(samples.calibration), "protocol": self.plan.protocol,
                     "split": "train" if samples.calibration_train else "test", "data": None, "equalised": False,
-                    "tensors": None, "most_sensitive": {}, "network_sha256": None}
+                    "tensors": None, "most_sensitive": {}, "objections": [], "network_sha256": None}
         if self._artifact is None:
             return None
         from .sensitivity import ranking
@@ -103,4 +107,5 @@ class Files:
                 "split": "train" if self._artifact.meta["train"] else "test", "data": self._artifact.meta["data"],
                 "protocol": self.plan.protocol, "equalised": self.plan.equalise,
                 "tensors": len(self._artifact.tensors), "most_sensitive": dict(worst),
+                "objections": list(self.objections),
                 "network_sha256": self._artifact.meta["sha256"]}

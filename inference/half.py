@@ -29,8 +29,8 @@ def lower(model: onnx.ModelProto, precision: str) -> onnx.ModelProto:
 
     Layer norm, batch norm, softmax and other reductions stay in float32, and so does what adds or multiplies a
     constant that fp16 cannot hold (a mask's lowest number, an epsilon of 1e-12), as far as the result reaches;
-    metadata ``kept_in_float32`` names them. For bf16 the model's opset is raised to 22, as onnxruntime's CPU kernels
-    stop short of bf16: :func:`emulation.emulated` makes a file that it can run.
+    metadata ``kept_in_float32`` names them. For bf16 the model's opset is raised to 22, the first whose convolutions
+    take it; onnxruntime's kernels for CPUs do not.
 
     Raises:
         UsageError: no such precision; a weight that products need is beyond fp16's range, it is named; or the model

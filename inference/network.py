@@ -94,9 +94,11 @@ def of_model(source: Source, folder: Path, *, origin: str) -> Network:
 def of_file(path: Path) -> Network:
     """Return a user's own classifier."""
     from .folding import folded
-    from .onnxfile import declared_inputs, read
+    from .onnxfile import BEST, batch, declared_inputs, read
 
     model = folded(read(path))
+    if fixed := batch(model):
+        raise UsageError(f"{path} takes batches of {fixed} alone, but here several sizes are run; {BEST}")
     inputs = declared_inputs(model)
     shapes = [spec.shape for spec in inputs.values()]
     return Network(path.stem, "classification", {**inputs, "label": LABEL},

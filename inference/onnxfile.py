@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -163,15 +163,6 @@ def nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
         yield from graph.node
 
 
-def unsupported(model: onnx.ModelProto, supported: Collection[str]) -> dict[str, list[str]]:
-    """Return the operators that are not among the supported ones, each with the names of its nodes."""
-    found: dict[str, list[str]] = {}
-    for node in nodes(model):
-        if node.op_type not in supported:
-            found.setdefault(node.op_type, []).append(node.name)
-    return found
-
-
 def batch(model: onnx.ModelProto) -> int | None:
     """Return the only batch size that the model takes; None if it takes any.
 
@@ -230,11 +221,6 @@ def shapes(model: onnx.ModelProto) -> dict[str, tuple[int | None, ...]]:
     """Return the shape of each input, batch axis included; None where an axis is open."""
     held = {tensor.name for tensor in model.graph.initializer}  # older files list initialisers among the inputs
     return {value.name: shape_of(value) for value in model.graph.input if value.name not in held}
-
-
-def declared_outputs(model: onnx.ModelProto) -> dict[str, tuple[int | None, ...]]:
-    """Return the shape of each output, batch axis included; None where an axis is open."""
-    return {value.name: shape_of(value) for value in model.graph.output}
 
 
 def shape_of(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:

@@ -18,9 +18,8 @@ import numpy as np
 
 from ..core.errors import JobError
 from ..core.inference_job import InferenceJob
-from ..core.memory import limit_memory
 from ..core.record import finite
-from ..core.tether import EVENTS, Events, leave_when_told, reason_left, write
+from ..core.tether import Events, carry, write
 from .builds import built
 
 if TYPE_CHECKING:
@@ -120,10 +119,10 @@ def batches(job: InferenceJob, data: Dataset, events: Events) -> Iterator[Arrays
 
 def scenario(job: InferenceJob, folder: Path, events: Events) -> Json:
     """Run one of MLPerf's scenarios."""
-    from .scenario import run
+    from .scenario import run as drive
 
     with dataset(job) as data, opened(job, folder, events) as (session, about):
-        return about | {"scenario": run(session, data, job, folder)} | said(session)
+        return about | {"scenario": drive(session, data, job, folder)} | said(session)
 
 
 def said(session: Session) -> Json:
@@ -134,19 +133,12 @@ def said(session: Session) -> Json:
             "rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
 
 
-def main() -> None:
-    """Run the job of ``job.json`` in the folder, both named on the command line."""
-    job_file, folder = Path(sys.argv[1]), Path(sys.argv[2])
-    leave_when_told(folder)
-    with reason_left(folder):
-        events = Events(folder / EVENTS)
-        events("start")
-        limit_memory()
-        job = InferenceJob.from_json(job_file.read_text())
-        task = {"measure": measure, "predict": predict, "collect": collect, "scenario": scenario}[job.task]
-        write(folder / RESULT, json.dumps(finite(task(job, folder, events)), indent=1, allow_nan=False))
-        events("done")
+def run(text: str, folder: Path, events: Events) -> None:
+    """Do the job that a text of JSON describes, and write its result into the folder."""
+    job = InferenceJob.from_json(text)
+    task = {"measure": measure, "predict": predict, "collect": collect, "scenario": scenario}[job.task]
+    write(folder / RESULT, json.dumps(finite(task(job, folder, events)), indent=1, allow_nan=False))
 
 
 if __name__ == "__main__":
-    main()
+    carry(sys.argv, run)

@@ -17,7 +17,7 @@ import onnx
 import pytest
 from running import Command, eventually
 from safetensors.numpy import load_file, save_file
-from spoiled import spoil
+from spoiled import spoil, spoil_stream
 
 from dlcompare.inference.samples import ids_sha256
 
@@ -136,6 +136,19 @@ def test_a_spoiled_network_fails_the_floor_names_the_tensors_and_is_repaired(tra
     assert abs(chosen["right"] - before["right"]) <= 0.01 and chosen["throughput"] > 0
 
 
+def test_what_equalising_cannot_repair_stays_in_fp32_and_no_more_than_that(trained: Path, tmp_path: Path) -> None:
+    save_file(spoil_stream(load_file(next(trained.glob("*/params.safetensors")))), tmp_path / "spoilt.safetensors")
+    done = dlcompare("infer", "--model", "resnet18", "--image-size", "32", "--weights", tmp_path / "spoilt.safetensors",
+                     "--data", "digits", "--engine", "onnxruntime", "--accuracy-floor", "0.97", "--search",
+                     "--no-speed", "--windows", "1", "--window-seconds", "0.1", "--format", "json", cwd=tmp_path)
+    (search,) = done.found["searches"]
+    assert search["verdict"] == "pass" and done.code == 0
+    equalised = next(one for one in search["candidates"] if one["equalised"])
+    chosen = next(one for one in search["candidates"] if one["name"] == search["chosen"])
+    assert equalised["right"] < 0.8 and 1 < chosen["left"] < 15 and chosen["excluded"]
+    assert abs(chosen["right"] - done.accuracy("onnxruntime", "fp32")["right"]) <= 0.01
+
+
 def test_without_a_repair_the_floor_is_the_exit_code(trained: Path, tmp_path: Path) -> None:
     spoilt, tampered = spoil(load_file(next(trained.glob("*/params.safetensors"))))
     save_file(spoilt, tmp_path / "spoilt.safetensors")
@@ -190,6 +203,11 @@ def test_a_users_own_file_is_calibrated_and_measured(trained: Path, tmp_path: Pa
     assert done.accuracy("onnxruntime", "int8")["right"] > 0.94
     assert done.accuracy("pytorch-ddp", "fp32")["status"] == "refused" and done.code == 1
     model = onnx.load(file)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 4
+    onnx.save(model, tmp_path / "fours.onnx")
+    fours = dlcompare("infer", "--onnx", tmp_path / "fours.onnx", "--data", "digits", "--engine", "onnxruntime",
+                      cwd=tmp_path)
+    assert fours.code == 2 and "batches of 4 alone" in fours.told
     model.graph.node[3].op_type = "Frobnicate"
     onnx.save(model, tmp_path / "odd.onnx")
     odd = dlcompare("infer", "--onnx", tmp_path / "odd.onnx", "--data", "digits", "--engine", "onnxruntime",

@@ -13,12 +13,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
+from sixteen_bits import emulated
 from test_export import MODELS, Arrays, batch_of, build, drawn, nodes, run, small
 
 from dlcompare.core.cases import RECIPES, tiny
 from dlcompare.core.errors import UsageError
 from dlcompare.core.ops import Tensor
-from dlcompare.inference.emulation import emulated
 from dlcompare.inference.export import export, save
 from dlcompare.inference.half import KEPT, lower
 from dlcompare.inference.onnxfile import read
