@@ -1,12 +1,16 @@
 """One worker process in a backend's environment: what loss scaling, recompilation and wrapping really do, as JSON.
 
+Each worker writes a file of its own: launchers mix what workers print, now and then two of them on one line.
+
     python execution_probe.py WHAT BACKEND EXECUTION
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -77,4 +81,4 @@ def data_parallel() -> dict[str, Any]:
 
 if __name__ == "__main__":
     asked = {"overflow": overflow, "rates": rates, "data_parallel": data_parallel}[sys.argv[1]]
-    print(">:" + json.dumps(asked()), flush=True)
+    Path(f"found-{os.getpid()}.json").write_text(json.dumps(asked()))

@@ -1,4 +1,7 @@
-"""One of two workers under the backend's horovodrun: ``observe`` prints what it saw, ``die`` loses rank 1."""
+"""One of two workers under the backend's horovodrun: ``observe`` tells what it saw, ``die`` loses rank 1.
+
+Each writes a file of its own into the working folder: the launcher may mix what two workers print on one line.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import json
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,6 +44,10 @@ def listening() -> list[str]:
     return sorted({c.laddr.ip for c in sockets})
 
 
+def tell(found: dict[str, Any]) -> None:
+    Path(f"found-{os.getpid()}.json").write_text(json.dumps(found))
+
+
 def observe() -> None:
     found = trainer()
     given = batch()
@@ -49,15 +57,15 @@ def observe() -> None:
     for step in range(4):
         found.step(placed, 0.1 / (step + 1))
         losses.append(found.gather(found.wait()))
-    print(json.dumps({"listening": listening(), "traces": found.train.experimental_get_tracing_count(),
-                      "losses": losses, "ranks": found.gather(found.rank),
-                      "mean": found.params()["bn.running_mean"].tolist(), "settings": found.settings()}), flush=True)
+    tell({"listening": listening(), "traces": found.train.experimental_get_tracing_count(),
+          "losses": losses, "ranks": found.gather(found.rank),
+          "mean": found.params()["bn.running_mean"].tolist(), "settings": found.settings()})
     found.gather(0.0)
 
 
 def die() -> None:
     found = trainer()
-    print(json.dumps({"pid": os.getpid()}), flush=True)
+    tell({"pid": os.getpid()})
     found.gather(0.0)
     if found.rank == 1:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -62,7 +62,7 @@ def probe(environment: Environment, tmp_path: Path) -> Probe:
         ended = subprocess.run(argv, env={**os.environ, **backend.variables(job), **own}, capture_output=True,
                                text=True, timeout=150, cwd=tmp_path)
         assert ended.returncode == 0, ended.stderr[-2000:]
-        return [json.loads(line.rpartition(">:")[2]) for line in ended.stdout.splitlines() if ">:{" in line]
+        return [json.loads(found.read_text()) for found in tmp_path.glob("found-*.json")]
 
     return run
 

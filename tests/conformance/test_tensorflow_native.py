@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import subprocess
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,12 +37,13 @@ class Worker:
     path: Path
 
     def run(self, what: str) -> tuple[int, list[dict[str, Any]], str]:
-        """Return the exit code, what the two workers printed as JSON, and horovodrun's last words."""
+        """Return the exit code, what the two workers told as JSON, and horovodrun's last words."""
+        folder = Path(tempfile.mkdtemp(dir=self.path.parent))
         argv = [*TfHorovod().command(JOB, self.python), str(PROBE), what]
         own = {"PYTHONPATH": str(self.path), "CUDA_VISIBLE_DEVICES": ""}
         ended = subprocess.run(argv, env={**os.environ, **TfHorovod().variables(JOB), **own}, capture_output=True,
-                               text=True, timeout=120)
-        said = [json.loads(line.partition(">:")[2]) for line in ended.stdout.splitlines() if ">:{" in line]
+                               text=True, timeout=120, cwd=folder)
+        said = [json.loads(found.read_text()) for found in folder.glob("found-*.json")]
         return ended.returncode, said, ended.stderr.strip().splitlines()[-1] if ended.stderr else ""
 
 
