@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ...core.backend import Arrays
     from . import OnnxRuntime
 
-OPTIMISED = "model.onnx"
+OPTIMISED, WEIGHTS = "model.onnx", "model.onnx.data"
 INTEGER = {"QLinearConv", "QGemm", "QLinearMatMul", "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat",
            "DynamicQuantizeMatMul", "QAttention"}
 FLOAT = {"Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "TransposeMatMul"}
@@ -78,11 +78,13 @@ def processor() -> str:
 def build(engine: OnnxRuntime, job: InferenceJob, folder: Path) -> None:
     """Write the optimised file; JobError naming the operator or node that ONNX Runtime does not take.
 
+    Weights go into a file beside it, since one protocol buffer holds 2 GB at most.
     What TensorRT's provider compiles ONNX Runtime refuses to write; that provider keeps its engines there itself.
     """
     how = options(engine, job, optimise=True)
     if not engine.hides:
         how.optimized_model_filepath = str(folder / OPTIMISED)
+        how.add_session_config_entry("session.optimized_model_external_initializers_file_name", WEIGHTS)
     opened(engine, job, Path(str(job.file)), how, folder)
 
 
