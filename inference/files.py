@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,16 +79,16 @@ class Files:
             from .collect import Artifact, instrument
             from .quantise import activation_tensors
 
-            base = self.folder / "calibrated.onnx"
-            save(self.base, base)
-            sha256 = content_sha256(base)
-            if self.plan.calibration:
-                file = Path(self.plan.calibration)
-            else:
-                tensors = tuple(activation_tensors(self.base))
-                watched = self.folder / "instrumented.onnx"
-                save(instrument(self.base, tensors), watched)
-                file = self.collect(watched, tensors, sha256)
+            with tempfile.TemporaryDirectory(dir=self.folder) as scratch:  # several times the network, for no later use
+                base, watched = Path(scratch, "calibrated.onnx"), Path(scratch, "instrumented.onnx")
+                save(self.base, base)
+                sha256 = content_sha256(base)
+                if self.plan.calibration:
+                    file = Path(self.plan.calibration)
+                else:
+                    tensors = tuple(activation_tensors(self.base))
+                    save(instrument(self.base, tensors), watched)
+                    file = self.collect(watched, tensors, sha256)
             self._artifact = Artifact.load(file, sha256=sha256)
         return self._artifact
 
