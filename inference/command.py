@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -148,8 +149,17 @@ def planned(given: dict[str, Any]) -> InferencePlan:
 
 
 def is_run(path: Path) -> bool:
-    """Return whether a path is a run of ``infer``, or its results."""
-    return path.name == "inference.json" or (path / "inference.json").is_file()
+    """Return whether a path is a run of ``infer``, or results of one as ``--format json`` prints them."""
+    from .results import RESULTS
+
+    file = path / RESULTS if path.is_dir() else path
+    if file.name == RESULTS:
+        return file.is_file()
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError):  # whoever reads records says what is wrong
+        return False
+    return isinstance(found, dict) and "searches" in found
 
 
 def show(runs: Sequence[Path], form: str) -> None:

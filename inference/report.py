@@ -36,20 +36,29 @@ def networks(runs: Sequence[Results]) -> Table:
     """Return the paper's table: a row per network and engine, INT8 beside FP32, measured beside published."""
     table = Table(title="INT8 beside FP32, measured and published", title_justify="left", box=None, pad_edge=False,
                   header_style="bold", caption=f"published: {SOURCE}", caption_justify="left")
-    for name in ("network", "data", "engine", "top-1 FP32", "INT8", "points", "top-5 FP32", "INT8", "published FP32",
-                 "INT8", "points"):
-        table.add_column(name, justify="left" if name in ("network", "data", "engine") else "right")
+    table.add_column("network\ndata", overflow="fold")
+    table.add_column("engine\nINT8 by", no_wrap=True)
+    for name in ("top-1 FP32\nINT8", "points\n95 % interval", "top-5 FP32\nINT8", "published FP32\nINT8", "points"):
+        table.add_column(name, justify="right", no_wrap=True)
     for results in runs:
         right = {(row["engine"], row["precision"]): row for row in results.accuracy if row["status"] == "ok"}
         known = reference(results.network["name"]) or {}
         for engine in dict.fromkeys(engine for engine, _ in right):
             fp32, int8 = right.get((engine, "fp32")), right.get((engine, "int8"))
             if fp32 and int8:
-                table.add_row(results.network["name"], results.data, engine, percent(fp32["right"]),
-                              percent(int8["right"]), points(int8["against_fp32"]["difference"]), percent(fp32["top5"]),
-                              percent(int8["top5"]), *(known.get(key, "") for key in ("fp32_top1", "int8_top1")),
+                table.add_row(f"{results.network['name']}\n{results.data}", f"{engine}\n{rule(results)}",
+                              f"{percent(fp32['right'])}\n{percent(int8['right'])}",
+                              points(int8["against_fp32"]["difference"]).replace(" ", "\n", 1),
+                              f"{percent(fp32['top5'])}\n{percent(int8['top5'])}",
+                              f"{known['fp32_top1']}\n{known['int8_top1']}" if known else "",
                               f"-{known['diff_top1']}" if known else "")
     return table
+
+
+def rule(results: Results) -> str:
+    """Return by which rule INT8 was calibrated."""
+    made = results.calibration
+    return f"{made['rule']}{', equalised' if made['equalised'] else ''}" if made else ""
 
 
 def reference(network: str) -> Mapping[str, str] | None:
@@ -81,8 +90,8 @@ def heading(results: Results) -> Iterator[Text]:
     yield Text(f"{net['name']}{size}, {results.data}, {results.plan['threads']} thread(s) on {results.plan['device']}")
     yield Text(f"parameters: {net['origin']}")
     if made:
-        yield Text(f"INT8: {made['rule']} over {len(made['samples'])} samples of the {made['split']} split of "
-                   f"{made['data'] or results.data}{', equalised' if made['equalised'] else ''}")
+        yield Text(f"INT8: {rule(results)} over {len(made['samples'])} samples of the {made['split']} split of "
+                   f"{made['data'] or results.data}")
 
 
 def accuracy_table(results: Results) -> Table:
@@ -90,7 +99,8 @@ def accuracy_table(results: Results) -> Table:
     metric = next((row["metric"] for row in results.accuracy if "metric" in row), "accuracy")
     table = Table(title="\nAccuracy", title_justify="left", box=None, pad_edge=False, header_style="bold")
     for name in ("engine", "asked", "ran", metric, "top-5", "against FP32, points", "same answer", "logits", "floor"):
-        table.add_column(name, justify="left" if name in ("engine", "asked", "ran", "floor") else "right")
+        table.add_column(name, justify="left" if name in ("engine", "asked", "ran", "floor") else "right",
+                         overflow="fold")
     for row in results.accuracy:
         table.add_row(row["engine"], row["precision"], ran(row.get("ran")), *scored(row))
     return table

@@ -13,6 +13,7 @@ import pytest
 
 from dlcompare.core.errors import UsageError
 from dlcompare.inference import report
+from dlcompare.inference.command import is_run
 from dlcompare.inference.results import RESULTS, Results, read, speeds
 
 Json = dict[str, Any]
@@ -129,9 +130,31 @@ def test_csv_has_a_row_for_each_cell_of_each_run(results: Results) -> None:
     assert [row["accuracy"] for row in csv.DictReader(io.StringIO(report.as_csv(alone)))] == ["0.81", "0.81"]
 
 
-def test_several_networks_stand_in_one_table(results: Results) -> None:
-    text = report.render(results, results)
+def test_several_networks_stand_in_one_table_with_their_calibrators(results: Results) -> None:
+    other = dataclasses.replace(results, calibration={**(results.calibration or {}), "rule": "mse", "equalised": True})
+    text = report.render(results, other)
+    table = text[:text.index("published:")]
     assert text.startswith("INT8 beside FP32, measured and published") and text.count("72.90") == 4
+    assert " entropy " in table and " mse, equalised " in table
+
+
+def test_no_engine_s_name_is_cut_on_a_narrow_terminal(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    other = dataclasses.replace(results, accuracy=[{**row, "engine": "tensorrt-emulated"} for row in results.accuracy])
+    text = report.render(other, other)
+    assert "\u2026" not in text and "tensorrt-emulated" in text
+
+
+def test_report_knows_a_run_of_infer_and_what_its_json_form_printed(results: Results, tmp_path: Path) -> None:
+    kept = tmp_path / "accuracy.json"
+    kept.write_text(report.as_json(results))
+    assert is_run(kept) and read(kept) == results
+    (tmp_path / RESULTS).write_text("{}")
+    assert is_run(tmp_path) and is_run(tmp_path / RESULTS)
+    for text in ("[]", '{"arguments": 1}', "not json"):
+        kept.write_text(text)
+        assert not is_run(kept)
+    assert not is_run(tmp_path / "nothing.json")
 
 
 def test_results_are_read_as_they_were_written(results: Results, tmp_path: Path) -> None:
