@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..core import host
+from ..core import energy, host
 from ..core.windows import MAX_WARMUP, SETTLED
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ COPIES = 10
 
 def measure(session: Session, batch: Arrays, job: InferenceJob, events: Events) -> Json:
     """Return raw times in seconds: ``first_run``, ``warmup``, ``settled``, ``windows``, ``latencies``, ``copies``."""
-    placed = session.place(batch)
+    placed, meters = session.place(batch), energy.counters(job.device)
 
     def once() -> None:
         session.run(placed)
@@ -40,7 +40,7 @@ def measure(session: Session, batch: Arrays, job: InferenceJob, events: Events) 
     runs = max(1, math.ceil(job.window_seconds / warmup[-1]))
     windows = []
     for _ in range(job.windows):
-        windows.append(window(session, placed, runs))
+        windows.append(window(session, placed, runs, meters))
         events("window", done=len(windows), samples_per_second=job.batch * runs / windows[-1]["seconds"][0])
     count = min(MOST_LATENCIES, max(LEAST_LATENCIES, runs * job.windows))  # they take as long as the windows did
     return {"first_run": first, "warmup": warmup, "settled": settled, "windows": windows,
@@ -57,18 +57,21 @@ def warm_up(once: Callable[[], None]) -> tuple[list[float], bool]:
     return times, False
 
 
-def window(session: Session, placed: Any, runs: int) -> Json:
-    """Return one window's raw values, with what the machine did for others meanwhile."""
+def window(session: Session, placed: Any, runs: int, meters: Sequence[energy.Counter]) -> Json:
+    """Return one window's raw values, with joules by scope and what the machine did for others meanwhile."""
     mark = os.environ.get(host.MARK)
     outer, before, started = time.perf_counter(), host.read(mark) if mark else None, time.time()
+    charged = energy.read(meters)
     begin = time.perf_counter()
     for _ in range(runs):
         session.run(placed)
     session.wait()
     seconds = time.perf_counter() - begin
+    joules = energy.between(meters, charged, energy.read(meters))
     after = host.read(mark) if mark else None
     others = host.others(before, after, seconds=time.perf_counter() - outer)
-    return {"runs": runs, "seconds": [seconds], "started": started} | others  # a list as of ranks, for ``discard``
+    own = {"runs": runs, "seconds": [seconds], "started": started, "joules": joules}  # a list as of ranks: ``discard``
+    return own | others
 
 
 def copies(session: Session, batch: Arrays) -> dict[str, list[float]]:

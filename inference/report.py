@@ -76,6 +76,7 @@ def parts(results: Results) -> Iterator[RenderableType]:
     found = speeds(results)
     if found:
         yield speed_table(found)
+        yield from energies(found)
         yield from colds(found)
     if results.scenarios:
         yield scenario_table(results)
@@ -159,6 +160,16 @@ def speed_table(found: list[Speed]) -> Table:
     return table
 
 
+def energies(found: list[Speed]) -> Iterator[Text]:
+    """Yield the energy of every cell, where there is a meter."""
+    if any(one.joules for one in found):
+        yield Text("\nEnergy, joules per sample, idle power and other programs included", style="bold")
+    for one in found:
+        if one.joules:
+            scopes = ", ".join(f"{scope} {used:.4g}" for scope, used in one.joules.items())
+            yield Text(f"{one.engine} {one.precision} batch {one.batch}: {scopes}")
+
+
 def colds(found: list[Speed]) -> Iterator[Text]:
     """Yield the cold start of every engine and precision, at its smallest batch."""
     first = {(one.engine, one.precision): one for one in reversed(found)}
@@ -209,7 +220,8 @@ def as_json(*runs: Results) -> str:
 
 
 COLUMNS = ("model", "data", "engine", "precision", "ran", "batch", "samples_per_s", "low", "high", "p50_s", "p90_s",
-           "p99_s", "accuracy", "top5", "difference", "difference_low", "difference_high", "sqnr_db", "floor")
+           "p99_s", "joules_per_sample", "accuracy", "top5", "difference", "difference_low", "difference_high", "sqnr_db",
+           "floor")
 
 
 def as_csv(*runs: Results) -> str:
@@ -229,7 +241,7 @@ def csv_rows(results: Results) -> Iterator[Json]:
         yield csv_row(results, right.get((one.engine, one.precision), {})) | {
             "engine": one.engine, "precision": one.precision, "ran": one.ran["precision"], "batch": one.batch,
             "samples_per_s": one.throughput, "low": one.low, "high": one.high, "p50_s": one.p50, "p90_s": one.p90,
-            "p99_s": one.p99}
+            "p99_s": one.p99, "joules_per_sample": sum(one.joules.values()) if one.joules else None}
     measured = {(one.engine, one.precision) for one in fast}
     for key, row in right.items():
         if key not in measured:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from ..core import discard, stats
+from ..core import discard, energy, stats
 from ..core.errors import UsageError
 from .network import Network
 
@@ -68,6 +68,7 @@ class Speed:
     disturbed: bool
     ran: Json
     cold: Json  # seconds of a first start: import, build (when it was made), open, first run
+    joules: dict[str, float]  # per sample, by what a counter covers; empty without one
 
 
 def read(path: Path) -> Results:
@@ -119,7 +120,17 @@ def speed(results: Results, key: tuple[str, str, int], rows: Sequence[Json]) -> 
     latencies = [value for row in rows for value in row["measured"]["latencies"]]
     p50, p90, p99 = (stats.percentile(latencies, q) for q in (50, 90, 99))
     return Speed(engine, precision, batch, stats.median(rates), low, high, p50, p90, p99, len(counted),
-                 len(windows) - len(counted), disturbed, rows[0]["ran"], cold_start(rows[0]))
+                 len(windows) - len(counted), disturbed, rows[0]["ran"], cold_start(rows[0]), joules(counted, batch))
+
+
+def joules(windows: Sequence[Json], batch: int) -> dict[str, float]:
+    """Return the joules per sample by scope, medians of the windows that are long enough for the counters."""
+    found: dict[str, list[float]] = {}
+    for window in windows:
+        if max(window["seconds"]) >= energy.SHORTEST:
+            for scope, used in window.get("joules", {}).items():
+                found.setdefault(scope, []).append(used / (batch * window["runs"]))
+    return {scope: stats.median(values) for scope, values in found.items()}
 
 
 def cold_start(row: Json) -> Json:

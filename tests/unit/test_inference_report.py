@@ -78,6 +78,17 @@ def test_disturbed_windows_are_left_out_unless_most_are(results: Results) -> Non
     assert one.disturbed and one.windows == 3
 
 
+def test_energy_is_per_sample_and_only_of_windows_that_counters_can_tell(results: Results) -> None:
+    cells = [cell("fp32", [{**window(rate), "joules": {"cpu package-0": 16.0}} for rate in (100, 101, 1000)])]
+    metered = dataclasses.replace(results, cells=cells)
+    (one,) = speeds(metered)
+    assert one.joules == {"cpu package-0": pytest.approx(16 / 80)}
+    assert "onnxruntime fp32 batch 8: cpu package-0 0.2" in report.render(metered)
+    (row, _) = csv.DictReader(io.StringIO(report.as_csv(metered)))
+    assert float(row["joules_per_sample"]) == pytest.approx(0.2)
+    assert "Energy" not in report.render(results) and not speeds(results)[0].joules
+
+
 def test_rounds_of_a_cell_are_one_speed(results: Results) -> None:
     cells = [cell("fp32", [window(100)]), cell("fp32", [window(200)], number=1)]
     (one,) = speeds(dataclasses.replace(results, cells=cells))

@@ -21,7 +21,7 @@ FOLDERS = ("core", "frameworks", "models", "inference")
 # A module of core may import those of earlier lines alone; a new one is written on the first line where it fits.
 LAYERS = [line.split() for line in """
     core
-    errors graph host roofline stats system
+    energy errors graph host roofline stats system
     job ops cost memory variants torchfile data data.fit data.loaders data.outlines data.streams
     model params backend inference_job options record progress tether
     discard verdict engine
