@@ -220,8 +220,8 @@ def as_json(*runs: Results) -> str:
 
 
 COLUMNS = ("model", "data", "engine", "precision", "ran", "batch", "samples_per_s", "low", "high", "p50_s", "p90_s",
-           "p99_s", "joules_per_sample", "accuracy", "top5", "difference", "difference_low", "difference_high", "sqnr_db",
-           "floor")
+           "p99_s", "joules_per_sample", "accuracy", "top5", "difference", "difference_low", "difference_high",
+           "sqnr_db", "floor")
 
 
 def as_csv(*runs: Results) -> str:

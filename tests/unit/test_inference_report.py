@@ -79,7 +79,8 @@ def test_disturbed_windows_are_left_out_unless_most_are(results: Results) -> Non
 
 
 def test_energy_is_per_sample_and_only_of_windows_that_counters_can_tell(results: Results) -> None:
-    cells = [cell("fp32", [{**window(rate), "joules": {"cpu package-0": 16.0}} for rate in (100, 101, 1000)])]
+    cells = [cell("fp32", [{**window(rate), "joules": {"cpu package-0": joules}}
+                           for rate, joules in ((100, 16.0), (1000, 90.0), (1000, 91.0))])]
     metered = dataclasses.replace(results, cells=cells)
     (one,) = speeds(metered)
     assert one.joules == {"cpu package-0": pytest.approx(16 / 80)}
