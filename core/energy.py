@@ -55,23 +55,30 @@ def from_file(file: Path) -> float | None:
 
 
 def gpu(nvml: str) -> Iterator[Counter]:
-    """Yield this process's first GPU, if its driver counts (since Volta); NVML's own numbers, in ``nvml.h``."""
+    """Yield this process's first GPU, if its driver counts (since Volta) and it is sure which one that is.
+
+    NVML numbers GPUs by bus, CUDA the fastest first: of several, a number is trusted only with CUDA_DEVICE_ORDER.
+    """
     try:
         library = ctypes.CDLL(nvml)
     except OSError:
         return
     first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0].strip()
-    handle = ctypes.c_void_p()
+    handle, count = ctypes.c_void_p(), ctypes.c_uint()
 
     def joules() -> float | None:
         millijoules = ctypes.c_ulonglong()
         failed = library.nvmlDeviceGetTotalEnergyConsumption(handle, ctypes.byref(millijoules))
         return None if failed else millijoules.value / 1e3
 
-    if library.nvmlInit_v2():
+    if library.nvmlInit_v2() or library.nvmlDeviceGetCount_v2(ctypes.byref(count)):
         return
-    failed = (library.nvmlDeviceGetHandleByIndex_v2(ctypes.c_uint(int(first)), ctypes.byref(handle))
-              if first.isdigit() else library.nvmlDeviceGetHandleByUUID(first.encode(), ctypes.byref(handle)))
+    if not first.isdigit():
+        failed = library.nvmlDeviceGetHandleByUUID(first.encode(), ctypes.byref(handle))
+    elif count.value == 1 or os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID":
+        failed = library.nvmlDeviceGetHandleByIndex_v2(ctypes.c_uint(int(first)), ctypes.byref(handle))
+    else:
+        return
     if not failed:
         yield Counter(f"gpu {first}", joules)
 

@@ -182,6 +182,9 @@ def test_calibration_can_be_used_again_but_not_for_another_network(trained: Path
     first = dlcompare("infer", "--from-run", trained, "--engine", "onnxruntime", "--no-speed", "--format", "json",
                       cwd=tmp_path)
     (artifact,) = tmp_path.glob("runs/*/*/calibration.npz")
+    assert {file.name for file in tmp_path.glob("runs/*/models/*")} == {"fp32.onnx", "int8-u8s8.onnx"}
+    builds = list(tmp_path.glob("runs/*/builds/onnxruntime/*/model.onnx"))
+    assert builds and all(file.with_name("model.onnx.data").stat().st_size > file.stat().st_size for file in builds)
     again = dlcompare("infer", "--from-run", trained, "--engine", "onnxruntime", "--no-speed", "--calibrate", "minmax",
                       "--calibration", artifact, "--format", "json", cwd=tmp_path)
     assert again.code == 0 and again.found["calibration"]["samples"] == first.found["calibration"]["samples"]

@@ -17,6 +17,7 @@ NVML = """
 static unsigned long long joules = 5;
 static int open = 0;
 int nvmlInit_v2(void) { open = 1; return 0; }
+int nvmlDeviceGetCount_v2(unsigned *count) { *count = 2; return 0; }
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle) {
     *handle = (void *)7;
     return open && index == 1 ? 0 : 2;
@@ -78,13 +79,16 @@ def test_a_window_s_joules_are_those_of_its_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc, to compile a library that answers as NVML does")
-@pytest.mark.parametrize(("visible", "scope"), [("1,0", "gpu 1"), ("GPU-8c", "gpu GPU-8c"), ("0", None), ("", None)])
-def test_the_gpu_is_the_first_visible_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, visible: str,
-                                          scope: str | None) -> None:
+@pytest.mark.parametrize(("visible", "order", "scope"), [
+    ("1,0", "PCI_BUS_ID", "gpu 1"), ("1", "FASTEST_FIRST", None), ("GPU-8c", "FASTEST_FIRST", "gpu GPU-8c"),
+    ("0", "PCI_BUS_ID", None), ("", "PCI_BUS_ID", None)])
+def test_the_gpu_is_the_first_visible_one_or_none_where_that_is_not_sure(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, visible: str, order: str, scope: str | None) -> None:
     source, library = tmp_path / "nvml.c", tmp_path / f"libnvidia-{visible[:1]}.so"
     source.write_text(NVML)
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", order)
     meters = energy.counters("cuda", powercap=tmp_path, nvml=str(library))
     assert [meter.scope for meter in meters] == ([scope] if scope else [])
     assert energy.counters("cpu", powercap=tmp_path, nvml=str(library)) == []
