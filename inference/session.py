@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -137,6 +138,27 @@ def run(plan: InferencePlan, options: Options, progress: Progress) -> Results:
     """
     engines = [plugins().engine(name) for name in plan.engines]
     folder = run_folder(plan, options).resolve()  # workers run in folders of their own
+    try:
+        runner = prepared(plan, engines, folder, options, progress)
+    except UsageError:
+        shutil.rmtree(folder)  # nothing has run, so it would hold a plan and no results
+        raise
+    plan, net, samples = runner.plan, runner.network, runner.samples
+    files = Files(folder / MODELS, net, plan, runner.collected)
+    begun = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    results = Results(run=folder.name, started=begun, plan=json.loads(plan.to_json()), system=system(),
+                      network=described(net), data=runner.data)
+    if plan.accuracy and labelled(runner.data):
+        results = accuracies(results, runner, files, engines, samples)
+    for number in range(plan.rounds if plan.speed else 0):
+        results = measured_round(results, runner, files, number)
+    results = kept(dataclasses.replace(results, calibration=files.calibration(samples)), folder)
+    return in_scenarios(results, runner, files) if plan.scenarios else results
+
+
+def prepared(plan: InferencePlan, engines: list[Engine], folder: Path, options: Options,
+             progress: Progress) -> Runner:
+    """Return what starts the jobs of a plan, once its network, data and interpreters are there; UsageError if not."""
     net, trained_on = network(plan.source, folder)
     data = data_for(plan, trained_on.get("data"), net.inputs)
     seed = int(trained_on.get("seed", 0)) if plan.seed is None else plan.seed
@@ -148,17 +170,7 @@ def run(plan: InferencePlan, options: Options, progress: Progress) -> Results:
     samples = choose(data, net.inputs, protocol=plan.protocol, calibration=plan.calibration_samples,
                      measured=plan.measured, seed=seed) if real else Samples((), True, ())
     ready = interpreters(dict.fromkeys(usable(engines, plan), plan.device), options, progress)
-    runner = Runner(plan, net, data, samples, folder, ready, options, progress)
-    files = Files(folder / MODELS, net, plan, runner.collected)
-    begun = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    results = Results(run=folder.name, started=begun, plan=json.loads(plan.to_json()), system=system(),
-                      network=described(net), data=data)
-    if plan.accuracy and real:
-        results = accuracies(results, runner, files, engines, samples)
-    for number in range(plan.rounds if plan.speed else 0):
-        results = measured_round(results, runner, files, number)
-    results = kept(dataclasses.replace(results, calibration=files.calibration(samples)), folder)
-    return in_scenarios(results, runner, files) if plan.scenarios else results
+    return Runner(plan, net, data, samples, folder, ready, options, progress)
 
 
 def usable(engines: list[Engine], plan: InferencePlan) -> list[Engine]:
