@@ -31,7 +31,7 @@ $(VENV)/.runtime: pyproject.toml setup.py
 # Type checkers and editors do not follow an editable install, so the folders are linked into a real package as well.
 $(VENV)/.dev: $(VENV)/.runtime
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
-	$(BIN)/python -m dlcompare.core.view build/view
+	$(BIN)/python -m dlcompare.core.environments.sources build/view
 	touch $@
 
 clean:

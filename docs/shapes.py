@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dlcompare.core.data import shapes
+from dlcompare.core.data.generated import shapes
 from dlcompare.core.graph import Input
 
 INPUTS = {"image": Input((3, 32, 32)), "label": Input((), "int64", "label", 20)}

@@ -1,7 +1,8 @@
 """The networks on offer: each written once, as a function over recording tensors."""
 
-from ..core import hookimpl
-from ..core.model import Model
+from dlcompare.core import hookimpl
+from dlcompare.core.graph.model import Model
+
 from . import alexnet, bert, googlenet, inception, resnet, vgg
 
 

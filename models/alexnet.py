@@ -1,8 +1,8 @@
 """AlexNet in its "one weird trick" form: no local response normalisation, no split over two devices."""
 
-from ..core.graph import Input
-from ..core.model import Model
-from ..core.ops import Tensor
+from dlcompare.core.graph import Input
+from dlcompare.core.graph.model import Model
+from dlcompare.core.graph.ops import Tensor
 
 INPUTS = {"image": Input((3, 224, 224)), "label": Input((), "int64", "label", high=1000)}
 

@@ -7,9 +7,9 @@ before the classifier) but for the attention probabilities, which they also drop
 from dataclasses import dataclass
 from functools import partial
 
-from ..core.graph import Input
-from ..core.model import Model
-from ..core.ops import Tensor
+from dlcompare.core.graph import Input
+from dlcompare.core.graph.model import Model
+from dlcompare.core.graph.ops import Tensor
 
 INIT = "normal_0.02"  # of every weight matrix, as published
 PAPER = "Devlin et al. 2018, BERT: Pre-training of deep bidirectional transformers, arXiv:1810.04805"

@@ -3,9 +3,10 @@
 Two auxiliary classifiers hang on the trunk; the training loss reads them, the logits do not.
 """
 
-from ..core.graph import Input
-from ..core.model import Model
-from ..core.ops import Tensor
+from dlcompare.core.graph import Input
+from dlcompare.core.graph.model import Model
+from dlcompare.core.graph.ops import Tensor
+
 from .inception import at_least, same, unit
 
 INPUTS = {"image": Input((3, 224, 224)), "label": Input((), "int64", "label", high=1000)}

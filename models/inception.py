@@ -1,8 +1,8 @@
 """Inception v3 for 299 x 299 images, with the auxiliary classifier that its training loss wants."""
 
-from ..core.graph import Input
-from ..core.model import Model
-from ..core.ops import Tensor
+from dlcompare.core.graph import Input
+from dlcompare.core.graph.model import Model
+from dlcompare.core.graph.ops import Tensor
 
 INPUTS = {"image": Input((3, 299, 299)), "label": Input((), "int64", "label", high=1000)}
 SMALLEST = 299  # pixels that leave the auxiliary classifier's 5 x 5 convolution the 5 x 5 it needs; 75 without it

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from dlcompare.inference.export import without_initialisers
+from dlcompare.inference.onnx.export import without_initialisers
 
 if TYPE_CHECKING:
     import onnx

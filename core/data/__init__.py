@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from ..graph import Input
+from dlcompare.core.graph import Input
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,21 +9,25 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from .. import hookimpl
+from dlcompare.core import hookimpl
+
 from . import DatasetKind
 
-TITLES = {
-    "digits": "1797 real handwritten digits of 8 x 8 pixels, resized to the model's image; built in",
-    "imagefolder": "JPEG and PNG files in ImageNet's layout: imagefolder:PATH, files PATH/{train,val}/CLASS/*.jpg",
-    "shapes": "generated images, as many and as hard as wanted: shapes:noise=0.2,classes=20,train=50000; built in",
-    "synthetic": "invented samples for any model, kept on the device: pure compute",
+TITLES = {  # by the module below this package
+    "images.digits": "1797 real handwritten digits of 8 x 8 pixels, resized to the model's image; built in",
+    "images.imagefolder": "JPEG and PNG files in ImageNet's layout: imagefolder:PATH, files "
+                          "PATH/{train,val}/CLASS/*.jpg",
+    "generated.shapes": "generated images, as many and as hard as wanted: shapes:noise=0.2,classes=20,train=50000; "
+                        "built in",
+    "generated.synthetic": "invented samples for any model, kept on the device: pure compute",
 }
 
 
 @hookimpl
 def dlcompare_datasets() -> list[DatasetKind]:
-    return [DatasetKind(name, title, open=later(name, "open_dataset"), check=later(name, "check"))
-            for name, title in TITLES.items()]
+    return [DatasetKind(module.rpartition(".")[2], title, open=later(module, "open_dataset"),
+                        check=later(module, "check"))
+            for module, title in TITLES.items()]
 
 
 def later(module: str, function: str) -> Callable[..., Any]:

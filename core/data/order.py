@@ -9,7 +9,8 @@ from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 
-from ..errors import UsageError
+from dlcompare.core.errors import UsageError
+
 from .streams import ORDER, raw
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import UsageError
+from dlcompare.core.errors import UsageError
 
 ORDER, AUGMENT, SYNTHETIC, SHAPES = range(4)  # the first element of a key: what the numbers are for
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..record import Record
-    from ..verdict import Comparison
-    from ..waterfall import Explanation
+    from dlcompare.core.judging.attribution import Explanation
+    from dlcompare.core.judging.verdict import Comparison
+    from dlcompare.core.records.record import Record
 
 
 def _render(module: str, records: Sequence[Record]) -> str:
@@ -21,14 +21,14 @@ def _render(module: str, records: Sequence[Record]) -> str:
 # A module is imported when it is used, so that the command line starts without any of them.
 REPORTS: Mapping[str, Callable[[Sequence[Record]], str]] = {
     "table": functools.partial(_render, "table"),
-    "json": functools.partial(_render, "as_json"),
-    "csv": functools.partial(_render, "as_csv"),
+    "json": functools.partial(_render, "record_json"),
+    "csv": functools.partial(_render, "record_csv"),
 }
 
 
 def comparison(form: str, comparisons: Sequence[Comparison], explanation: Explanation | str | None = None) -> str:
     """Return comparisons in one of the forms, as :data:`REPORTS` does records that are not judged."""
-    module, function = {"table": ("compared", "render"), "json": ("compared_data", "as_json"),
-                        "csv": ("compared_data", "as_csv")}[form]
+    module, function = {"table": ("verdicts", "render"), "json": ("verdicts_data", "as_json"),
+                        "csv": ("verdicts_data", "as_csv")}[form]
     text: str = getattr(importlib.import_module(f".{module}", __name__), function)(comparisons, explanation)
     return text

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .. import envs
-from ..backend import EnvironmentSpec, Host
-from ..errors import unknown
-from ..plugins import plugins
+from dlcompare.core.environments import resolve
+from dlcompare.core.errors import unknown
+from dlcompare.core.plugins.backend import EnvironmentSpec, Host
+from dlcompare.core.plugins.registry import plugins
 
 
 def wanted(framework: str | None, *devices: str) -> list[tuple[str, str, EnvironmentSpec | None]]:
@@ -20,8 +20,8 @@ def wanted(framework: str | None, *devices: str) -> list[tuple[str, str, Environ
 
 def listed() -> str:
     """Return a line per environment: state, Python, size, path or reason."""
-    rows = [(s.name, s.device, s.state, s.python, envs.megabytes(s.size) if s.size else "",
-             " · ".join(str(part) for part in (s.path, s.why, s.note) if part)) for s in envs.status(wanted(None))]
+    rows = [(s.name, s.device, s.state, s.python, resolve.megabytes(s.size) if s.size else "",
+             " · ".join(str(part) for part in (s.path, s.why, s.note) if part)) for s in resolve.status(wanted(None))]
     head = ("framework", "device", "state", "python", "size", "where")
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(5)]
     lines = ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[5]]).rstrip()
@@ -34,7 +34,7 @@ def examined(framework: str | None, device: str) -> tuple[str, bool]:
     lines, healthy = [], True
     for name, kind, spec in wanted(framework, device):
         lines.append(f"{name} on {kind}")
-        for found in envs.doctor(name, kind, spec):
+        for found in resolve.doctor(name, kind, spec):
             healthy &= found.ok
             lines.append(f"  {'ok ' if found.ok else 'NO '} {found.what:<12} {found.detail}")
     return "\n".join(lines), healthy

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from ..record import Record
+from dlcompare.core.records.record import Record
 
 WIDE = 120  # columns from which framework, model and precision stand in columns of their own
 Kind = tuple[str, str, int | None]

@@ -12,12 +12,13 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..errors import DlcompareError
-from ..plugins import plugins
-from ..record import Record
-from ..verdict import compare
-from .coldstart import cold_starts
-from .ledger import fairness
+from dlcompare.core.errors import DlcompareError
+from dlcompare.core.judging.verdict import compare
+from dlcompare.core.plugins.registry import plugins
+from dlcompare.core.records.record import Record
+
+from .cold_start import cold_starts
+from .fairness import fairness
 from .results import notes, results
 
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...core import hookimpl
-from ...core.backend import Backend, EnvironmentSpec, Trainer
-from ...core.graph import Graph
-from ...core.job import Job
+from dlcompare.core import hookimpl
+from dlcompare.core.graph import Graph
+from dlcompare.core.plugins.backend import Backend, EnvironmentSpec, Trainer
+from dlcompare.core.plugins.job import Job
 
 if TYPE_CHECKING:
-    from ...core.backend import Arrays
+    from dlcompare.core.plugins.backend import Arrays
 
 NO_TPU = "no TPU was at hand; what was tried is compiling for one (--compile-only)"
 

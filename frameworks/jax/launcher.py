@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from ...core.crew import Member, free_port, run
+from dlcompare.core.launch.process_group import Member, free_port, run
 
 
 def main() -> None:

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from ...core.graph import Graph, Node
-from ...core.ops import bin_weights, borders, both
+from dlcompare.core.graph import Graph, Node
+from dlcompare.core.graph.ops import bin_weights, borders, both
 
 Params = dict[str, Array]
 LAST, FIRST = (0, 2, 3, 1), (0, 3, 1, 2)  # channels, with the batch axis

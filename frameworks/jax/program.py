@@ -17,9 +17,10 @@ from jax import Array, lax, shard_map
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from ...core.backend import Arrays
-from ...core.graph import Graph, Node
-from ...core.job import Job
+from dlcompare.core.graph import Graph, Node
+from dlcompare.core.plugins.backend import Arrays
+from dlcompare.core.plugins.job import Job
+
 from .ops import KERNEL, LAST, Context, Params, stored, walk
 
 AXIS = "data"

@@ -15,9 +15,10 @@ from jax.experimental import topologies
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from ...core.errors import JobError
-from ...core.graph import Graph
-from ...core.job import Job
+from dlcompare.core.errors import JobError
+from dlcompare.core.graph import Graph
+from dlcompare.core.plugins.job import Job
+
 from .program import AXIS, SPECS, Program, State
 from .trainer import told
 

@@ -18,10 +18,11 @@ from jax import Array
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from ...core.backend import Arrays, Trainer
-from ...core.errors import JobError
-from ...core.graph import Graph
-from ...core.job import Job
+from dlcompare.core.errors import JobError
+from dlcompare.core.graph import Graph
+from dlcompare.core.plugins.backend import Arrays, Trainer
+from dlcompare.core.plugins.job import Job
+
 from .ops import neutral, stored
 from .program import AXIS, MATMUL, SPECS, Program, State
 
@@ -29,7 +30,7 @@ JOIN_SECONDS = int(os.environ.get("DLCOMPARE_JOIN_SECONDS", "120"))  # a rank th
 
 
 class JaxTrainer(Trainer):
-    """See :class:`dlcompare.core.backend.Trainer` for the contract."""
+    """See :class:`dlcompare.core.plugins.backend.Trainer` for the contract."""
 
     def __init__(self, graph: Graph, params: Arrays, job: Job) -> None:
         self.graph, self.job = graph, job

@@ -10,15 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...core import hookimpl
-from ...core.backend import Backend, EnvironmentSpec, Trainer, cpu_has
-from ...core.errors import JobError
-from ...core.graph import Graph
-from ...core.job import Job
-from .. import horovod
+from dlcompare.core import hookimpl
+from dlcompare.core.errors import JobError
+from dlcompare.core.graph import Graph
+from dlcompare.core.plugins.backend import Backend, EnvironmentSpec, Trainer, cpu_has
+from dlcompare.core.plugins.job import Job
+from dlcompare.frameworks import horovod
 
 if TYPE_CHECKING:
-    from ...core.backend import Arrays
+    from dlcompare.core.plugins.backend import Arrays
 
 NO_CUDA = ("MXNet runs on cpu alone: the project was retired in 2023, and its last CUDA packages, of 2022, are for "
            "CUDA 11.7 and older. Use --device cpu, or another framework")

@@ -12,8 +12,9 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from ...core import crew
-from ...core.crew import Member
+from dlcompare.core.launch import process_group
+from dlcompare.core.launch.process_group import Member
+
 from . import Mxnet
 
 LOOPBACK = "127.0.0.1"
@@ -26,7 +27,7 @@ def members(program: Sequence[str], *, port: int, workers: int) -> list[Member]:
              "DMLC_INTERFACE": "lo", "DMLC_NUM_WORKER": str(workers), "DMLC_NUM_SERVER": str(SERVERS)}
 
     def helper(role: str, name: str) -> Member:
-        argv = [sys.executable, "-m", f"{__package__}.helper", str(os.getpid())]
+        argv = [sys.executable, "-m", f"{__package__}.kvstore_process", str(os.getpid())]
         return Member(name, argv, {**group, "DMLC_ROLE": role}, helper=True)
 
     def worker(rank: int, own_port: int) -> Member:
@@ -41,14 +42,14 @@ def free_ports(count: int) -> list[int]:
     """Return so many different free ports, lowest first."""
     found: set[int] = set()
     while len(found) < count:
-        found.add(crew.free_port())
+        found.add(process_group.free_port())
     return sorted(found)
 
 
 def main() -> None:
     """Run the job that the command line asks for to its end."""
     port, workers, *program = sys.argv[1:]
-    sys.exit(crew.run(members(program, port=int(port) or crew.free_port(), workers=int(workers))))
+    sys.exit(process_group.run(members(program, port=int(port) or process_group.free_port(), workers=int(workers))))
 
 
 if __name__ == "__main__":

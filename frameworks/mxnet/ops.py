@@ -7,7 +7,7 @@ from typing import Any
 
 from mxnet.gluon import HybridBlock, Parameter, nn
 
-from ...core.graph import Graph, Node, Shape
+from dlcompare.core.graph import Graph, Node, Shape
 
 Value = Any  # an NDArray, or a Symbol while a hybridised block is traced
 LOWEST = -3.4028234e38  # of float32

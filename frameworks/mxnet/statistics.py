@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from ...core.graph import Graph
+from dlcompare.core.graph import Graph
 
 
 class Statistics:

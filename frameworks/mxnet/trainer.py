@@ -13,17 +13,18 @@ import numpy as np
 from mxnet import autograd, nd
 from mxnet.contrib import amp
 
-from ...core.backend import Trainer
-from ...core.errors import JobError
-from ...core.graph import Graph
-from ...core.job import Job
+from dlcompare.core.errors import JobError
+from dlcompare.core.graph import Graph
+from dlcompare.core.plugins.backend import Trainer
+from dlcompare.core.plugins.job import Job
+
 from .exchange import Exchange, KvStore
 from .ops import Network, build, parameters
 from .sgd import Sgd
 from .statistics import Statistics
 
 if TYPE_CHECKING:
-    from ...core.backend import Arrays
+    from dlcompare.core.plugins.backend import Arrays
 
 
 class MxnetTrainer(Trainer):

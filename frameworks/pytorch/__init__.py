@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from dlcompare.core import hookimpl
-from dlcompare.core.backend import Backend, EnvironmentSpec, Trainer
 from dlcompare.core.graph import Graph
-from dlcompare.core.job import Job
+from dlcompare.core.plugins.backend import Backend, EnvironmentSpec, Trainer
+from dlcompare.core.plugins.job import Job
 
 if TYPE_CHECKING:
-    from dlcompare.core.backend import Arrays
+    from dlcompare.core.plugins.backend import Arrays
 
 EAGER = "op by op, as PyTorch runs a module by itself"
 SLOW_FP16 = ("PyTorch's fp16 convolutions for a CPU are, channels first, more than twenty times slower than fp32; use "

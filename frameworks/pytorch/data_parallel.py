@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dlcompare.core.backend import Arrays
+from dlcompare.core.plugins.backend import Arrays
 
 from .trainer import TorchTrainer, prepare
 

@@ -16,9 +16,9 @@ import torch.distributed as dist
 from torch import Tensor, fx
 from torch.nn.parallel import DistributedDataParallel
 
-from dlcompare.core.backend import Arrays, Trainer, need_ampere
 from dlcompare.core.graph import Graph
-from dlcompare.core.job import Job
+from dlcompare.core.plugins.backend import Arrays, Trainer, need_ampere
+from dlcompare.core.plugins.job import Job
 
 from .compiler import compiled, compiler_settings
 from .module import build, fx_graph, path, target
@@ -29,7 +29,7 @@ GROWTH_STEPS = 2000  # good steps in a row after which the loss scale doubles; s
 
 
 class TorchTrainer(Trainer):
-    """See :class:`dlcompare.core.backend.Trainer` for the contract."""
+    """See :class:`dlcompare.core.plugins.backend.Trainer` for the contract."""
 
     def __init__(self, graph: Graph, params: Arrays, job: Job) -> None:
         self.graph, self.job = graph, job

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...core import hookimpl
-from ...core.backend import Backend
-from ...core.graph import Graph
-from ...core.job import Job
+from dlcompare.core import hookimpl
+from dlcompare.core.graph import Graph
+from dlcompare.core.plugins.backend import Backend
+from dlcompare.core.plugins.job import Job
 
 if TYPE_CHECKING:
-    from ...core.backend import Arrays, Trainer
+    from dlcompare.core.plugins.backend import Arrays, Trainer
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ...core.errors import JobError
-from .op import Array, Call, Gradients, Op
+from dlcompare.core.errors import JobError
+
+from .unit import Array, Call, Gradients, Op
 
 
 class BatchNorm(Op):

@@ -1,4 +1,4 @@
-"""The neutral ops in float64, one small class each, and their table; what they mean is written in ``core/ops.py``."""
+"""The neutral ops in float64, one small class each, and their table; ``core/graph/ops.py`` says what they mean."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ...core.errors import JobError
+from dlcompare.core.errors import JobError
+
 from .norms import BatchNorm, LayerNorm
-from .op import Array, Call, Gradients, Op
-from .windows import AdaptiveAvgPool, AvgPool, Conv, MaxPool
+from .patches import AdaptiveAvgPool, AvgPool, Conv, MaxPool
+from .unit import Array, Call, Gradients, Op
 
 
 class Relu(Op):

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...core.backend import Trainer
-from ...core.errors import JobError
-from ...core.graph import Graph, Node
-from ...core.job import Job
-from .op import Array, Call, Op
+from dlcompare.core.errors import JobError
+from dlcompare.core.graph import Graph, Node
+from dlcompare.core.plugins.backend import Trainer
+from dlcompare.core.plugins.job import Job
+
 from .ops import TABLE
+from .unit import Array, Call, Op
 
 if TYPE_CHECKING:
-    from ...core.backend import Arrays
+    from dlcompare.core.plugins.backend import Arrays
 
 Noise = Callable[[np.ndarray], np.ndarray]
 

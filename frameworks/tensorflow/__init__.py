@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...core import hookimpl
-from ...core.backend import Backend, EnvironmentSpec, Trainer, cpu_has
-from ...core.graph import Graph
-from ...core.job import Job
-from .. import horovod
+from dlcompare.core import hookimpl
+from dlcompare.core.graph import Graph
+from dlcompare.core.plugins.backend import Backend, EnvironmentSpec, Trainer, cpu_has
+from dlcompare.core.plugins.job import Job
+from dlcompare.frameworks import horovod
 
 if TYPE_CHECKING:
-    from ...core.backend import Arrays
+    from dlcompare.core.plugins.backend import Arrays
 
 SLOW_FP16 = ("TensorFlow's own fp16 kernels for a CPU are some forty times slower than fp32; use --execution compiled, "
              "for XLA has faster ones, or --precision bf16")

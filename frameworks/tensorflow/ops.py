@@ -14,8 +14,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.keras import layers
 
-from ...core.graph import Graph, Node
-from ...core.ops import bin_weights, borders, both
+from dlcompare.core.graph import Graph, Node
+from dlcompare.core.graph.ops import bin_weights, borders, both
+
 from .layers import Apply, BatchNorm, LayerNorm, PositionEmbedding
 
 KerasTensor = Any

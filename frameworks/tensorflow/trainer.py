@@ -17,15 +17,16 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.util import _pywrap_util_port
 
-from ...core.backend import AMPERE, Trainer, need_ampere
-from ...core.errors import JobError
-from ...core.graph import Graph
-from ...core.job import Job
+from dlcompare.core.errors import JobError
+from dlcompare.core.graph import Graph
+from dlcompare.core.plugins.backend import AMPERE, Trainer, need_ampere
+from dlcompare.core.plugins.job import Job
+
 from .loss_scale import LossScale
 from .ops import FIRST, LAST, POLICIES, network, stored_shape
 
 if TYPE_CHECKING:
-    from ...core.backend import Arrays
+    from dlcompare.core.plugins.backend import Arrays
 
 INTER_OP_THREADS = 1
 

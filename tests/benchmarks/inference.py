@@ -20,8 +20,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from dlcompare.core import envs
-from dlcompare.core.plugins import plugins
+from dlcompare.core.environments import resolve
+from dlcompare.core.plugins.registry import plugins
 
 BARE = Path(__file__).with_name("bare_engine.py")
 ENGINES = ("onnxruntime", "openvino")
@@ -40,7 +40,7 @@ def infer(folder: Path, *words: str) -> Json:
 
 def bare(engine: str, file: Path, *, batch: int, threads: int, runs: int) -> float:
     """Run the bare script in the engine's environment and return its samples per second."""
-    python = envs.resolve(None, plugins().engine(engine), "cpu", print)
+    python = resolve.resolve(None, plugins().engine(engine), "cpu", print)
     done = subprocess.run([str(python), str(BARE), engine, str(file), str(batch), str(threads), str(runs)],
                           capture_output=True, text=True, check=True)
     return float(json.loads(done.stdout.splitlines()[-1])["median"])

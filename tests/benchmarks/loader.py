@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dlcompare.core.data.imagefolder import open_dataset
+from dlcompare.core.data.images.imagefolder import open_dataset
 from dlcompare.core.graph import Input
 
 INPUTS = {"image": Input((3, 224, 224)), "label": Input((), "int64", "label", 1000)}

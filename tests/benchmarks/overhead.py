@@ -23,10 +23,11 @@ from pathlib import Path
 
 import psutil
 
-from dlcompare.core import envs, launch
-from dlcompare.core.job import Job
-from dlcompare.core.plugins import plugins
-from dlcompare.core.view import view
+from dlcompare.core.environments import resolve
+from dlcompare.core.environments.sources import view
+from dlcompare.core.launch import start
+from dlcompare.core.plugins.job import Job
+from dlcompare.core.plugins.registry import plugins
 
 HERE = Path(__file__).parent
 NATIVE = {"pytorch-ddp": "native_pytorch_ddp.py", "tf-horovod": "native_tf_horovod.py",
@@ -38,7 +39,7 @@ def native(job: Job, python: Path, words: list[str]) -> float:
     backend = plugins().backend(job.framework)
     script = [str(HERE / NATIVE[job.framework]), f"--batch={job.batch}", f"--image-size={job.image_size}",
               f"--threads={job.threads}", f"--steps={job.windows * (job.steps or 1)}", "--warmup=4", *words]
-    environment = launch.worker_environment(backend, job, path=view(), mark="native")
+    environment = start.worker_environment(backend, job, path=view(), mark="native")
     argv = [*backend.command(job, str(python)), *script]
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
     lines = [line[line.index("{"):] for line in done.stdout.splitlines() if '"throughput"' in line]
@@ -95,7 +96,7 @@ def main() -> None:
     threads = max(1, len(os.sched_getaffinity(0)) // args.workers)
     raw: dict[str, list[dict[str, float]]] = {}
     for framework in args.framework:
-        python = envs.resolve(args.env, plugins().backend(framework), args.device, print)
+        python = resolve.resolve(args.env, plugins().backend(framework), args.device, print)
         job = Job(framework=framework, model="resnet50", device=args.device, workers=args.workers, batch=args.batch,
                   image_size=args.image_size, steps=args.steps, windows=args.windows, threads=threads)
         raw[framework] = [one_round(job, python, number, args.native.split()) for number in range(args.rounds)]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from dlcompare.core import envs
+from dlcompare.core.environments import resolve
 from dlcompare.core.errors import EnvironmentUnavailable
-from dlcompare.core.plugins import plugins
+from dlcompare.core.plugins.registry import plugins
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +17,7 @@ def environment() -> Callable[[str], Path]:
     @cache
     def python(name: str) -> Path:
         try:
-            return envs.resolve(None, plugins().backend(name), "cpu", print)
+            return resolve.resolve(None, plugins().backend(name), "cpu", print)
         except EnvironmentUnavailable as error:
             pytest.skip(str(error))
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dlcompare.core.inference_job import InferenceJob
-from dlcompare.core.plugins import plugins
+from dlcompare.core.plugins.inference_job import InferenceJob
+from dlcompare.core.plugins.registry import plugins
 
 SECONDS = 1.0
 

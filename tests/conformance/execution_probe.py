@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from dlcompare.core.graph import Input
-from dlcompare.core.job import Job
-from dlcompare.core.ops import Tensor, trace
-from dlcompare.core.plugins import plugins
+from dlcompare.core.graph.ops import Tensor, trace
+from dlcompare.core.plugins.job import Job
+from dlcompare.core.plugins.registry import plugins
 
 
 def build(x: Tensor, label: Tensor) -> dict[str, Tensor]:

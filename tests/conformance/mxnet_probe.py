@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from dlcompare.core.graph import Graph, Input
-from dlcompare.core.job import Job
-from dlcompare.core.ops import Tensor, trace
+from dlcompare.core.graph.ops import Tensor, trace
+from dlcompare.core.plugins.job import Job
 from dlcompare.frameworks.mxnet import Mxnet
 
 STEPS = ((4, 0.1), (4, 0.05), (4, 0.0), (6, 0.2), (6, 0.2))  # rows, learning rate: with a pause, and other batches

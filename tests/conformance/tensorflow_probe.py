@@ -16,8 +16,8 @@ import numpy as np
 import psutil
 
 from dlcompare.core.graph import Input
-from dlcompare.core.job import Job
-from dlcompare.core.ops import Tensor, trace
+from dlcompare.core.graph.ops import Tensor, trace
+from dlcompare.core.plugins.job import Job
 from dlcompare.frameworks.tensorflow import TfHorovod
 
 

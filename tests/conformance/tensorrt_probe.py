@@ -9,10 +9,10 @@ from dataclasses import asdict
 import tensorrt as trt
 
 from dlcompare.core.errors import JobError
-from dlcompare.inference.tensorrt import building, cudart
-from dlcompare.inference.tensorrt.calibrator import Calibrator, whole_batches
-from dlcompare.inference.tensorrt.session import TensorRTSession
-from dlcompare.inference.tensorrt.versions import api_of, expected, missing
+from dlcompare.inference.engines.tensorrt import building, cudart
+from dlcompare.inference.engines.tensorrt.calibrator import Calibrator, whole_batches
+from dlcompare.inference.engines.tensorrt.session import TensorRTSession
+from dlcompare.inference.engines.tensorrt.versions import api_of, expected, missing
 
 
 def reason(call: Callable[[], object]) -> str:

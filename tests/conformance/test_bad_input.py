@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 from running import PLUGINS, Command
 
-from dlcompare.core.job import Job
-from dlcompare.core.plugins import plugins
+from dlcompare.core.plugins.job import Job
+from dlcompare.core.plugins.registry import plugins
 
 FRAMEWORKS = [name for name, backend in plugins().backends().items() if "cpu" in backend.devices
               and backend.environment("cpu") and backend.processes(Job(name, "speck", workers=2)) == 2]

@@ -17,20 +17,20 @@ import tiny
 from onnx import helper
 from running import PLUGINS
 
-from dlcompare.core import envs
-from dlcompare.core.engine import Engine
+from dlcompare.core.environments import resolve
+from dlcompare.core.environments.sources import view
 from dlcompare.core.errors import EnvironmentUnavailable
-from dlcompare.core.inference_job import InferenceJob
-from dlcompare.core.job import Job
-from dlcompare.core.ops import trace
-from dlcompare.core.params import initial_params, write_params
-from dlcompare.core.plugins import plugins
-from dlcompare.core.view import view
-from dlcompare.inference.collect import instrument
-from dlcompare.inference.export import export
-from dlcompare.inference.half import lower
-from dlcompare.inference.lint import violations
-from dlcompare.inference.quantise import activation_tensors, layers_left, quantise
+from dlcompare.core.graph.ops import trace
+from dlcompare.core.graph.params import initial_params, write_params
+from dlcompare.core.plugins.engine import Engine
+from dlcompare.core.plugins.inference_job import InferenceJob
+from dlcompare.core.plugins.job import Job
+from dlcompare.core.plugins.registry import plugins
+from dlcompare.inference.onnx.export import export
+from dlcompare.inference.precision.half import lower
+from dlcompare.inference.precision.histograms import instrument
+from dlcompare.inference.precision.quantise import activation_tensors, layers_left, quantise
+from dlcompare.inference.precision.tensorrt_rules import violations
 
 ENGINES = [name for name, engine in plugins().engines().items() if "cpu" in engine.devices]
 READING_ONNX = [name for name in ENGINES if plugins().engine(name).reads == "onnx"]
@@ -67,7 +67,7 @@ def python() -> Callable[[str], Path]:
     @cache
     def found(name: str) -> Path:
         try:
-            return envs.resolve(None, plugins().engine(name), "cpu", print)
+            return resolve.resolve(None, plugins().engine(name), "cpu", print)
         except EnvironmentUnavailable as error:
             pytest.skip(str(error))
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from dlcompare.core.job import Job
-from dlcompare.core.plan import Plan
-from dlcompare.core.plugins import plugins
-from dlcompare.core.session import Options
-from dlcompare.core.verification import verify
-from dlcompare.core.view import link_view
+from dlcompare.core.environments.sources import link_view
+from dlcompare.core.kinds.verification.result import verify
+from dlcompare.core.plan.matrix import Plan
+from dlcompare.core.plugins.job import Job
+from dlcompare.core.plugins.registry import plugins
+from dlcompare.core.run.runner import Options
 
 PROBE = Path(__file__).with_name("execution_probe.py")
 CASES = ("conv-wide-stride", "batch-norm-statistics", "max-pool-padding", "attention-mask", "unreached-parameters")

@@ -19,7 +19,7 @@ from running import Command, eventually
 from safetensors.numpy import load_file, save_file
 from spoiled import spoil, spoil_stream
 
-from dlcompare.inference.samples import ids_sha256
+from dlcompare.inference.precision.samples import ids_sha256
 
 TRAIN = ("--framework", "pytorch-ddp", "--model", "resnet18", "--image-size", "32", "--batch", "32", "--lr", "0.05",
          "--schedule", "cosine:660", "--target", "top1=0.96", "--max-epochs", "20", "--save", "--seed", "1")

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlcompare.core import record
-from dlcompare.core.params import initial_params, write_params
-from dlcompare.core.plugins import plugins
+from dlcompare.core.graph.params import initial_params, write_params
+from dlcompare.core.plugins.registry import plugins
+from dlcompare.core.records import record
 
 BOTH = ("--framework", "tf-horovod,pytorch-ddp", "--workers", "2", "--windows", "2", "--steps", "1")
 

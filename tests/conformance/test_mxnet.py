@@ -17,11 +17,11 @@ import psutil
 import pytest
 from running import PLUGINS, Command, eventually
 
-from dlcompare.core import launch
-from dlcompare.core.interpreters import check
-from dlcompare.core.job import Job
-from dlcompare.core.plugins import plugins
-from dlcompare.core.view import view
+from dlcompare.core.environments.interpreters import check
+from dlcompare.core.environments.sources import view
+from dlcompare.core.launch import start
+from dlcompare.core.plugins.job import Job
+from dlcompare.core.plugins.registry import plugins
 from dlcompare.frameworks.mxnet import CHECK, Mxnet, MxnetHorovod
 
 TRAIN = ("--framework", "mxnet", "--model", "speck", "--device", "cpu", "--batch", "2", "--workers", "2",
@@ -149,7 +149,7 @@ def test_the_wrong_numpy_is_named_by_the_workers(wrong: Path, version: str, tmp_
     job = Job("mxnet", "resnet18", image_size=32, workers=workers)
     (tmp_path / "job.json").write_text(job.to_json())
     begin = time.monotonic()
-    ended = launch.launch(Mxnet(), job, tmp_path, python=str(wrong), path=view(), stall_seconds=60,
+    ended = start.launch(Mxnet(), job, tmp_path, python=str(wrong), path=view(), stall_seconds=60,
                           on_event=lambda event: None)
     assert ended.reason and FIX.format(version) in ended.reason
     assert time.monotonic() - begin < 30

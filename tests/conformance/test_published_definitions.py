@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dlcompare.core.backend import EnvironmentSpec
-from dlcompare.core.cost import training_bytes
 from dlcompare.core.graph import Graph
-from dlcompare.core.job import Job
-from dlcompare.core.model import Model
-from dlcompare.core.params import read_weights
+from dlcompare.core.graph.cost import training_bytes
+from dlcompare.core.graph.model import Model
+from dlcompare.core.graph.params import read_weights
+from dlcompare.core.plugins.backend import EnvironmentSpec
+from dlcompare.core.plugins.job import Job
 from dlcompare.frameworks.reference.trainer import ReferenceTrainer
 from dlcompare.models import bert, dlcompare_models
 
@@ -39,9 +39,9 @@ TOLERANCE = 1e-4  # of the spread over the batch; float32 sums over up to 25088 
 def oracle_python() -> str:
     if given := os.environ.get("DLCOMPARE_ORACLE_PYTHON"):
         return given
-    from dlcompare.core import envs
+    from dlcompare.core.environments import resolve
 
-    return str(envs.create("oracle", "cpu", ORACLE, print))
+    return str(resolve.create("oracle", "cpu", ORACLE, print))
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,9 @@ import numpy as np
 import psutil
 import pytest
 
-from dlcompare.core import envs
-from dlcompare.core.job import Job
-from dlcompare.core.view import link_view
+from dlcompare.core.environments import resolve
+from dlcompare.core.environments.sources import link_view
+from dlcompare.core.plugins.job import Job
 from dlcompare.frameworks import tensorflow
 from dlcompare.frameworks.horovod.run import on_loopback
 from dlcompare.frameworks.tensorflow import TfHorovod
@@ -51,7 +51,7 @@ class Worker:
 def worker(tmp_path_factory: pytest.TempPathFactory) -> Worker:
     given = os.environ.get("DLCOMPARE_TF_PYTHON")
     spec = TfHorovod().environment("cpu")
-    python = given or str(envs.create("tf-horovod", "cpu", spec, print))
+    python = given or str(resolve.create("tf-horovod", "cpu", spec, print))
     return Worker(python, link_view(tmp_path_factory.mktemp("view")))
 
 

@@ -16,11 +16,11 @@ import pytest
 import tiny
 from running import PLUGINS
 
-from dlcompare.core import envs
+from dlcompare.core.environments import resolve
+from dlcompare.core.environments.sources import view
 from dlcompare.core.errors import EnvironmentUnavailable
-from dlcompare.core.inference_job import InferenceJob
-from dlcompare.core.plugins import plugins
-from dlcompare.core.view import view
+from dlcompare.core.plugins.inference_job import InferenceJob
+from dlcompare.core.plugins.registry import plugins
 
 REASON = ("TensorRT's wheels are 1.7 GB to download and 2.8 GB installed, and need CPython 3.10 on PATH; run "
           "`pytest -m tensorrt`")
@@ -38,7 +38,7 @@ def wanted(request: pytest.FixtureRequest) -> None:
 @pytest.fixture(scope="module")
 def python(wanted: None) -> Path:
     try:
-        return envs.resolve(None, plugins().engine("tensorrt85"), "cuda", print)
+        return resolve.resolve(None, plugins().engine("tensorrt85"), "cuda", print)
     except EnvironmentUnavailable as error:
         pytest.skip(str(error))
 

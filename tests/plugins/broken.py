@@ -10,7 +10,7 @@ import broken_ops as ops
 import numpy as np
 from group import Worker
 
-from dlcompare.frameworks.reference.op import Op
+from dlcompare.frameworks.reference.unit import Op
 
 
 def with_op(name: str, op: Op) -> type[Worker]:

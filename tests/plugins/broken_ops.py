@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from dlcompare.core.ops import both
+from dlcompare.core.graph.ops import both
 from dlcompare.frameworks.reference.norms import BatchNorm, LayerNorm
-from dlcompare.frameworks.reference.op import Call
 from dlcompare.frameworks.reference.ops import (
     Attention,
     Concat,
@@ -25,7 +24,8 @@ from dlcompare.frameworks.reference.ops import (
     Select,
     Tanh,
 )
-from dlcompare.frameworks.reference.windows import AdaptiveAvgPool, AvgPool, Conv, MaxPool
+from dlcompare.frameworks.reference.patches import AdaptiveAvgPool, AvgPool, Conv, MaxPool
+from dlcompare.frameworks.reference.unit import Call
 
 
 def changed(call: Call, **attrs: Any) -> Call:

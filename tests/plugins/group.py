@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from dlcompare.core import conformance
-from dlcompare.core.cases import Case
-from dlcompare.core.job import Job
+from dlcompare.core.conformance import oracle
+from dlcompare.core.conformance.cases import Case
+from dlcompare.core.plugins.job import Job
 from dlcompare.frameworks.reference.trainer import ReferenceTrainer
 
 Arrays = dict[str, np.ndarray]
@@ -86,7 +86,7 @@ def observed(case: Case, job: Job, make: Callable[[Case, Job, Group, int], Worke
 
     def run(rank: int) -> Arrays:
         try:
-            return conformance.observe(make(case, job, group, rank), case, job=job)
+            return oracle.observe(make(case, job, group, rank), case, job=job)
         except BaseException:
             group.barrier.abort()
             raise

@@ -15,8 +15,8 @@ from typing import Any
 
 from dlcompare.core import hookimpl
 from dlcompare.core.graph import Input
-from dlcompare.core.model import Model
-from dlcompare.core.ops import Tensor
+from dlcompare.core.graph.model import Model
+from dlcompare.core.graph.ops import Tensor
 from dlcompare.frameworks.reference import Reference
 
 INPUTS = {"image": Input((3, 8, 8)), "label": Input((), "int64", "label", high=10)}

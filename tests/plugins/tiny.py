@@ -7,10 +7,10 @@ from typing import Any
 
 from dlcompare.core import hookimpl
 from dlcompare.core.data import Dataset, DatasetKind
-from dlcompare.core.engine import Engine, Ran, Session
 from dlcompare.core.graph import Input
-from dlcompare.core.model import Model
-from dlcompare.core.ops import Tensor
+from dlcompare.core.graph.model import Model
+from dlcompare.core.graph.ops import Tensor
+from dlcompare.core.plugins.engine import Engine, Ran, Session
 from dlcompare.frameworks.reference import Reference
 
 INPUTS = {"image": Input((3, 16, 16)), "label": Input((), "int64", "label", high=10)}
@@ -34,7 +34,7 @@ class TinyNumpy(Reference):
     title = "NumPy, for the tests"
 
     def trainer(self, graph: Any, params: Any, job: Any) -> Any:
-        from dlcompare.core.conformance import without_dropout
+        from dlcompare.core.conformance.oracle import without_dropout
 
         return super().trainer(without_dropout(graph), params, job)
 

@@ -5,9 +5,10 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from dlcompare.core import fold, record
-from dlcompare.core.job import Job
-from dlcompare.core.record import RankResult, Record
+from dlcompare.core.kinds.training import result
+from dlcompare.core.plugins.job import Job
+from dlcompare.core.records import record
+from dlcompare.core.records.record import RankResult, Record
 
 STARTED = 1_763_712_000.0  # 2025-11-21 08:00 UTC
 SYSTEM = {
@@ -70,7 +71,7 @@ def finished(job: Job, results: Sequence[RankResult] | None = None, **given: Any
     about: dict[str, Any] = {
         "parameters": 25_557_032, "multiply_adds": 341_000_000, "system": SYSTEM, "run": "20251121-080000-1a2b",
         "started": STARTED, "duration": 41.7, "log": f"runs/20251121-080000-1a2b/{job.id}/log.txt"}
-    return fold.finished(job, ranks(job) if results is None else results, **{**about, **given})
+    return result.finished(job, ranks(job) if results is None else results, **{**about, **given})
 
 
 def comparison() -> list[Record]:

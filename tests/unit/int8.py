@@ -10,14 +10,14 @@ import onnxruntime
 import tiny
 from onnx import helper, numpy_helper
 
-from dlcompare.core.ops import trace
-from dlcompare.core.params import initial_params
-from dlcompare.core.plugins import plugins
-from dlcompare.inference.collect import Artifact, Collector, instrument
-from dlcompare.inference.equalise import chains
-from dlcompare.inference.export import export
-from dlcompare.inference.quantise import activation_tensors
-from dlcompare.inference.wiring import Wiring, output_axis
+from dlcompare.core.graph.ops import trace
+from dlcompare.core.graph.params import initial_params
+from dlcompare.core.plugins.registry import plugins
+from dlcompare.inference.onnx.export import export
+from dlcompare.inference.onnx.wiring import Wiring, output_axis
+from dlcompare.inference.precision.equalise import chains
+from dlcompare.inference.precision.histograms import Artifact, Collector, instrument
+from dlcompare.inference.precision.quantise import activation_tensors
 
 
 def network(name: str = "resnet18", size: int | None = 32) -> onnx.ModelProto:

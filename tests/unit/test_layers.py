@@ -185,7 +185,7 @@ HEAVY = FRAMEWORKS | {"numpy", "PIL", "psutil", "safetensors"}
 START = """
 import atexit, sys
 atexit.register(lambda: print("HEAVY", *(sys.modules.keys() & set({heavy!r})), file=sys.stderr))
-from dlcompare.core.cli import main
+from dlcompare.core.cli.main import main
 sys.argv = ["dlcompare", {argument!r}]
 main()
 """

@@ -1,0 +1,1 @@
+"""What a backend must satisfy, how that is judged, and the certificate of it."""

@@ -1,0 +1,258 @@
+"""What a backend must satisfy: hold it against the float64 reference, tiny cases first, then whole models.
+
+Tolerances are derived, not chosen per op: the reference is run again with every result and every gradient multiplied by
+1 + a * u, u uniform in [-1, 1], a ``FACTOR`` times the precision's rounding (``ROUNDING``); a tensor may differ from
+the exact run, in Euclidean norm, by ``SLACK`` times what that noise did to it in the worst of some trials. So a tensor
+that rounding hardly moves is held tightly, and one that amplifies rounding is not blamed for it. It is the noise that
+is made larger, not what it did: a ReLU on the edge of 0 turns over whole or not at all, only more often.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dlcompare.core.graph.params import initial_params, read_weights
+from dlcompare.core.plugins.job import Job, learning_rate
+from dlcompare.core.plugins.registry import plugins
+
+from .cases import RECIPES, Case, tiny
+
+if TYPE_CHECKING:
+    from dlcompare.core.graph import Graph, Node
+    from dlcompare.core.graph.model import Model
+    from dlcompare.core.plugins.backend import Arrays, Trainer
+
+# Two units in the last place, for a kernel's fp32 result is a sum of up to some thousand rounded terms; in bf16 such a
+# sum is rounded once, by at most 2^-8, half of it on average; in tf32 and fp16 with three bits more.
+ROUNDING = {"fp32": 2.0**-22, "tf32": 2.0**-12, "bf16": 2.0**-9, "fp16": 2.0**-12}
+FACTOR, SLACK = 8.0, 1.5
+STORED = 2.0**-23  # every step rounds the parameters to float32, in any precision
+TRIALS = 8  # of a whole model too: its three losses hang on few numbers, and scatter sixteenfold (docs/semantics.md)
+HIDDEN = 0.5  # of the work may be unfinished when wait() returns, before the clock is called dishonest
+ORACLE = "reference"  # the backend that all others are held against
+MODEL = "model"  # the case that is the job's own model
+STEPS = 3
+EVALUATION = "evaluation", "evaluation after training"
+
+Noise = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One compared quantity: ``error`` and ``allowed`` are Euclidean norms, relative to that of the reference."""
+
+    case: str
+    quantity: str  # activation/NODE, gradient/PARAM, loss, parameter/PARAM, evaluation/OUTPUT, clock
+    error: float
+    allowed: float
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.error <= self.allowed)  # False for NaN
+
+
+def names(job: Job) -> tuple[str, ...]:
+    """Return the cases of a verification: every tiny one whose numbers the precision can hold, then the model."""
+    return (*(name for name, recipe in RECIPES.items() if job.precision != "fp16" or not recipe.wide), MODEL)
+
+
+def case(name: str, job: Job) -> Case:
+    """Return a case by name; ``model`` is the job's own model on synthetic input, dropout off."""
+    return whole(plugins().model(job.model), job) if name == MODEL else tiny(name)
+
+
+def whole(model: Model, job: Job) -> Case:
+    """Return the case of a whole model under a job's image size, weights, seed and batch."""
+    graph = without_dropout(model.graph(job.image_size))
+    params = read_weights(job.weights, graph) if job.weights else initial_params(graph, job.seed)
+    kind, argument = plugins().dataset("synthetic")
+    data = kind.open(argument, graph.inputs, seed=job.seed, train=True, loaders=1)
+    total = job.batch * job.workers
+    batches = tuple(data.batch(np.arange(i * total, (i + 1) * total), epoch=0) for i in range(STEPS))
+    return Case(model.name, "the whole model", graph, params, batches, heavy=True)
+
+
+def case_job(case: Case, job: Job) -> Job:
+    """Return the job under which a case is run: the learning rate changes at each step, so momentum's form shows."""
+    if not case.heavy:
+        lr = 0.1
+    else:  # larger steps of a deep network amplify rounding until nothing can be told, the more so with batch norm
+        lr = 1e-5 if any(node.op == "batch_norm" for node in case.graph.nodes) else 1e-4
+    # A loss scale at which fp16 neither overflows nor, so that a step is skipped, comes near it.
+    return dataclasses.replace(job, lr=lr, schedule="cosine:6", momentum=0.9, weight_decay=0.01, loss_scale=128.0)
+
+
+def without_dropout(graph: Graph) -> Graph:
+    """Return the graph with every dropout rate 0: random streams of frameworks cannot agree."""
+    nodes = tuple(dataclasses.replace(n, attrs={**n.attrs, "rate": 0.0}) if n.op == "dropout" else n
+                  for n in graph.nodes)
+    return dataclasses.replace(graph, nodes=nodes)
+
+
+def observe(trainer: Trainer, case: Case, *, job: Job) -> Arrays:
+    """Run a case on a trainer and return what is compared, by quantity; a collective call."""
+    shares = [share(batch, rank=trainer.rank, world=trainer.world) for batch in case.batches]
+    rows = len(next(iter(case.batches[0].values()))) // job.workers  # the first worker's: a process may carry several
+    seen = prefixed("evaluation", trainer.predict(case.batches[0]))
+    if not case.trains:
+        return seen
+    for name, value in trainer.activations(shares[0]).items():  # a scalar, such as the loss, is a mean over all ranks
+        whole = np.asarray(value if np.ndim(value) else np.mean(trainer.gather(float(value))))
+        seen[f"activation/{name}"] = whole[:rows] if whole.ndim else whole
+    seen |= prefixed("gradient", trainer.gradients(shares[0]))
+    losses = []
+    for step, batch in enumerate(shares):
+        trainer.step(trainer.place(batch), learning_rate(job, step=step))
+        losses.append(float(np.mean(trainer.gather(trainer.wait()))))
+    seen["loss"] = np.array(losses)
+    seen |= prefixed("parameter", trainer.params())
+    seen |= prefixed("evaluation after training", trainer.predict(case.batches[0]))
+    if case.heavy:
+        seen["clock"] = np.array(hidden_work(trainer, shares[0]))
+    return seen
+
+
+def share(batch: Arrays, *, rank: int, world: int) -> Arrays:
+    """Return one rank's rows of a global batch."""
+    size = len(next(iter(batch.values()))) // world
+    return {k: v[rank * size:(rank + 1) * size] for k, v in batch.items()}
+
+
+def prefixed(prefix: str, arrays: Arrays) -> Arrays:
+    return {f"{prefix}/{k}": np.asarray(v) for k, v in arrays.items()}
+
+
+def hidden_work(trainer: Trainer, batch: Arrays) -> float:
+    """Return the share of a step's work that was still going on when ``wait`` returned.
+
+    Reading the parameters needs the work to be over; what that takes beyond reading them at rest was hidden.
+    """
+    placed = trainer.place(batch)
+
+    def once() -> float:
+        begin = time.perf_counter()
+        trainer.step(placed, 0.0)
+        trainer.wait()
+        waited = time.perf_counter() - begin
+        read = timed(trainer.params)
+        hidden = max(0.0, read - timed(trainer.params))
+        return hidden / (waited + hidden)
+
+    return min(once() for _ in range(5))
+
+
+def timed(call: Callable[[], Any]) -> float:
+    begin = time.perf_counter()
+    call()
+    return time.perf_counter() - begin
+
+
+def expect(case: Case, job: Job, noise: Noise | None = None) -> Arrays:
+    """Return what the reference observes, emulating the job's workers in one process."""
+    oracle: Any = plugins().backend(ORACLE)
+    trainer = oracle.oracle(case.graph, case.params, job, replicas=job.workers, noise=noise)
+    return observe(trainer, dataclasses.replace(case, heavy=False), job=job)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the reference shows on a case, the size of each quantity, and how far it may be off relative to that."""
+
+    exact: Arrays
+    size: dict[str, float]
+    allowed: dict[str, float]
+
+
+def expected(case: Case, job: Job) -> Expected:
+    """Return what a backend should show, and how far it may be off; the slow part of a verification."""
+    rng, amplitude = np.random.default_rng(0), FACTOR * ROUNDING[job.precision]
+
+    def noise(x: np.ndarray) -> np.ndarray:
+        return np.asarray(x * (1 + amplitude * rng.uniform(-1, 1, x.shape)))
+
+    exact, moved = expect(case, job), defaultdict[str, float](float)
+    for _ in range(TRIALS):
+        for quantity, value in expect(case, job, noise).items():
+            moved[quantity] = max(moved[quantity], distance(value, exact[quantity]))
+    size = {k: max(own_size(case, exact, k), moved[k]) or 1.0 for k in exact}
+    return Expected(exact, size, tolerances(exact, size, {k: moved[k] / size[k] for k in exact}, amplitude))
+
+
+def own_size(case: Case, exact: Arrays, quantity: str) -> float:
+    """Return the norm that errors of a quantity are relative to.
+
+    Parameters are measured by what training did to them, and a layer's together, gradients too: one that is 0 but for
+    rounding (of an attention key's bias) has no size of its own.
+    """
+    if kind(quantity) not in ("gradient", "parameter"):
+        return norm(exact[quantity])
+    layer = quantity.rpartition(".")[0] + "."
+    start = case.params if kind(quantity) == "parameter" else {}
+    return max(norm(v - start.get(k.partition("/")[2], 0.0)) for k, v in exact.items() if k.startswith(layer))
+
+
+def tolerances(exact: Arrays, size: dict[str, float], moved: dict[str, float], amplitude: float) -> dict[str, float]:
+    """Return how far each quantity may be off, given how far noise of an amplitude moved it, both relative to its size.
+
+    A single number may have been moved little by luck: it takes the tolerance of the worst quantity of its kind.
+    """
+    worst = defaultdict[str, float](float)
+    for quantity, value in moved.items():
+        worst[kind(quantity)] = max(worst[kind(quantity)], value)
+    allowed = {k: SLACK * max(moved[k] if v.ndim else worst[kind(k)], amplitude) for k, v in exact.items()}
+    stored = {k: STORED * norm(v) / size[k] for k, v in exact.items() if kind(k) == "parameter"}
+    return allowed | {k: max(allowed[k], floor) for k, floor in stored.items()}
+
+
+def kind(quantity: str) -> str:
+    return quantity.partition("/")[0]
+
+
+def judge(case: Case, seen: Arrays, want: Expected) -> list[Check]:
+    """Compare what a backend showed with the reference; one check per quantity.
+
+    A missing one fails, but for the results of nodes that the loss does not need.
+    """
+    needed = {f"activation/{node.name}" for node in case.graph.needed("loss")}
+    checks = [Check(case.name, k, distance(seen.get(k), exact) / want.size[k], want.allowed[k])
+              for k, exact in want.exact.items() if k in seen or k in needed or kind(k) != "activation"]
+    if case.heavy and case.trains:
+        checks.append(Check(case.name, "clock", float(seen.get("clock", np.inf)), HIDDEN))
+    return checks
+
+
+def norm(array: np.ndarray) -> float:
+    return float(np.linalg.norm(array))
+
+
+def distance(seen: np.ndarray | None, exact: np.ndarray) -> float:
+    """Return the Euclidean distance of two tensors; infinite if one is missing or of another shape."""
+    if seen is None or seen.shape != exact.shape:
+        return float("inf")
+    return norm(seen.astype(np.float64) - exact)
+
+
+def first_divergence(case: Case, checks: list[Check]) -> str | None:
+    """Name the first layer that diverges, by what shows it: its result in training, else the gradient of its
+    parameters (from the loss backwards), else its parameters after the steps (those furthest off, for by then one
+    layer's mistake has reached the others), else its result in evaluation; else the first failed quantity.
+    """
+    off = {c.quantity: c.error / c.allowed if c.error < np.inf else np.inf for c in checks if not c.passed}
+    nodes, steps = case.graph.nodes, f"after {len(case.batches)} steps"
+
+    def worst(node: Node, kind: str) -> float:
+        return max((off.get(f"{kind}/{node.param_name(local)}", 0.0) for local in node.params), default=0.0)
+
+    found = [(n, "forward") for n in nodes if f"activation/{n.name}" in off]
+    found += [(n, "gradient") for n in reversed(nodes) if worst(n, "gradient")]
+    found += [(n, steps) for n in sorted(nodes, key=lambda n: -worst(n, "parameter")) if worst(n, "parameter")]
+    found += [(case.graph.node(node), kind) for kind in EVALUATION
+              for output, node in case.graph.outputs.items() if f"{kind}/{output}" in off]
+    return f"{found[0][0].op} {found[0][0].name!r} ({found[0][1]})" if found else next(iter(off), None)

@@ -1,0 +1,1 @@
+"""Datasets that are computed: any number of samples, from a seed."""

@@ -1,0 +1,1 @@
+"""Datasets of real images, and the processes that decode their files."""

@@ -1,0 +1,1 @@
+"""Which Python runs a plug-in, and making it from a lock file. No framework is imported here."""

@@ -1,0 +1,240 @@
+"""Which Python runs a backend: its own environment, made on demand from its lock file, or one that the user names."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dlcompare.core.errors import DlcompareError, EnvironmentUnavailable, UsageError
+from dlcompare.core.plugins.backend import EnvironmentSpec, Host
+
+from . import store
+from .build import Maker, Say, need_tools, wheels
+from .interpreters import Minor, check, find_python, minors, probe
+from .store import cache_root as cache_root
+
+Wanted = tuple[str, str, EnvironmentSpec]  # backend name, device, what its environment holds
+
+
+def resolve(choice: str | None, backend: Host, device: str, progress: Say) -> Path:
+    """Return the interpreter for a backend's workers.
+
+    ``choice`` None: the backend's own environment, made if need be. ``current``: the running interpreter. Otherwise
+    the path of a Python. UsageError if no Python runs at that path; EnvironmentUnavailable if the one that was chosen
+    does not hold the framework, or the backend's own cannot be made.
+    """
+    spec = backend.environment(device)
+    if choice is None:
+        return create(backend.name, device, spec, progress) if spec else Path(sys.executable)
+    python = Path(sys.executable if choice == "current" else choice).expanduser().absolute()
+    if not probe(python):
+        raise UsageError(f"--env {choice}: no Python runs at {python}; give 'current' or the path of a Python")
+    works, words = check(python, spec.check) if spec else (True, "")
+    if not works:
+        raise EnvironmentUnavailable(f"{python} cannot run {backend.name}: {words}; without --env its own is made")
+    return python
+
+
+def locate(spec: EnvironmentSpec, name: str, device: str) -> Path | None:
+    """Return the interpreter of the environment if it is ready, else None."""
+    for minor in minors(spec):
+        python = store.link_of(spec.owner or name, device, spec, minor) / "bin" / "python"
+        if python.exists():  # also false when the Python it was made with is gone
+            return python
+    return None
+
+
+def create(
+    backend_name: str, device: str, spec: EnvironmentSpec, progress: Say, *, stop: threading.Event | None = None
+) -> Path:
+    """Return the interpreter of the environment, making it first if need be; wait if another process is making it.
+
+    ``progress`` gets a line per step. Setting ``stop`` from another thread ends it as Ctrl-C does: KeyboardInterrupt.
+    EnvironmentUnavailable says why it cannot be had and what to install. Whatever ends it early, nothing is left.
+    """
+
+    def say(line: str) -> None:
+        progress(f"{backend_name} on {device}: {line}")
+
+    try:
+        return locate(spec, backend_name, device) or _create(backend_name, device, spec, say, stop or threading.Event())
+    except EnvironmentUnavailable as error:
+        raise EnvironmentUnavailable(f"{backend_name} on {device}: {error}") from error
+    except OSError as error:
+        raise EnvironmentUnavailable(f"{backend_name} on {device}: {store.disk_trouble(error)}") from error
+
+
+def create_all(wanted: Sequence[Wanted], progress: Say) -> dict[tuple[str, str], Path | DlcompareError]:
+    """Make several environments at once; return for each (backend, device) its interpreter, or why there is none.
+
+    ``progress`` is called from several threads. Ctrl-C ends them all before it is raised.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    def attempt(name: str, device: str, spec: EnvironmentSpec) -> Path | DlcompareError:
+        try:
+            return create(name, device, spec, progress, stop=stop)
+        except DlcompareError as error:
+            return error
+
+    stop = threading.Event()
+    with ThreadPoolExecutor(max_workers=max(1, len(wanted))) as pool:
+        try:
+            made = {(name, device): pool.submit(attempt, name, device, spec) for name, device, spec in wanted}
+            return {key: future.result() for key, future in made.items()}
+        except BaseException:
+            stop.set()
+            raise
+
+
+def _create(name: str, device: str, spec: EnvironmentSpec, say: Say, stop: threading.Event) -> Path:
+    python, minor = find_python(spec)
+    _need_tools(spec, minor)
+    store.sweep()
+    link = store.link_of(spec.owner or name, device, spec, minor)
+    with store.alone(link.name, say, stop):
+        return locate(spec, name, device) or _make(Maker(*_paths(link), say, stop), link, python, spec, minor)
+
+
+def _paths(link: Path) -> tuple[Path, Path]:
+    """Return where to make the environment, and a new log."""
+    log = store.folder("logs") / f"{link.name}.log"
+    log.write_bytes(b"")
+    return store.folder("envs") / f"{link.name}.{secrets.token_hex(4)}", log
+
+
+def _make(maker: Maker, link: Path, python: str, spec: EnvironmentSpec, minor: Minor) -> Path:
+    begun = time.monotonic()
+    link.unlink(missing_ok=True)  # its Python is gone, or it would have been ready
+    try:
+        _fill(maker, python, spec, minor)
+        version, _ = probe(maker.python) or (minor, True)
+        size = store.note(maker.folder, python=".".join(map(str, version)))
+        link.symlink_to(maker.folder.name)
+    except BaseException:
+        shutil.rmtree(maker.folder, ignore_errors=True)
+        raise
+    maker.say(f"ready after {time.monotonic() - begun:.0f} s, {megabytes(size)} in {link}")
+    return link / "bin" / "python"
+
+
+def _fill(maker: Maker, python: str, spec: EnvironmentSpec, minor: Minor) -> None:
+    count = len(store.requirements(spec.lock))
+    maker.say(f"installing {count} packages for Python {minor[0]}.{minor[1]} (log: {maker.log})")
+    maker.venv(python)
+    maker.install("-r", str(spec.lock))
+    if spec.without:
+        maker.pip("uninstall", "--yes", *spec.without)
+    kept = [store.wheel_folder(build, spec, minor) for build in spec.builds]
+    for build, wheel in zip(spec.builds, kept, strict=True):
+        maker.compile(build, wheel)
+    maker.say("trying it out")
+    works, words = check(maker.python, spec.check)
+    if not works:
+        for wheel in kept:  # one that does not work must not be met again
+            shutil.rmtree(wheel, ignore_errors=True)
+        raise EnvironmentUnavailable(f"all is installed, but {spec.check!r} fails: {words}. Log: {maker.log}")
+
+
+def _need_tools(spec: EnvironmentSpec, minor: Minor) -> None:
+    need_tools([build for build in spec.builds if not wheels(store.wheel_folder(build, spec, minor))])
+
+
+def remove(backend_name: str, device: str) -> int:
+    """Remove the environments kept under a backend's name for a device, outdated ones too; return the bytes freed.
+
+    One that belongs to another backend, which shares it, stays. Wheels are kept.
+    """
+    freed = 0
+    for link in store.links(backend_name, device):
+        with store.alone(link.name, lambda line: None, threading.Event()):
+            freed += store.noted(link)["size"]
+            link.unlink(missing_ok=True)
+    store.sweep()
+    return freed
+
+
+@dataclass(frozen=True)
+class Status:
+    """One line of ``dlcompare env list``; ``size`` in bytes; ``why`` says why it is unavailable."""
+
+    name: str
+    device: str
+    state: str  # ready, absent, unavailable
+    why: str = ""
+    python: str = ""
+    size: int = 0
+    path: Path | None = None
+    note: str = ""
+
+
+def status(wanted: Iterable[tuple[str, str, EnvironmentSpec | None]]) -> list[Status]:
+    """Return the state of each environment; a spec of None stands for the running interpreter, always ready."""
+    return [_status(name, device, spec) for name, device, spec in wanted]
+
+
+def _status(name: str, device: str, spec: EnvironmentSpec | None) -> Status:
+    if spec is None:
+        version = ".".join(map(str, sys.version_info[:3]))
+        return Status(name, device, "ready", python=version, path=Path(sys.executable), note="needs none of its own")
+    if python := locate(spec, name, device):
+        link = python.parent.parent
+        return Status(name, device, "ready", path=link, note=_note(spec), **store.noted(link))
+    try:
+        _, minor = find_python(spec)
+        _need_tools(spec, minor)
+    except EnvironmentUnavailable as error:
+        return Status(name, device, "unavailable", why=str(error), note=_note(spec))
+    return Status(name, device, "absent", python=".".join(map(str, minor)), note=_note(spec))
+
+
+def _note(spec: EnvironmentSpec) -> str:
+    return " · ".join(filter(None, [f"shared with {spec.owner}" if spec.owner else "", spec.note]))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that ``dlcompare env doctor`` looked at; ``detail`` says what was found, or what to do."""
+
+    what: str  # python, tools, environment, framework, lock file
+    ok: bool
+    detail: str
+
+
+def doctor(name: str, device: str, spec: EnvironmentSpec | None) -> list[Finding]:
+    """Look at all that a backend's environment needs, one finding each; nothing is changed."""
+    if spec is None:
+        return [Finding("environment", True, f"needs none of its own: {sys.executable}")]
+    python = locate(spec, name, device)
+    findings = [*_needs(spec), Finding("environment", bool(python), str(python or "absent: dlcompare env create"))]
+    if python:
+        findings.append(Finding("framework", *check(python, spec.check)))
+    outdated = [link for link in store.links(name, device) if not python or link != python.parent.parent]
+    size = megabytes(sum(store.noted(link)["size"] for link in outdated))
+    told = f"has changed since {len(outdated)} environment(s) of {size} were made: dlcompare env remove"
+    return [*findings, Finding("lock file", not outdated, told if outdated else "unchanged")]
+
+
+def _needs(spec: EnvironmentSpec) -> Iterator[Finding]:
+    try:
+        python, minor = find_python(spec)
+    except EnvironmentUnavailable as error:
+        yield Finding("python", False, str(error))
+        return
+    yield Finding("python", True, f"{python} ({minor[0]}.{minor[1]})")
+    try:
+        _need_tools(spec, minor)
+        yield Finding("tools", True, ", ".join(tool for build in spec.builds for tool in build.tools) or "needs none")
+    except EnvironmentUnavailable as error:
+        yield Finding("tools", False, str(error))
+
+
+def megabytes(size: int) -> str:
+    """Return a size in bytes for people to read."""
+    return f"{size / 1e6:.0f} MB"

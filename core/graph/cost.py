@@ -1,0 +1,132 @@
+"""What a graph costs, counted from the graph alone: parameters, multiply-adds, activations, bytes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from . import Graph, Node, Shape
+
+FLOAT_BYTES = 4  # everything below is for float32
+
+ITEM_BYTES = {"float32": 4, "int64": 8, "int32": 4}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Counts of one node, or a sum of nodes. Activations and multiply-adds are per sample, for the forward pass.
+
+    ``parameters`` counts the elements that a checkpoint holds as trained parameters, whether or not the loss reaches
+    them; ``statistics`` the elements of running means and variances. One multiply-add is two floating-point
+    operations; biases, norms, activations and pooling count none, as in the published tables.
+    """
+
+    parameters: int = 0
+    statistics: int = 0
+    multiply_adds: int = 0
+    activations: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.parameters + other.parameters, self.statistics + other.statistics,
+                    self.multiply_adds + other.multiply_adds, self.activations + other.activations)
+
+    @property
+    def parameter_bytes(self) -> int:
+        """Return the float32 bytes of parameters and statistics."""
+        return FLOAT_BYTES * (self.parameters + self.statistics)
+
+    @property
+    def activation_bytes(self) -> int:
+        """Return the float32 bytes of one sample's outputs, each node's counted once."""
+        return FLOAT_BYTES * self.activations
+
+    @property
+    def training_flops(self) -> int:
+        """Return the floating-point operations of one sample's training step: 3 * 2 * multiply-adds.
+
+        The backward pass takes each product twice more: once for the weights' gradient, once for the inputs'.
+        """
+        return 3 * 2 * self.multiply_adds
+
+
+def node_costs(graph: Graph) -> dict[str, Cost]:
+    """Return each node's cost by node name, in graph order."""
+    shapes = _shapes(graph)
+    return {node.name: _cost(node, shapes) for node in graph.nodes}
+
+
+def cost(graph: Graph) -> Cost:
+    """Return the cost of the whole graph."""
+    return sum(node_costs(graph).values(), Cost())
+
+
+def training_bytes(graph: Graph, batch: int) -> int:
+    """Return the least float32 memory, in bytes, that one worker needs to train with this batch per worker.
+
+    Weights, gradients and momentum, running statistics, and per sample every tensor that some node's gradient needs,
+    kept once from the forward pass to the backward. Workspaces, communication buffers, the framework itself and its
+    caches come on top: a batch that does not fit by this count cannot run without recomputing activations.
+    """
+    total = cost(graph)
+    fixed = FLOAT_BYTES * (3 * total.parameters + total.statistics)
+    return fixed + batch * sum(_kept_bytes(graph).values())
+
+
+def _kept_bytes(graph: Graph) -> dict[str, int]:
+    """Return the bytes per sample of the tensors kept for the backward pass, by name; a view counts as its source."""
+    source: dict[str, str] = {}
+    kept: set[str] = set()
+    for node in graph.needed("loss"):
+        inputs = [source.get(name, name) for name in node.inputs]
+        if node.op in VIEWS:
+            source[node.name] = inputs[0]
+        kept.update(inputs if node.op in KEEPS_INPUTS else ())
+        kept.update({node.name} if node.op in KEEPS_OUTPUT else ())
+    types = {**{k: v.dtype for k, v in graph.inputs.items()}, **{n.name: n.dtype for n in graph.nodes}}
+    shapes = _shapes(graph)
+    return {name: math.prod(shapes[name]) * ITEM_BYTES[types[name]] for name in kept}
+
+
+def _shapes(graph: Graph) -> dict[str, Shape]:
+    return {**{k: v.shape for k, v in graph.inputs.items()}, **{n.name: n.shape for n in graph.nodes}}
+
+
+def _cost(node: Node, shapes: Mapping[str, Shape]) -> Cost:
+    trained = sum(math.prod(p.shape) for p in node.params.values() if p.trained)
+    statistics = sum(math.prod(p.shape) for p in node.params.values() if not p.trained)
+    count = MULTIPLY_ADDS.get(node.op)
+    return Cost(trained, statistics, count(node, shapes) if count else 0, math.prod(node.shape))
+
+
+def _conv(node: Node, shapes: Mapping[str, Shape]) -> int:
+    return math.prod(node.params["weight"].shape) * math.prod(node.shape[1:])
+
+
+def _dense(node: Node, shapes: Mapping[str, Shape]) -> int:
+    return math.prod(node.params["weight"].shape) * math.prod(node.shape[:-1])
+
+
+def _attention(node: Node, shapes: Mapping[str, Shape]) -> int:
+    """Count q k^T and p v: each queries * keys * features, whatever the number of heads."""
+    queries, features = node.shape
+    keys = shapes[node.inputs[1]][0]
+    return 2 * queries * keys * features
+
+
+MULTIPLY_ADDS: dict[str, Callable[[Node, Mapping[str, Shape]], int]] = {
+    "conv": _conv, "dense": _dense, "attention": _attention,
+}
+# Ops without a matrix product; a new op must be put here or above (a test asks).
+NO_PRODUCTS = frozenset({
+    "batch_norm", "relu", "gelu", "tanh", "max_pool", "avg_pool", "adaptive_avg_pool", "flatten", "dropout", "add",
+    "concat", "scale", "embedding", "position_embedding", "layer_norm", "select", "cross_entropy",
+})
+# Which tensors a gradient needs: dense needs x for its weight's, relu its own result; add, concat and pooling by mean
+# need none.
+KEEPS_INPUTS = frozenset({"conv", "dense", "attention", "batch_norm", "layer_norm", "gelu", "max_pool", "embedding",
+                          "cross_entropy"})
+KEEPS_OUTPUT = frozenset({"relu", "tanh"})
+KEEPS_NOTHING = frozenset({"avg_pool", "adaptive_avg_pool", "flatten", "dropout", "add", "concat", "scale",
+                           "position_embedding", "select"})
+VIEWS = frozenset({"flatten"})

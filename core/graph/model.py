@@ -1,0 +1,53 @@
+"""A model on offer: a name, a function over recording tensors, and what its inputs are."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dlcompare.core.errors import UsageError
+
+from . import Graph, Input
+from .ops import Tensor, trace
+
+
+@dataclass(frozen=True)
+class Model:
+    """One network, written once.
+
+    ``build`` takes a tensor per input and returns named outputs, the scalar ``loss`` among them. ``task`` is
+    ``classification`` or ``span``; ``reference`` names the paper; parameter names are those of ``checkpoint``.
+    """
+
+    name: str
+    build: Callable[..., Mapping[str, Tensor]]
+    inputs: Mapping[str, Input]
+    task: str
+    reference: str
+    checkpoint: str = ""  # whose parameter names these are: "torchvision resnet50"
+
+    @property
+    def data(self) -> str:
+        """Return the default dataset: real images where the network reads images, else synthetic tokens."""
+        return "digits" if "image" in self.inputs else "synthetic"
+
+    def graph(self, image_size: int | None = None) -> Graph:
+        """Trace the model; ``image_size`` replaces the height and width of the image input.
+
+        Raises:
+            UsageError: the model has no image input, or the size is too small for its layers.
+        """
+        inputs: dict[str, Any] = dict(self.inputs)
+        if image_size is not None:
+            if "image" not in inputs:
+                raise UsageError(f"model {self.name!r} reads no image, so --image-size has no meaning for it")
+            channels = inputs["image"].shape[0]
+            inputs["image"] = dataclasses.replace(inputs["image"], shape=(channels, image_size, image_size))
+        try:
+            return trace(self.name, self.build, inputs)
+        except ValueError as error:
+            if image_size is None:
+                raise
+            raise UsageError(f"model {self.name!r} cannot take {image_size} x {image_size} images: {error}") from error

@@ -1,0 +1,1 @@
+"""What may be concluded from several records: verdicts, cold starts, the parts of a gap. Pure functions of records."""

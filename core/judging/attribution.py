@@ -1,0 +1,112 @@
+"""Of the gap between two frameworks: how much goes with which setting, how much stays unexplained."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from dlcompare.core.records import stats
+from dlcompare.core.records.record import Record
+
+from .verdict import sides
+
+Logs = dict[int, float]  # logarithm of a ratio, by round
+
+
+@dataclass(frozen=True)
+class Move:
+    """One setting of the slower side moved to the faster one's value, as the side ``moved``.
+
+    Where both must move for a fair answer, ``partner`` is the faster side moved as well.
+    """
+
+    setting: str
+    before: str
+    after: str
+    moved: str
+    partner: str | None = None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A setting that was not moved, and why."""
+
+    setting: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A factor of the gap with its 95 % interval; ``share`` of the gap, in logarithms: the shares add up to 1."""
+
+    ratio: float
+    low: float
+    high: float
+    share: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The gap, the factor that goes with each move, and what is left: gap = product of factors x unexplained."""
+
+    slow: str
+    fast: str
+    rounds: int
+    gap: Factor
+    factors: tuple[tuple[Move, Factor], ...]
+    unexplained: Factor
+    kept: tuple[Kept, ...]
+
+
+def explained(slow: str, fast: str, moves: Sequence[Move], kept: Sequence[Kept],
+              records: Sequence[Record]) -> Explanation | str:
+    """Return the explanation from the records of one run, or in a sentence why there is none."""
+    samples = {side.name: side.samples for side in sides(records)}
+    gap = logs(samples, fast, slow)
+    if len(gap) < 2:
+        return f"too few rounds in which both {slow} and {fast} ran undisturbed ({len(gap)}) to explain anything"
+    done, missed = [], list(kept)
+    for move in moves:
+        found = moved(samples, move, slow, fast)
+        if len(found) < 2:
+            missed.append(Kept(move.setting, why_missing(move, records)))
+        else:
+            done.append((move, found))
+    whole = statistics.fmean(gap.values())
+    common = sorted(set(gap).intersection(*(found for _, found in done)))
+    left = [gap[number] - sum(found[number] for _, found in done) for number in common]
+    if len(left) < 2:
+        return f"too few rounds that were undisturbed on all sides ({len(left)}) to explain anything"
+    return Explanation(slow, fast, len(common), factor(list(gap.values()), whole),
+                       tuple((move, factor(list(found.values()), whole)) for move, found in done),
+                       factor(left, whole), tuple(missed))
+
+
+def logs(samples: Mapping[str, Mapping[int, float]], above: str, below: str) -> Logs:
+    """Return the logarithms of the ratio of two sides, of the rounds in which both ran."""
+    one, two = samples.get(above, {}), samples.get(below, {})
+    return {number: math.log(one[number] / two[number]) for number in sorted(one.keys() & two.keys())}
+
+
+def moved(samples: Mapping[str, Mapping[int, float]], move: Move, slow: str, fast: str) -> Logs:
+    """Return how much a move speeds the slower side up, over what its partner gains; logarithms by round."""
+    gain = logs(samples, move.moved, slow)
+    if move.partner is None:
+        return gain
+    other = logs(samples, move.partner, fast)
+    return {number: gain[number] - other[number] for number in gain if number in other}
+
+
+def why_missing(move: Move, records: Sequence[Record]) -> str:
+    """Return why a move has no number."""
+    reasons = [f"{r.name} {r.status}: {r.reason}" for r in records if r.name in (move.moved, move.partner) and r.reason]
+    return reasons[0] if reasons else "too few of its rounds were undisturbed"
+
+
+def factor(values: Sequence[float], whole: float) -> Factor:
+    """Return the factor that logarithms by round amount to, of a whole gap."""
+    low, high = stats.mean_interval(values)
+    middle = statistics.fmean(values)
+    return Factor(math.exp(middle), math.exp(low), math.exp(high), middle / whole if whole else 0.0)

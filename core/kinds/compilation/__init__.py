@@ -1,0 +1,1 @@
+"""A train step compiled for devices that need not be here, and what the compiler says of it."""

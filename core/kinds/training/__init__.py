@@ -1,0 +1,1 @@
+"""Training throughput under the window protocol."""

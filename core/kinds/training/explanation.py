@@ -1,0 +1,134 @@
+"""Explain a gap: run the slower framework again with one setting at a time moved to the faster one's value."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dlcompare.core.errors import UsageError
+from dlcompare.core.judging.attribution import Explanation, Kept, Move, explained
+from dlcompare.core.judging.verdict import Comparison, compare
+from dlcompare.core.judging.verdict import Side as Measured
+from dlcompare.core.plan.matrix import LEAST_ROUNDS, Plan, planned
+from dlcompare.core.plan.variants import Side, parse
+from dlcompare.core.plugins.job import LAYOUTS, Job
+from dlcompare.core.plugins.registry import Plugins
+from dlcompare.core.records.record import Record
+from dlcompare.core.run.runner import Options, Progress, run
+
+MOVED = ("threads", "execution", "layout", "precision")
+SYNTHETIC = "synthetic"
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is run to explain a gap: the plan, what each of its sides is for, and what cannot be moved."""
+
+    slow: str
+    fast: str
+    plan: Plan
+    moves: tuple[Move, ...]
+    kept: tuple[Kept, ...]
+
+
+def check(plan: Plan) -> None:
+    """Raise UsageError if a plan compares nothing that could be explained."""
+    if len(plan.jobs) < 2:
+        raise UsageError("--explain compares frameworks: name at least two, as in --framework pytorch-ddp,tf-horovod")
+
+
+def explain(plugins: Plugins, plan: Plan, records: Sequence[Record], options: Options,
+            progress: Progress) -> tuple[Explanation | str, list[Record]]:
+    """Run what explains the largest gap of a plan's records; return the explanation, or why there is none, and the
+    records it rests on."""
+    found = gap(compare(records, plan.judging))
+    if isinstance(found, str):
+        return found, []
+    slow, fast = found
+    wanted = study(plugins, plan, slow, fast)
+    more = run(wanted.plan, options, progress)
+    return explained(wanted.slow, wanted.fast, wanted.moves, wanted.kept, more), more
+
+
+def gap(comparisons: Sequence[Comparison]) -> tuple[Measured, Measured] | str:
+    """Return the slowest and the fastest side, or in a sentence why there is no gap to explain."""
+    ran = [side for one in comparisons for side in one.sides if side.throughput is not None]
+    ranked = sorted(ran, key=lambda side: side.throughput or 0.0)
+    if len(ranked) < 2:
+        return "fewer than two frameworks have numbers, so there is no gap to explain"
+    pair = [record for side in (ranked[0], ranked[-1]) for record in side.records]
+    words = {verdict.word for verdict in compare(pair)[0].verdicts}
+    if words & {"same", "undecided"}:
+        told = "as fast as one another" if "same" in words else "not told apart; more rounds may do that"
+        return f"there is no gap to explain: {ranked[0].name} and {ranked[-1].name} are {told}"
+    return ranked[0], ranked[-1]
+
+
+def study(plugins: Plugins, plan: Plan, slow: Measured, fast: Measured) -> Study:
+    """Return what to run: both sides, and the slower one with each setting moved."""
+    one, two = slow.ran[0], fast.ran[0]
+    jobs = {slow.name: job_of(one), fast.name: job_of(two)}
+    moves, kept = [], []
+    for setting in MOVED:
+        found = move(plugins, setting, one, two)
+        if isinstance(found, Kept):
+            kept.append(found)
+        else:
+            moves.append(dataclasses.replace(found[0], moved=added(jobs, found[0].moved, found[1])))
+    if jobs[slow.name].data.startswith(SYNTHETIC):
+        kept.append(Kept("input path", "both feed one batch that is placed once"))
+    else:
+        moves.append(without_input(one, two, jobs))
+    graph = plugins.model(one.model).graph(one.job["image_size"])
+    whole = planned(plugins, tuple(jobs.values()), [parse(name).variant for name in jobs], graph)
+    rounds = max(LEAST_ROUNDS, len(slow.ran), plan.rounds)
+    return Study(slow.name, fast.name, dataclasses.replace(whole, rounds=rounds), tuple(moves), tuple(kept))
+
+
+def move(plugins: Plugins, setting: str, slow: Record, fast: Record) -> tuple[Move, Job] | Kept:
+    """Return a setting moved to the faster side's value and the job with it, or why that cannot be."""
+    before, after = value(slow, setting), value(fast, setting)
+    if setting == "layout" and not {before, after} <= set(LAYOUTS):
+        return Kept(setting, f"{before or 'none'} here, {after or 'none'} there: no choice of {' or '.join(LAYOUTS)}")
+    if before == after:
+        return Kept(setting, f"{before} on both sides")
+    changed: dict[str, Any] = {setting: after}
+    job = dataclasses.replace(job_of(slow), **changed)
+    reason = plugins.backend(slow.framework).refuse(job)
+    if reason:
+        return Kept(setting, f"{before} cannot become {after}: {reason}")
+    return Move(setting, str(before), str(after), named(slow, setting, after)), job
+
+
+def without_input(slow: Record, fast: Record, jobs: dict[str, Job]) -> Move:
+    """Return the move that takes reading and copying of samples out of both sides, and add its two jobs."""
+    names = [named(record, "data", SYNTHETIC) for record in (slow, fast)]
+    names = [added(jobs, name, dataclasses.replace(job_of(record), data=SYNTHETIC))
+             for record, name in zip((slow, fast), names, strict=True)]
+    return Move("input path", str(slow.job["data"]), f"{SYNTHETIC}, on both sides", *names)
+
+
+def added(jobs: dict[str, Job], name: str, job: Job) -> str:
+    """Add a job to those that are run, unless it is one of them already; return its name there."""
+    known = next((other for other, one in jobs.items() if one == job), name)
+    jobs[known] = job
+    return known
+
+
+def value(record: Record, setting: str) -> object:
+    """Return what a setting was; where a job left it to the framework, what that says it chose."""
+    return record.settings.get(setting) if setting == "layout" else record.job.get(setting)
+
+
+def named(record: Record, setting: str, wanted: object) -> str:
+    """Return the name of a record's side with one setting changed."""
+    side = parse(record.name)
+    return Side(side.framework, {**side.settings, setting: wanted}).name
+
+
+def job_of(record: Record) -> Job:
+    """Return the job that a record is of."""
+    return Job.from_json(json.dumps(record.job))

@@ -1,0 +1,1 @@
+"""A backend held against the float64 reference, judged, and certified."""

@@ -1,0 +1,124 @@
+"""Why a job ended badly, as one paragraph, from what it left in its folder: last words, events, the log."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from dlcompare.core.machine.memory import ran_out
+
+from .lifeline import EVENTS
+
+Json = dict[str, Any]
+FULL = 1 << 16  # bytes: less free space than that is none
+JOINING = "import", "build"  # a rank that has told no more has not joined
+TAIL = 1 << 16  # bytes of a log's end that are looked at
+ADVICE = "try a smaller --batch or fewer --workers"
+
+
+def why(folder: Path, code: int) -> str:
+    """Return the reason of a failure: what a worker knew, who died without a word, or the log's last line."""
+    words = last_words(folder)
+    said = [word for word in words if word["kind"] != "stopped"]
+    known = [word for word in said if word["kind"] == "known"]
+    silent = died_silently(read_events(folder), words)
+    if known:
+        return paragraph(known[0]["message"])
+    if shutil.disk_usage(folder).free < FULL:
+        return f"the disk of {folder} is full; free some space and repeat the command with --resume"
+    if silent:
+        return death(silent, folder, said)
+    if said:
+        return raised(said[0], folder)
+    return f"the launcher ended with exit code {code}: {paragraph(last_line(folder / 'log.txt'))}"
+
+
+def stalled(folder: Path, seconds: float) -> str:
+    """Return the reason of a job that reported nothing for so long: which ranks joined, what was done last."""
+    events = read_events(folder)
+    started = {e["pid"] for e in events}
+    begun = sorted({e["rank"] for e in events if "rank" in e})
+    joined = sorted({e["rank"] for e in events if "rank" in e and e["phase"] not in JOINING})
+    which = f" (ranks {', '.join(map(str, begun))})" if begun != joined else ""
+    last = f"the last was {events[-1]['phase']!r}; " if events else ""
+    return (f"no sign of life for {seconds:.0f} s ({last}{len(started)} worker processes started{which}, "
+            f"and of the ranks {', '.join(map(str, joined)) or 'none'} joined); all were stopped. "
+            "Give --timeout more seconds if the model is that slow")
+
+
+def last_words(folder: Path) -> list[Json]:
+    """Return what workers left as the reason of their end, oldest first: {time, kind, message, memory, pid}."""
+    found = [{**json.loads(file.read_text()), "pid": int(file.stem.partition("-")[2])}
+             for file in folder.glob("error-*.json")]
+    return sorted(found, key=lambda word: word["time"])
+
+
+def died_silently(events: Sequence[Json], words: Sequence[Json]) -> dict[int, int | None]:
+    """Return the rank, if it is known, of every process that started and neither finished nor said why it ended."""
+    spoke = {word["pid"] for word in words} | {e["pid"] for e in events if e["phase"] == "done"}
+    ranks = {e["pid"]: e["rank"] for e in events if "rank" in e}
+    return {pid: ranks.get(pid) for pid in sorted({e["pid"] for e in events} - spoke)}
+
+
+def death(silent: dict[int, int | None], folder: Path, said: Sequence[Json]) -> str:
+    """Return the reason of a job of which processes were killed, or crashed outside Python."""
+    names = " and ".join(f"{pid}" + (f" (rank {rank})" if rank is not None else "") for pid, rank in silent.items())
+    if told := memory_line(folder):
+        return f"memory ran out in worker process {names} ({told}); {ADVICE}"
+    then = f" Another worker said: {paragraph(said[0]['message'], 200)}" if said else ""
+    return (f"worker process {names} died without a word, as one does that is killed by SIGKILL (the kernel does so "
+            f"when memory runs out: then {ADVICE}) or crashes.{then}")
+
+
+def raised(word: Json, folder: Path) -> str:
+    """Return the reason of a job in which an exception was raised that nobody foresaw."""
+    message = paragraph(word["message"])
+    if ran_out(word["message"]):
+        return f"memory ran out ({message}); {ADVICE}"
+    sign = word["memory"] or memory_line(folder)
+    return f"{message}. It seems that memory ran out ({sign}); {ADVICE}" if sign else message
+
+
+def memory_line(folder: Path) -> str:
+    """Return the last line of the log's end that says that memory ran out."""
+    return next((paragraph(line, 200) for line in reversed(tail(folder / "log.txt")) if ran_out(line)), "")
+
+
+def read_events(folder: Path) -> list[Json]:
+    """Return the whole events so far."""
+    file = folder / EVENTS
+    text = file.read_text() if file.exists() else ""
+    return list(parsed(text.split("\n")[:-1]))
+
+
+def parsed(lines: Iterable[str]) -> Iterator[Json]:
+    """Yield events; a line that is none was cut short on a full disk, and the next one written behind it."""
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            event = json.loads(line)
+            if isinstance(event, dict) and event.keys() >= {"pid", "phase"}:
+                yield event
+
+
+def tail(log: Path) -> list[str]:
+    """Return the last lines of a log, of which there may be gigabytes."""
+    with log.open("rb") as file:
+        file.seek(-min(TAIL, file.seek(0, os.SEEK_END)), os.SEEK_END)
+        return file.read().decode(errors="replace").splitlines()
+
+
+def last_line(log: Path) -> str:
+    """Return the last line of a log that says something."""
+    lines = [line.strip() for line in tail(log) if any(map(str.isalpha, line))]
+    return lines[-1] if lines else "it wrote nothing"
+
+
+def paragraph(text: str, limit: int = 400) -> str:
+    """Return a text on one line, less its middle if it is long: some say first what happened, some last."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= limit else f"{flat[:limit // 2]} ... {flat[-limit // 2:]}"

@@ -1,0 +1,122 @@
+"""What ties a worker process to the program that started it: events, the reason of a failure, a common end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from dlcompare.core.errors import DlcompareError, JobError
+from dlcompare.core.machine.memory import limit_memory, pressed
+
+PARENT = "DLCOMPARE_PARENT"  # pid of the program that started the job
+EVENTS = "events.jsonl"
+CHECK_SECONDS = 2.0
+
+
+class Events:
+    """Appends one JSON line per event; the parent reads them to show progress and to notice a stall."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __call__(self, phase: str, **details: Any) -> None:
+        line = json.dumps({"time": time.time(), "pid": os.getpid(), "phase": phase, **details}) + "\n"
+        with self.path.open("a") as file:  # O_APPEND: lines of several ranks do not mix
+            file.write(line)
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file whole or not at all; JobError if it cannot be written."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        part.write_text(text)
+        part.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise cannot_write(path, error) from error
+
+
+def cannot_write(path: Path, error: OSError) -> JobError:
+    return JobError(f"cannot write {path}: {error.strerror}; make room for it, then repeat the command with --resume, "
+                    "or name another folder with --out")
+
+
+def leave_when_told(folder: Path) -> None:
+    """End this process on SIGTERM, and when the program that started the job has gone, whatever it is doing then.
+
+    A thread waits for both: a signal handler would wait for the main thread, and that may be in an all-reduce.
+    """
+    parent = int(os.environ.get(PARENT, "0"))
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def watch() -> None:
+        while not signal.sigtimedwait({signal.SIGTERM}, CHECK_SECONDS):
+            if parent and not is_alive(parent):
+                os._exit(3)
+        leave_word(folder, "it was told to stop", kind="stopped")
+        os._exit(143)
+
+    if parent and not is_alive(parent):
+        os._exit(3)
+    threading.Thread(target=watch, name="tether", daemon=True).start()
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether there is a process of this user with this number."""
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
+
+
+def carry(argv: Sequence[str], task: Callable[[str, Path, Events], None]) -> None:
+    """Do what a worker is started for: the task on the text of ``job.json`` in the folder, both named by ``argv``.
+
+    The process ends with the program that started it, and leaves the reason of a failure in the folder.
+    """
+    job_file, folder = Path(argv[1]), Path(argv[2])
+    leave_when_told(folder)
+    with reason_left(folder):
+        events = Events(folder / EVENTS)
+        events("start")
+        limit_memory()
+        task(job_file.read_text(), folder, events)
+        events("done")
+
+
+@contextlib.contextmanager
+def reason_left(folder: Path) -> Iterator[None]:
+    """Leave the reason of a failure where the parent finds it, and end the process with exit code 1."""
+    try:
+        yield
+    except BaseException as error:
+        kind, told = "raised", f"{type(error).__name__}: {error}"
+        if isinstance(error, DlcompareError):
+            kind, told = "known", str(error)
+        with contextlib.suppress(OSError):  # a log on a full disk
+            traceback.print_exc()
+            sys.stdout.flush()
+            sys.stderr.flush()
+        leave_word(folder, told, kind=kind, memory=pressed())
+        os._exit(1)  # at once: a peer may wait in an all-reduce that a tidy exit would wait for as well
+
+
+def leave_word(folder: Path, message: str, *, kind: str, memory: str | None = None) -> None:
+    """Write down why this process ends, for ``autopsy``.
+
+    ``kind``: ``known`` (a reason we give), ``raised`` (an exception), ``stopped``; ``memory``: what it held if much.
+    """
+    words = {"time": time.time(), "kind": kind, "message": message, "memory": memory}
+    with contextlib.suppress(JobError):  # a full disk: the parent then says so
+        write(folder / f"error-{os.getpid()}.json", json.dumps(words))

@@ -1,0 +1,85 @@
+"""Start several processes that belong together, and end them together: for frameworks that bring no launcher.
+
+A backend's own launcher, a few lines in its folder, says which members there are; rank and port reach them as
+environment variables.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .lifeline import PARENT, is_alive
+
+POLL_SECONDS = 0.05
+GRACE_SECONDS = 3.0
+
+
+@dataclass(frozen=True, eq=False)  # two alike are two processes
+class Member:
+    """One process: ``role`` is its name in messages; a ``helper`` (a server) is ended when all others are done."""
+
+    role: str
+    argv: Sequence[str]
+    variables: Mapping[str, str] = field(default_factory=dict)
+    helper: bool = False
+
+
+def run(members: Sequence[Member]) -> int:
+    """Run all members to the end of those that are no helpers; return 0, or the exit code of the first that failed.
+
+    As soon as one fails (a helper that ends before the rest has failed too), or on SIGTERM, or when the program that
+    started the job has gone, all are ended.
+    """
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
+    processes: dict[Member, subprocess.Popen[bytes]] = {}
+    try:
+        for member in members:
+            processes[member] = subprocess.Popen(member.argv, env={**os.environ, **member.variables})
+        return watched(processes)
+    finally:
+        end(list(processes.values()))
+
+
+def watched(processes: Mapping[Member, subprocess.Popen[bytes]]) -> int:
+    parent = int(os.environ.get(PARENT, "0"))
+    while True:
+        codes = {member: process.poll() for member, process in processes.items()}
+        if all(code == 0 for member, code in codes.items() if not member.helper):
+            return 0
+        for member, code in codes.items():
+            if code or (code == 0 and member.helper):
+                print(f"the {member.role} ended with exit code {code}; the others are stopped", file=sys.stderr)
+                return code or 1
+        if parent and not is_alive(parent):
+            return 3
+        time.sleep(POLL_SECONDS)
+
+
+def end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        if process.poll() is None:
+            process.terminate()
+    deadline = time.monotonic() + GRACE_SECONDS
+    for process in processes:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, deadline - time.monotonic()))
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody has now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

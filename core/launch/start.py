@@ -1,0 +1,186 @@
+"""Start the worker processes of one job, watch them, and stop every one of them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+import uuid
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from dlcompare.core.machine import memory
+from dlcompare.core.meters.foreign_load import MARK
+from dlcompare.core.plugins.backend import Host
+from dlcompare.core.plugins.inference_job import InferenceJob
+from dlcompare.core.plugins.job import Job
+from dlcompare.core.plugins.registry import VARIABLE, plugins
+
+from . import failure
+from .lifeline import EVENTS, PARENT, cannot_write
+
+POLL_SECONDS = 0.25
+GRACE_SECONDS = 3.0
+
+OnEvent = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How the processes of a job ended: exit code of the launcher, and the reason if it was a failure."""
+
+    code: int
+    reason: str | None
+
+
+def launch(backend: Host, job: Job | InferenceJob, folder: Path, *, python: str, path: Path, stall_seconds: float,
+           on_event: OnEvent) -> Ended:
+    """Run a job to its end in an existing folder and leave no process behind, also on an exception.
+
+    ``path`` is the import path of the workers; ``stall_seconds`` is how long the job may report nothing.
+
+    Raises:
+        JobError: the log cannot be written.
+    """
+    if job.port and (trouble := port_trouble(job.port)):  # again: it was free when the plan was made
+        return Ended(1, trouble)
+    mark = uuid.uuid4().hex
+    argv = [*backend.command(job, python), "-m", job.worker, "job.json", "."]
+    environment = worker_environment(backend, job, path=path, mark=mark)
+    with opened_log(folder / "log.txt", argv) as log:
+        try:
+            process = subprocess.Popen(argv, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log,
+                                       stderr=subprocess.STDOUT, start_new_session=True)
+        except OSError as error:
+            return Ended(127, f"{argv[0]} cannot be started: {error.strerror}")
+        try:
+            in_time = watch(process, folder, stall_seconds=stall_seconds, on_event=on_event)
+        finally:
+            with undisturbed():
+                code = stop(process, mark)
+    return verdict(code, folder, None if in_time else stall_seconds)
+
+
+def opened_log(file: Path, argv: list[str]) -> IO[bytes]:
+    """Return the job's log, begun with the command; JobError if it cannot be written."""
+    try:
+        with file.open("a") as log:
+            log.write(f"$ {' '.join(argv)}\n")
+        return file.open("ab")
+    except OSError as error:
+        raise cannot_write(file, error) from error
+
+
+def verdict(code: int, folder: Path, stall_seconds: float | None) -> Ended:
+    """Return how a job ended; ``stall_seconds`` is None unless it was given up."""
+    if stall_seconds is not None:
+        return Ended(code, failure.stalled(folder, stall_seconds))
+    well = code == 0 and not failure.last_words(folder)
+    return Ended(code, None if well else failure.why(folder, code))
+
+
+def worker_environment(backend: Host, job: Job | InferenceJob, *, path: Path, mark: str) -> dict[str, str]:
+    """Return the variables that a worker starts with: the user's, the backend's and ours."""
+    own = {
+        "PYTHONPATH": str(path), "PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1", MARK: mark,
+        PARENT: str(os.getpid()), VARIABLE: ",".join(plugins().external()),
+    }
+    if job.device == "cpu":
+        own["CUDA_VISIBLE_DEVICES"] = ""
+        own[memory.VARIABLE] = memory.share(backend.processes(job))
+    return {**os.environ, **backend.variables(job), **own}
+
+
+def watch(process: subprocess.Popen[bytes], folder: Path, *, stall_seconds: float, on_event: OnEvent) -> bool:
+    """Pass events on until the process ends; return False as soon as it has reported nothing for too long."""
+    last = time.monotonic()
+    with contextlib.closing(news(folder / EVENTS)) as events:
+        while True:
+            running = process.poll() is None  # asked before reading, so that the last events are passed on as well
+            for event in next(events):
+                last = time.monotonic()
+                on_event(event)
+            if not running:
+                return True
+            if time.monotonic() - last > stall_seconds:
+                return False
+            time.sleep(POLL_SECONDS)
+
+
+def news(file: Path) -> Generator[list[dict[str, Any]], None, None]:
+    """Yield, whenever asked, the events that have come since; a line that is not whole yet waits for its end."""
+    while not file.exists():
+        yield []
+    rest = ""
+    with file.open() as stream:
+        while True:
+            *lines, rest = (rest + stream.read()).split("\n")
+            yield list(failure.parsed(lines))
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Put Ctrl-C and SIGTERM off until the end of the block, which must be short."""
+    came: list[int] = []
+    main = threading.current_thread() is threading.main_thread()  # no other one can set handlers, nor is interrupted
+    before = {number: signal.signal(number, lambda got, _: came.append(got))
+              for number in ((signal.SIGINT, signal.SIGTERM) if main else ())}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        signal.raise_signal(came[0])
+
+
+def stop(process: subprocess.Popen[bytes], mark: str) -> int:
+    """End the launcher and every process that carries the job's mark, politely, then not; return the exit code."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_SECONDS)
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        deadline = time.monotonic() + GRACE_SECONDS
+        while (found := marked(mark)) and time.monotonic() < deadline:
+            for pid in found:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, how)
+            time.sleep(0.1)
+            process.poll()  # reaps it
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return process.wait(GRACE_SECONDS)
+    return -signal.SIGKILL  # the kernel holds it: nothing more can be done
+
+
+def marked(mark: str) -> list[int]:
+    """Return the pids of living processes whose environment carries the mark."""
+    import psutil
+
+    found = []
+    for process in psutil.process_iter(["status"]):
+        with contextlib.suppress(psutil.Error, OSError):
+            alive = process.info["status"] != psutil.STATUS_ZOMBIE
+            if alive and process.pid != os.getpid() and process.environ().get(MARK) == mark:
+                found.append(process.pid)
+    return found
+
+
+def port_trouble(port: int) -> str | None:
+    """Return why workers cannot meet at this loopback port; None if they can."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            what = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be had ({error.strerror})"
+            return f"port {port} on loopback {what}; name another with --port, or none to let the launcher choose"
+    return None

@@ -1,0 +1,50 @@
+"""Frameworks as they are asked for: ``NAME`` or ``NAME:SETTING=VALUE[:...]``, one with settings of its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dlcompare.core.errors import UsageError, unknown
+
+SETTINGS: Mapping[str, Callable[[str], Any]] = {
+    "execution": str, "layout": str, "precision": str, "threads": int, "batch": int, "data": str, "loaders": int,
+    "seed": int}
+BEGINNING = re.compile(r":(?=[\w-]+=)")  # a colon within a value, as in data=imagefolder:PATH, begins no setting
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a comparison: a framework, and what is otherwise for it than for the rest."""
+
+    framework: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def variant(self) -> str:
+        """Return the settings as text, "" if there are none."""
+        return ":".join(f"{name}={value}" for name, value in self.settings.items())
+
+    @property
+    def name(self) -> str:
+        """Return what tables call this side."""
+        return ":".join(part for part in (self.framework, self.variant) if part)
+
+
+def parse(text: str) -> Side:
+    """Return the side that a user named; UsageError if a setting does not exist or its value does not parse."""
+    framework, *parts = BEGINNING.split(text)
+    settings: dict[str, Any] = {}
+    for part in parts:
+        name, _, value = part.partition("=")
+        if name not in SETTINGS:
+            raise unknown(f"setting of {framework}", name, SETTINGS)
+        if name in settings or not value:
+            raise UsageError(f"{text}: {name} must be given once, with a value, as in {framework}:{name}=VALUE")
+        try:
+            settings[name] = SETTINGS[name](value)
+        except ValueError:
+            raise UsageError(f"{text}: {name} takes a whole number, not {value!r}") from None
+    return Side(framework, settings)

@@ -1,0 +1,206 @@
+"""The contract between dlcompare and a deep-learning framework.
+
+A backend has an outside (:class:`Backend`: importing and asking it never imports the framework; the parent uses it)
+and an inside (:class:`Trainer`: lives in one worker process, in the framework's own environment).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from dlcompare.core.errors import JobError
+from dlcompare.core.graph import Graph
+
+from .job import Job
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Arrays = dict[str, np.ndarray]
+else:
+    Arrays = dict  # so that insides may import the name without this module importing NumPy
+
+
+@dataclass(frozen=True)
+class Build:
+    """A requirement that must be compiled from its source package: with which variables, which tools, how long."""
+
+    requirement: str  # "horovod==0.28.1"
+    variables: Mapping[str, str] = field(default_factory=dict)
+    tools: tuple[str, ...] = ()  # executables that must be on PATH
+    minutes: float = 1.0  # about how long on two cores
+
+
+@dataclass(frozen=True)
+class EnvironmentSpec:
+    """What a backend's own environment for one kind of accelerator holds."""
+
+    lock: Path  # pip requirements file, every line pinned with ==
+    python: tuple[tuple[int, int], tuple[int, int]]  # oldest and newest minor version, inclusive
+    check: str  # Python statement that must run in it: "import torch; print(torch.__version__)"
+    builds: tuple[Build, ...] = ()
+    without: tuple[str, ...] = ()  # packages that others ask for, work without, and that must not be there
+    owner: str = ""  # whose environment it is, where backends share one, under whose name it is kept; "": its own
+    note: str = ""  # shown by `dlcompare env list`: "untested: no GPU was at hand"
+
+
+class Host(ABC):
+    """What the launcher must know of whatever runs jobs in an environment of its own: a backend or an engine."""
+
+    name: ClassVar[str]
+    title: ClassVar[str] = ""  # one line for `dlcompare list`
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
+
+    def environment(self, device: str) -> EnvironmentSpec | None:
+        """Return what its environment for a device holds; None: the parent's interpreter will do."""
+        return None
+
+    def processes(self, job: Any) -> int:
+        """Return how many processes carry the job."""
+        return 1
+
+    def command(self, job: Any, python: str) -> list[str]:
+        """Return the argv that starts all worker processes, before the worker's own arguments."""
+        return [python]
+
+    def variables(self, job: Any) -> dict[str, str]:
+        """Return the environment variables that every worker process of this job must see from its start."""
+        return {}
+
+
+class Backend(Host):
+    """A framework, seen from outside."""
+
+    precisions: ClassVar[tuple[str, ...]] = ("fp32",)
+    executions: ClassVar[Mapping[str, str]] = {"eager": "op by op"}  # what it does with each; its users' own first
+    layouts: ClassVar[tuple[str, ...]] = ()  # of images in memory, that a job may ask for
+    rank_variable: ClassVar[str] = "DLCOMPARE_RANK"  # where the launcher tells a worker its rank
+
+    def refuse(self, job: Job) -> str | None:
+        """Return why this job cannot run here, for people to read; None if it can."""
+        if job.device not in self.devices:
+            return f"{self.name} runs on {', '.join(self.devices)}, not on {job.device}"
+        if job.precision == "tf32" and job.device != "cuda":
+            return (f"{self.name}: tf32 is a mode of the matrix units in NVIDIA's GPUs since Ampere; a "
+                    f"{job.device.upper()} has none. Use --precision fp32")
+        offered = {"precision": self.precisions, "execution": tuple(self.executions), "layout": self.layouts}
+        for setting, values in offered.items():
+            wanted = getattr(job, setting)
+            if wanted is not None and wanted not in values:
+                choice = f"offers {', '.join(values)}" if values else f"leaves no choice of {setting}"
+                return f"{self.name} {choice}, not {setting} {wanted}"
+        return None
+
+    def processes(self, job: Job) -> int:
+        """Return how many processes carry the job's workers; fewer than those where one drives several devices.
+
+        Each process feeds its share of the global batch, in rank order, and divides it among its devices.
+        """
+        return job.workers
+
+    def load(self) -> None:
+        """Import the framework, in a worker; timed, as part of a cold start."""
+
+    @abstractmethod
+    def trainer(self, graph: Graph, params: Arrays, job: Job) -> Trainer:
+        """Translate the graph to native layers holding ``params``. Called inside a worker.
+
+        A process may build several trainers, one after another: joining the process group must be idempotent.
+        """
+
+    def compile_only(self, graph: Graph, params: Arrays, job: Job) -> dict[str, Any]:
+        """Compile the train step for ``job.topology``, a set of devices that need not be here, and return what the
+        compiler says of it, as JSON: docs/compile.md has the keys. Called inside a worker.
+
+        Raises:
+            JobError: there is no such topology, or the compiler refuses.
+        """
+        raise JobError(f"{self.name} cannot compile for devices that are not here")
+
+
+class Trainer(ABC):
+    """A native model being trained by one process.
+
+    A *batch* is this rank's share: input name -> array, first axis the batch, canonical layout and declared dtype.
+    """
+
+    rank: int = 0
+    world: int = 1
+
+    @abstractmethod
+    def place(self, batch: Arrays) -> Any:
+        """Return the batch on the device in native layout; may return before the copy ends.
+
+        Called from a feeding thread while ``step`` runs in the main one.
+        """
+
+    @abstractmethod
+    def step(self, placed: Any, lr: float) -> None:
+        """Start one optimiser step on a placed batch with this learning rate; may return early.
+
+        g = mean gradient over all ranks + weight_decay * w;  v = momentum * v + g;  w = w - lr * v.
+        """
+
+    @abstractmethod
+    def wait(self) -> float:
+        """Block until every started step has finished; return the last step's loss on this rank's share."""
+
+    @abstractmethod
+    def gather(self, value: float) -> list[float]:
+        """Return every rank's value in rank order, by the framework's own all-reduce; also a barrier."""
+
+    @abstractmethod
+    def predict(self, batch: Arrays) -> Arrays:
+        """Return the graph's outputs by name in evaluation mode, float32; the batch may have any length."""
+
+    @abstractmethod
+    def activations(self, batch: Arrays) -> Arrays:
+        """Return every node's result by node name in training mode, canonical layout, and change no state.
+
+        The loss node holds the mean over this rank's share. Nodes the loss does not need may be left out.
+        """
+
+    @abstractmethod
+    def gradients(self, batch: Arrays) -> Arrays:
+        """Return the loss's gradient by parameter name, averaged over ranks, without weight decay; change no state."""
+
+    @abstractmethod
+    def params(self) -> Arrays:
+        """Return all parameters, running statistics included, under neutral names and layouts, float32."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Return every choice that could differ between runs: layout, execution, threads, TF32, autotune, XLA."""
+
+    @abstractmethod
+    def versions(self) -> dict[str, str]:
+        """Return the versions of the framework and the libraries it computes with."""
+
+    def peak_bytes(self) -> int | None:
+        """Return the most device memory ever allocated, as the framework counts it; None if it cannot say."""
+        return None
+
+    def close(self) -> None:
+        """Release the model; the process group is left when the process ends."""
+
+
+AMPERE = (8, 0)  # compute capability of the first NVIDIA GPUs with TensorFloat-32 and bfloat16
+
+
+def cpu_has(*features: str) -> bool:
+    """Return whether Linux lists one of the features for this CPU; True where it lists none, so that the job decides.
+    """
+    listed = Path("/proc/cpuinfo")
+    lines = listed.read_text().splitlines() if listed.exists() else []
+    return not set(next((line.split() for line in lines if line.startswith("flags")), features)).isdisjoint(features)
+
+
+def need_ampere(job: Job, card: str, capability: tuple[int, int]) -> None:
+    """Raise JobError if the GPU that a worker got is too old for the job's precision."""
+    if job.precision in ("tf32", "bf16") and capability < AMPERE:
+        raise JobError(f"{card} has no {job.precision}, which NVIDIA GPUs have from Ampere on (compute capability "
+                       "8.0); use --precision fp16 or fp32")

@@ -1,0 +1,186 @@
+"""The fairness ledger: what differed between records that stand side by side, and what was the same. All computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from dlcompare.core.records.record import Record
+
+from .results import plain_table
+
+GIVEN = ("framework", "model", "port", "task", "cases")  # of a job: what is compared, or no matter of fairness
+PASSING = ("load_average", "memory.available_bytes")  # of a machine: differs from minute to minute
+SHARED = {"params_sha256": "initial parameters", "sample_order_sha256": "order of samples",
+          "first_batch_sha256": "first batch"}
+COLUMNS = 4  # more records than these are told apart by row number, not by a column each
+LOSS = 0.01  # first losses that are further apart than this are not called the same
+TRAJECTORY = 0.05  # of the first loss: losses of a whole run that are further apart are not called the same
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One setting that is not the same in all records: where it belongs, its name, its value by record."""
+
+    group: str  # job | settings | versions | machine
+    name: str
+    values: tuple[str, ...]  # "-" where a record has no such setting
+
+
+def fairness(rows: Sequence[tuple[int, Record]], rounds: Sequence[Record] = ()) -> Iterator[RenderableType]:
+    """Yield what was the same and what differed between numbered records of one model.
+
+    Where each of them stands for several rounds, ``rounds`` are all records: what is called the same is so in each.
+    """
+    records = [record for _, record in rows]
+    same, other = sameness(rounds or records)
+    proved, words = proof(rounds or records)
+    if proved:
+        same.append(words)
+    yield Text(f"\nFairness of rows {spans([number for number, _ in rows])} ({records[0].model})", style="bold")
+    if same:
+        yield Text(f"the same: {'; '.join(same)}")
+    if other:
+        yield Text(f"NOT the same: {'; '.join(other)}", style="bold yellow")
+    if not proved:
+        yield Text(f"not proved: {words}", style="yellow")
+    found = differences(records)
+    yield Text("") if found else Text("no setting, version or machine property differs")
+    if found:
+        yield ledger(rows, found)
+
+
+def ledger(rows: Sequence[tuple[int, Record]], found: Sequence[Difference]) -> Table:
+    """Return the differing settings as a table: a column for each record, or for many a line for each value."""
+    table = plain_table()
+    table.add_column("what differs", overflow="fold")
+    heads = [f"{number} {record.name}" for number, record in rows]
+    for head in heads if len(rows) <= COLUMNS else ["rows: value"]:
+        table.add_column(head, overflow="fold")
+    group = ""
+    for item in found:
+        if item.group != group:
+            group = item.group
+            table.add_row(Text(group, style="italic"))
+        values = item.values if len(rows) <= COLUMNS else [by_value(rows, item)]
+        table.add_row(Text(f"  {item.name}"), *map(Text, values))
+    return table
+
+
+def by_value(rows: Sequence[tuple[int, Record]], item: Difference) -> str:
+    """Return a line for each value of a setting, naming the rows that have it."""
+    numbers: dict[str, list[int]] = {}
+    for (number, _), value in zip(rows, item.values, strict=True):
+        numbers.setdefault(value, []).append(number)
+    return "\n".join(f"{spans(have)}: {value}" for value, have in numbers.items())
+
+
+def spans(numbers: Sequence[int]) -> str:
+    """Return ascending numbers with runs drawn together: "1-4, 7"."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
+def flat(value: Any, name: str = "") -> dict[str, str]:
+    """Return nested objects as one level of dotted names, values as text."""
+    if isinstance(value, Mapping):
+        inner = (flat(item, f"{name}.{key}" if name else str(key)) for key, item in value.items())
+        return {key: text for part in inner for key, text in part.items()}
+    if isinstance(value, (list, tuple)) and any(isinstance(item, Mapping) for item in value):
+        return flat(dict(enumerate(value)), name)
+    if isinstance(value, (list, tuple)):
+        return {name: ", ".join(map(str, value))}
+    if value is None or isinstance(value, bool):
+        return {name: {None: "-", True: "yes", False: "no"}[value]}
+    return {name: str(value)}
+
+
+def differences(records: Sequence[Record]) -> list[Difference]:
+    """Return every setting, library version and machine property that differs, in a stable order."""
+    groups = {
+        "job": [{k: v for k, v in flat(r.job).items() if k not in GIVEN} | flat(r.image_size, "image_size")
+                for r in records],
+        "settings": [flat(r.settings) for r in records],
+        "versions": [flat(r.environment) for r in records],
+        "machine": [{k: v for k, v in flat(r.system).items() if k not in PASSING} for r in records],
+    }
+    found = []
+    for group, tables in groups.items():
+        for name in dict.fromkeys(key for table in tables for key in table):
+            values = tuple(table.get(name, "-") for table in tables)
+            if len(set(values)) > 1:
+                found.append(Difference(group, name, values))
+    return found
+
+
+def sameness(records: Sequence[Record]) -> tuple[list[str], list[str]]:
+    """Return what all these records share, and what they do not or what is not known; phrases for a sentence."""
+    same, other = [], []
+    for name, words in SHARED.items():
+        digests = {getattr(record, name) for record in records}
+        if None in digests:
+            other.append(f"{words} (not recorded by all)")
+        elif len(digests) == 1:
+            same.append(f"{words} (sha256 {digests.pop()[:12]})")
+        else:
+            other.append(f"{words} ({len(digests)} different sha256)")
+    for holds, words in (first_loss(records), trajectory(records)):
+        if words:
+            (same if holds else other).append(words)
+    return same, other
+
+
+def first_loss(records: Sequence[Record]) -> tuple[bool, str]:
+    """Return whether the losses at the first step that all recorded agree, and by how much, in words."""
+    series = [{item["step"]: item["loss"] for item in record.loss} for record in records]
+    steps = sorted(set.intersection(*map(set, series)))
+    losses = [one[steps[0]] for one in series] if steps else []
+    if not losses or None in losses:
+        return False, "loss at the first step (not recorded by all)"
+    low, high = min(losses), max(losses)
+    apart = (high - low) / max(abs(low), abs(high), 1e-30)
+    return apart <= LOSS, f"loss at step {steps[0]} ({low:.6g} to {high:.6g}, {100 * apart:.2g} % apart)"
+
+
+def trajectory(records: Sequence[Record]) -> tuple[bool, str]:
+    """Return whether the losses stay together at all steps that every side recorded, in words; "" if that is one step.
+
+    Apart is measured against the first loss: late ones come near 0, where any rounding is much of what is left.
+    """
+    by_side: dict[tuple[str, str], dict[int, list[float]]] = {}
+    for record in records:
+        series = by_side.setdefault((record.run, record.id.partition(".")[0]), {})  # of all rounds of a job
+        for item in record.loss:
+            if item["loss"] is not None:
+                series.setdefault(item["step"], []).append(item["loss"])
+    steps = sorted(set.intersection(*map(set, by_side.values())))
+    if len(steps) < 2:
+        return True, ""
+    seen = {step: [loss for series in by_side.values() for loss in series[step]] for step in steps}
+    first = max(map(abs, seen[steps[0]])) or 1.0
+    apart = {step: (max(losses) - min(losses)) / first for step, losses in seen.items()}
+    worst = max(steps, key=lambda step: apart[step])
+    beyond = [step for step in steps if apart[step] > TRAJECTORY]
+    parted = f", first beyond it at step {beyond[0]}" if beyond else ""
+    return apart[worst] <= TRAJECTORY, (
+        f"loss trajectory ({len(steps)} common steps up to step {steps[-1]}, at most {100 * apart[worst]:.3g} % of the "
+        f"first loss apart, at step {worst}; bound {100 * TRAJECTORY:g} %{parted})")
+
+
+def proof(records: Sequence[Record]) -> tuple[bool, str]:
+    """Return whether every side holds a certificate that it passed, in words."""
+    lacking = dict.fromkeys(r.name for r in records if not (r.verified and r.verified["passed"]))
+    if lacking:
+        return False, f"that {', '.join(lacking)} computes what the reference does"
+    found = dict.fromkeys(r.verified["certificate"][:12] for r in records if r.verified)
+    return True, f"arithmetic, the reference's (certificates {', '.join(found)})"

@@ -1,0 +1,1 @@
+"""One folder for each inference engine. Engines import the contracts in core/plugins, never one another."""

@@ -1,0 +1,1 @@
+"""The kind of measurement `inference`, with the file names that every kind has; see core/kinds."""

@@ -1,0 +1,152 @@
+"""How accurate a network is under one engine and precision, and how surely that differs from its FP32.
+
+Both answer the same samples, so differences are paired: what counts is on which samples one is right and the other is
+not. Intervals are at 95 %, by Agresti and Min's adjusted Wald interval for matched pairs (Statistics in Medicine 24,
+2005), which adds half a sample to each of the four cells and so stays honest where no sample, or nearly none, differs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dlcompare.core.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Arrays = Mapping[str, np.ndarray]
+
+Z = 1.959963984540054  # of a normal variable, 97.5 %
+WORST = 5  # classes to name
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a network said on some samples: logits (n, classes), which answers are right, which in the first five.
+
+    ``first_five`` is None for a task that does not ask; ``labels`` (n,) likewise where an answer is more than a class.
+    """
+
+    logits: np.ndarray
+    right: np.ndarray  # bool, (n,)
+    first_five: np.ndarray | None
+    labels: np.ndarray | None
+
+
+def classified(outputs: Arrays, labels: Arrays) -> Answers:
+    """Return the answers of a classifier, its only two-dimensional output; UsageError if a label is out of range."""
+    import numpy as np
+
+    logits = next(value for value in outputs.values() if value.ndim == 2)
+    wanted = next(iter(labels.values())).astype(np.int64)
+    classes = logits.shape[1]
+    if wrong := np.flatnonzero((wanted < 0) | (wanted >= classes)).tolist():
+        raise UsageError(f"the label of sample {wrong[0]} is {wanted[wrong[0]]}, but the network tells {classes} "
+                         f"classes apart, 0 to {classes - 1} ({len(wrong)} such labels); give data that fits the "
+                         "network")
+    own = logits[np.arange(len(logits)), wanted]
+    above = (logits > own[:, None]).sum(axis=1)  # ties are won by the label only where no earlier class holds one
+    tied = (logits == own[:, None]) & (np.arange(classes) < wanted[:, None])
+    rank = np.where(np.isfinite(own), above + tied.sum(axis=1), classes)
+    return Answers(logits, rank == 0, rank < 5, wanted)
+
+
+def spanned(outputs: Arrays, labels: Arrays) -> Answers:
+    """Return the answers of a span network: right is one whose start and end are both the most likely ones.
+
+    The label ``start_positions`` is for the output ``start``, and so on.
+    """
+    import numpy as np
+
+    heads = [(outputs[position.partition("_")[0]], wanted) for position, wanted in sorted(labels.items())]
+    right = np.logical_and.reduce([logits.argmax(axis=1) == wanted for logits, wanted in heads])
+    return Answers(np.concatenate([logits for logits, _ in heads], axis=1), right, None, None)
+
+
+METRICS: Mapping[str, tuple[str, Callable[[Arrays, Arrays], Answers]]] = {  # by task: what "right" is called
+    "classification": ("top-1", classified), "span": ("exact match", spanned)}
+
+
+def answers(task: str, predictions: Arrays) -> Answers:
+    """Return the answers of a task from what a worker has written: ``output/NAME`` and ``label/NAME``."""
+    if task not in METRICS:
+        raise UsageError(f"accuracy of the task {task!r} is not known; there is: {', '.join(METRICS)}")
+    parts: dict[str, dict[str, np.ndarray]] = {"output": {}, "label": {}}
+    for name in predictions:
+        kind, _, rest = name.partition("/")
+        parts[kind][rest] = predictions[name]
+    if not parts["label"]:
+        raise UsageError("this data has no labels, so there is no accuracy; give data with labels")
+    return METRICS[task][1](parts["output"], parts["label"])
+
+
+def scores(found: Answers, task: str) -> Json:
+    """Return how often a network is right: ``metric``, ``samples``, ``right``, ``top5`` (shares; None if unasked)."""
+    return {"metric": METRICS[task][0], "samples": len(found.right), "right": float(found.right.mean()),
+            "top5": None if found.first_five is None else float(found.first_five.mean())}
+
+
+def against(reference: Answers, found: Answers, *, floor: float | None = None) -> Json:
+    """Return how answers differ from the reference's: ``difference`` (of shares right, with its interval), ``top5``
+    likewise, ``agreement``, ``sqnr_db`` of the logits, ``worst`` classes, and the ``floor``'s verdict if one is set.
+    """
+    import numpy as np
+
+    both = reference.logits.argmax(axis=1) == found.logits.argmax(axis=1)
+    fives = None
+    if reference.first_five is not None and found.first_five is not None:
+        fives = paired(reference.first_five, found.first_five)
+    return {"difference": paired(reference.right, found.right), "top5": fives, "agreement": float(np.mean(both)),
+            "sqnr_db": sqnr(reference.logits, found.logits), "worst": worst_classes(reference, found),
+            "floor": None if floor is None else held(reference.right, found.right, floor)}
+
+
+def paired(before: np.ndarray, after: np.ndarray, *, weight: float = 1.0) -> Json:
+    """Return the mean of after - weight * before over matched samples, with its interval: value, low, high, n."""
+    import numpy as np
+
+    cells = [[float(np.sum((before == b) & (after == a))) for a in (False, True)] for b in (False, True)]
+    total = len(before)
+    value = sum(cells[b][a] * (a - weight * b) for b in (0, 1) for a in (0, 1)) / total
+    more = [[count + 0.5 for count in row] for row in cells]
+    centre = sum(more[b][a] * (a - weight * b) for b in (0, 1) for a in (0, 1)) / (total + 2)
+    square = sum(more[b][a] * (a - weight * b) ** 2 for b in (0, 1) for a in (0, 1)) / (total + 2)
+    half = Z * math.sqrt(max(0.0, square - centre**2) / (total + 2))
+    return {"value": value, "low": centre - half, "high": centre + half, "n": total,
+            "lost": int(cells[1][0]), "won": int(cells[0][1])}
+
+
+def held(before: np.ndarray, after: np.ndarray, floor: float) -> Json:
+    """Return whether accuracy is at least ``floor`` times the reference's: pass, fail, or inconclusive between."""
+    difference = paired(before, after, weight=floor)
+    word = "pass" if difference["low"] >= 0 else "fail" if difference["high"] < 0 else "inconclusive"
+    return {"floor": floor, "verdict": word, "margin": difference["value"], "low": difference["low"],
+            "high": difference["high"]}
+
+
+def sqnr(reference: np.ndarray, found: np.ndarray) -> float | None:
+    """Return the signal-to-quantisation-noise ratio in decibels; None if nothing differs at all."""
+    import numpy as np
+
+    signal = float(np.sum(np.square(reference, dtype=np.float64)))
+    noise = float(np.sum(np.square(reference.astype(np.float64) - found)))
+    return 10 * math.log10(signal / noise) if signal and noise else None
+
+
+def worst_classes(reference: Answers, found: Answers) -> list[Json]:
+    """Return the classes that lost most right answers: class, samples, before and after, as counts."""
+    import numpy as np
+
+    if reference.labels is None:
+        return []
+    rows = []
+    for label in np.unique(reference.labels):
+        own = reference.labels == label
+        before, after = int(reference.right[own].sum()), int(found.right[own].sum())
+        if after < before:
+            rows.append({"class": int(label), "samples": int(own.sum()), "before": before, "after": after})
+    return sorted(rows, key=lambda row: row["after"] - row["before"])[:WORST]

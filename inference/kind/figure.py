@@ -1,0 +1,63 @@
+"""The paper's figure: throughput against batch size, a line per engine and precision, as PNG or SVG."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from dlcompare.core.errors import UsageError
+
+from .result import Results, speeds
+
+KINDS = (".png", ".svg")
+STYLES = {"fp32": "-", "fp16": "--", "bf16": "-.", "int8": "-"}
+MARKS = {"fp32": "o", "fp16": "s", "bf16": "^", "int8": "D"}
+
+
+def check(file: Path) -> None:
+    """Raise UsageError if a file cannot be drawn, before anything has been measured: it is neither .png nor .svg, its
+    folder does not exist, or matplotlib is not installed.
+    """
+    if file.suffix not in KINDS:
+        raise UsageError(f"--plot draws {' or '.join(KINDS)} files, not {file.name!r}")
+    if not file.absolute().parent.is_dir():
+        raise UsageError(f"--plot cannot write {file}: there is no folder {file.absolute().parent}; make it first")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UsageError("--plot needs matplotlib; install it with: pip install 'dlcompare[plots]'")
+
+
+def draw(results: Results, file: Path) -> None:
+    """Draw the throughput of every engine and precision against the batch size, intervals as bars.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    found = speeds(results)
+    engines = list(dict.fromkeys(one.engine for one in found))
+    canvas = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = canvas.add_subplot()
+    for name, precision in dict.fromkeys((one.engine, one.precision) for one in found):
+        line = [one for one in found if (one.engine, one.precision) == (name, precision)]
+        rates = [one.throughput for one in line]
+        below = [one.throughput - (one.throughput if one.low is None else one.low) for one in line]
+        above = [(one.throughput if one.high is None else one.high) - one.throughput for one in line]
+        axes.errorbar([one.batch for one in line], rates, yerr=[below, above], capsize=3, linestyle=STYLES[precision],
+                      marker=MARKS[precision], color=f"C{engines.index(name)}",
+                      markerfacecolor="white" if precision == "fp32" else None, label=f"{name} {precision}")
+    axes.set_xscale("log", base=2)
+    batches = sorted({one.batch for one in found})
+    axes.set_xticks(batches, [str(batch) for batch in batches])
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("batch size, samples")
+    axes.set_ylabel("throughput, samples/s")
+    size = results.network["image_size"]
+    axes.set_title(f"{results.network['name']}{f' at {size} x {size}' if size else ''}, "
+                   f"{results.plan['threads']} thread(s) on {results.plan['device']}")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    try:
+        canvas.savefig(file, dpi=150)
+    except OSError as error:
+        raise UsageError(f"cannot write {file}: {error.strerror}; name another file with --plot") from error

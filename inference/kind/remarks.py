@@ -1,0 +1,72 @@
+"""What limits the numbers of an inference run, in plain sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .result import Results, Speed
+
+NAMED = 4  # layers named in a line before the rest are only counted
+GAIN = {"int8": 2.0}  # times FP32 of the same engine; less is worth a word
+
+
+def notes(results: Results, found: list[Speed]) -> Iterator[str]:
+    """Yield in plain sentences what limits the numbers above."""
+    if not results.network["trained"]:
+        yield "nobody has trained these parameters, so accuracy means nothing; name --weights or --from-run"
+    if not results.accuracy and results.data.partition(":")[0] == "synthetic":
+        yield "synthetic labels are drawn at random: no accuracy was measured"
+    seen: set[str] = set()
+    for row in [*results.accuracy, *results.cells, *results.scenarios]:
+        for line in told(row):
+            said = line.partition(" (log:")[0]
+            if said not in seen:
+                seen.add(said)
+                yield line
+    yield from hurt(results)
+    for line in (results.calibration or {}).get("objections", []):
+        yield f"TensorRT's rules object to the INT8 file: {line}"
+    yield from about_speed(found)
+
+
+def about_speed(found: list[Speed]) -> Iterator[str]:
+    """Yield which speeds were disturbed, and which gains of the others are too small for what was done."""
+    base = {(one.engine, one.batch): one for one in found if one.precision == "fp32"}
+    if busy := ", ".join(f"{one.engine} {one.precision} batch {one.batch}" for one in found if one.disturbed):
+        yield f"the machine was busy with something else, so these speeds mean little: {busy}"
+    for one in found:
+        fp32 = base.get((one.engine, one.batch))
+        if fp32 and not one.disturbed and not fp32.disturbed:
+            gain = one.throughput / fp32.throughput
+            if gain < GAIN.get(one.precision, 0):
+                yield (f"{one.engine} {one.precision} at batch {one.batch} is only {gain:.2f} times its FP32: INT8 "
+                       "pays with unsigned activations (U8S8), all layers quantised and instructions for it "
+                       "(AVX512-VNNI, AMX) in the CPU; layers of small images have little to gain")
+        if one.left_out:
+            yield f"{one.engine} {one.precision} at batch {one.batch}: {one.left_out} disturbed windows were left out"
+
+
+def hurt(results: Results) -> Iterator[str]:
+    """Yield which tensors eight bits hurt most, where the accuracy floor was not surely held."""
+    verdicts = [found["floor"]["verdict"] for row in results.accuracy
+                if (found := row.get("against_fp32")) and found["floor"] and row["precision"] == "int8"]
+    if results.calibration and set(verdicts) - {"pass"}:
+        worst = ", ".join(f"{name} ({error:.2g})" for name, error in results.calibration["most_sensitive"].items())
+        repair = "" if results.searches else "; --search looks for a way to hold the floor"
+        yield f"eight bits hurt these tensors most (mean error of a channel, relative to it): {worst}{repair}"
+
+
+def told(row: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a row says of itself: why it is not there, which layers stayed, which classes suffered."""
+    name = f"{row['engine']} {row['precision']}"
+    if row["status"] != "ok":
+        yield f"{name} {row['status']}: {row['reason']}"
+        return
+    if (said := row.get("ran") or {}) and said["precision"] != row["precision"]:
+        yield f"{name} was asked for, but the engine ran {said['precision']}"
+    if left := said.get("left"):
+        more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
+        yield f"{name}: not in {row['precision']}: {', '.join(left[:NAMED])}{more}"
+    for one in (row.get("against_fp32") or {}).get("worst", [])[:1]:
+        yield f"{name}: class {one['class']} lost most, {one['before']} to {one['after']} right of {one['samples']}"

@@ -1,0 +1,1 @@
+"""Networks as ONNX files: written from the neutral graph, read from a user's, and their wiring."""

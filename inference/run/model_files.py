@@ -1,0 +1,112 @@
+"""The ONNX files of a run, one per precision and way of writing it, made when they are first asked for."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlcompare.core.plugins.engine import Engine
+from dlcompare.inference.kind.request import InferencePlan
+from dlcompare.inference.onnx.export import content_sha256, save
+from dlcompare.inference.onnx.network import Network
+from dlcompare.inference.precision.samples import Samples, ids_sha256
+
+if TYPE_CHECKING:
+    import onnx
+
+    from dlcompare.inference.precision.histograms import Artifact
+
+WORST = 8  # tensors to name of those that eight bits hurt most
+Collect = Callable[[Path, tuple[str, ...], str], Path]  # an ONNX file, its tensors, whose it is -> the artifact
+
+
+class Files:
+    """What a network looks like in each precision; ``collect`` runs it over the calibration samples."""
+
+    def __init__(self, folder: Path, network: Network, plan: InferencePlan, collect: Collect) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.network, self.plan, self.collect = folder, network, plan, collect
+        self._base: onnx.ModelProto | None = None
+        self._artifact: Artifact | None = None
+        self.objections: dict[str, None] = {}  # of TensorRT's rules to the files written for it, in order
+
+    def path(self, precision: str, engine: Engine) -> Path:
+        """Return the file that an engine reads for a precision."""
+        own = self.plan.engine_calibrates(precision)
+        if precision == "int8" and not own:
+            return self.int8(str(engine.scheme))
+        precision = "fp32" if own or precision in engine.lowers else precision
+        file = self.folder / f"{precision}.onnx"
+        if not file.exists():
+            from dlcompare.inference.precision.half import lower
+
+            save(self.network.model if precision == "fp32" else lower(self.network.model, precision), file)
+        return file
+
+    def int8(self, scheme: str, *, exclude: frozenset[str] = frozenset(), name: str = "") -> Path:
+        """Return the file in INT8 with some tensors left in FP32; ``name`` tells it from others of the scheme."""
+        from dlcompare.inference.precision.quantise import quantise
+        from dlcompare.inference.precision.tensorrt_rules import violations
+
+        file = self.folder / f"int8-{scheme}{name}.onnx"
+        if not file.exists():
+            made = quantise(self.base, self.ranges(scheme), scheme=scheme, exclude=exclude)
+            save(made, file)
+            self.objections |= dict.fromkeys(violations(made) if scheme == "s8s8" else ())
+        return file
+
+    @property
+    def base(self) -> onnx.ModelProto:
+        """Return the network that INT8 is made from: FP32, equalised if that was asked for."""
+        if self._base is None:
+            from dlcompare.inference.precision.equalise import equalise
+
+            self._base = equalise(self.network.model) if self.plan.equalise else self.network.model
+        return self._base
+
+    def ranges(self, scheme: str) -> Mapping[str, tuple[float, float]]:
+        """Return the range of every tensor by the rule of the plan, for a way of writing it."""
+        from dlcompare.inference.precision.ranges import ranges
+
+        return ranges(self.artifact, self.plan.calibrator, scheme=scheme, whole=tuple(self.network.inputs))
+
+    @property
+    def artifact(self) -> Artifact:
+        """Return the histograms of the network: those that the user named, or collected now."""
+        if self._artifact is None:
+            from dlcompare.inference.precision.histograms import Artifact, instrument
+            from dlcompare.inference.precision.quantise import activation_tensors
+
+            with tempfile.TemporaryDirectory(dir=self.folder) as scratch:  # several times the network, for no later use
+                base, watched = Path(scratch, "calibrated.onnx"), Path(scratch, "instrumented.onnx")
+                save(self.base, base)
+                sha256 = content_sha256(base)
+                if self.plan.calibration:
+                    file = Path(self.plan.calibration)
+                else:
+                    tensors = tuple(activation_tensors(self.base))
+                    save(instrument(self.base, tensors), watched)
+                    file = self.collect(watched, tensors, sha256)
+            self._artifact = Artifact.load(file, sha256=sha256)
+        return self._artifact
+
+    def calibration(self, samples: Samples) -> dict[str, Any] | None:
+        """Return what a record keeps of the calibration; None if there was none."""
+        if self.plan.engine_calibrates("int8"):
+            return {"rule": self.plan.calibrator, "samples": list(samples.calibration),
+                    "samples_sha256": ids_sha256(samples.calibration), "protocol": self.plan.protocol,
+                    "split": "train" if samples.calibration_train else "test", "data": None, "equalised": False,
+                    "tensors": None, "most_sensitive": {}, "objections": [], "network_sha256": None}
+        if self._artifact is None:
+            return None
+        from dlcompare.inference.precision.sensitivity import ranking
+
+        ids, worst = self._artifact.meta["samples"], ranking(self._artifact, self.ranges("u8s8"))[:WORST]
+        return {"rule": self.plan.calibrator, "samples": ids, "samples_sha256": ids_sha256(ids),
+                "split": "train" if self._artifact.meta["train"] else "test", "data": self._artifact.meta["data"],
+                "protocol": self.plan.protocol, "equalised": self.plan.equalise,
+                "tensors": len(self._artifact.tensors), "most_sensitive": dict(worst),
+                "objections": list(self.objections),
+                "network_sha256": self._artifact.meta["sha256"]}

@@ -1,0 +1,60 @@
+"""Built engines, kept by what they were built from: the file's content, the settings, the library, the device."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import secrets
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from dlcompare.core.launch.lifeline import write
+from dlcompare.core.plugins.engine import Engine
+from dlcompare.core.plugins.inference_job import InferenceJob
+
+NOTE = "built.json"
+PARTS = ("engine", "sha256", "weights", "model", "image_size", "precision", "device", "threads", "largest_batch")
+
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """A build: where it lies, how long it took when it was made, its size, and whether it was there already."""
+
+    folder: Path
+    seconds: float
+    bytes: int
+    cached: bool
+
+    def as_plain(self) -> dict[str, Any]:
+        """Return what a record keeps of it."""
+        return {"seconds": self.seconds, "bytes": self.bytes, "cached": self.cached, "key": self.folder.name}
+
+
+def built(engine: Engine, job: InferenceJob, scratch: Path) -> Built:
+    """Return the build of a job, made now if there is none; below ``scratch`` where the job names no cache."""
+    root = Path(job.cache or scratch) / engine.name
+    folder = root / key(engine, job)
+    if (folder / NOTE).is_file():
+        return Built(folder, **json.loads((folder / NOTE).read_text()), cached=True)
+    part = root / f".{folder.name}.{secrets.token_hex(4)}"
+    part.mkdir(parents=True)
+    try:
+        begin = time.perf_counter()
+        engine.build(job, part)
+        seconds = time.perf_counter() - begin
+        size = sum(file.stat().st_size for file in part.rglob("*") if file.is_file())
+        write(part / NOTE, json.dumps({"seconds": seconds, "bytes": size}))
+        if not folder.exists():  # another worker may have been quicker; its build is as good
+            part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return Built(folder, seconds, size, cached=False)
+
+
+def key(engine: Engine, job: InferenceJob) -> str:
+    """Return what a build is kept under: a hash of everything it depends on."""
+    parts = {name: getattr(job, name) for name in PARTS} | {"identity": engine.identity(job)}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]

@@ -1,0 +1,131 @@
+"""PyTorch's files without PyTorch: hostile and damaged ones construct nothing and say what is wrong with them."""
+
+import os
+import pickle
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dlcompare.core.errors import UsageError
+from dlcompare.core.graph.checkpoint import read_state_dict
+
+MIXED = Path(__file__).parents[2] / "golden" / "state_dicts" / "mixed.pt"  # written by a real PyTorch
+
+
+def test_reading_imports_no_torch() -> None:
+    code = f"import sys; from dlcompare.core.graph import checkpoint as t; t.read_state_dict(t.Path({str(MIXED)!r}))"
+    subprocess.run([sys.executable, "-c", f"{code}; sys.exit('torch' in sys.modules)"], check=True)
+
+
+def archive(path: Path, pickled: bytes, records: dict[str, bytes] | None = None, *,
+            compression: int = zipfile.ZIP_STORED) -> Path:
+    with zipfile.ZipFile(path, "w", compression) as file:
+        file.writestr("archive/data.pkl", pickled)
+        for name, content in (records or {}).items():
+            file.writestr(f"archive/{name}", content)
+    return path
+
+
+class Call:
+    """Pickles as a call of any function."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.function, self.arguments = function, arguments
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.function, self.arguments
+
+
+@pytest.mark.parametrize("function", [os.system, eval, getattr, Path], ids=lambda f: f.__name__)
+def test_no_call_in_a_pickle_is_made(tmp_path: Path, function: Any) -> None:
+    witness = tmp_path / "witness"
+    command = f"__import__('pathlib').Path({str(witness)!r}).touch()" if function is eval else f"touch {witness}"
+    for protocol in (0, 2, 5):
+        pickled = pickle.dumps({"x": Call(function, command)}, protocol)
+        path = archive(tmp_path / "w.pt", pickled)
+        with pytest.raises(UsageError, match=rf"holds a \w+\.{function.__name__}, and only tensors are read"):
+            read_state_dict(path)
+    assert not witness.exists()
+
+
+def ops(value: Any) -> bytes:
+    return pickle.dumps(value, 2)[2:-1]
+
+
+def one_tensor(*, offset: int, size: tuple[int, ...], stride: tuple[int, ...], count: int) -> bytes:
+    """Return the pickle of {"x": a float32 tensor over record 0}, as PyTorch spells it."""
+    storage = b"(" + ops("storage") + b"ctorch\nFloatStorage\n" + ops("0") + ops("cpu") + ops(count) + b"tQ"
+    view = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + ops(offset) + ops(size) + ops(stride) + b"tR"
+    return b"\x80\x02}" + ops("x") + view + b"s."
+
+
+SIX = np.arange(6, dtype="<f4").tobytes()
+SMALL = st.integers(-1, 7)
+
+
+@given(offset=SMALL, sides=st.lists(st.tuples(SMALL, SMALL), max_size=3))
+def test_a_view_is_right_or_refused(tmp_path_factory: pytest.TempPathFactory, offset: int,
+                                    sides: list[tuple[int, int]]) -> None:
+    size, stride = tuple(n for n, _ in sides), tuple(step for _, step in sides)
+    path = archive(tmp_path_factory.getbasetemp() / "view.pt",
+                   one_tensor(offset=offset, size=size, stride=stride, count=6), {"data/0": SIX})
+    if min((offset, *size, *stride)) < 0:
+        with pytest.raises(UsageError, match="negative"):
+            read_state_dict(path)
+        return
+    places = [offset + sum(i * step for i, step in zip(index, stride, strict=True)) for index in np.ndindex(*size)]
+    if max(places, default=0) > 5:
+        with pytest.raises(UsageError, match="outside its record"):
+            read_state_dict(path)
+    else:
+        found = read_state_dict(path)["x"]
+        assert found.shape == size
+        assert found.ravel().tolist() == places
+
+
+def test_a_big_endian_file_is_read(tmp_path: Path) -> None:
+    path = archive(tmp_path / "w.pt", one_tensor(offset=0, size=(6,), stride=(1,), count=6),
+                   {"data/0": np.arange(6, dtype=">f4").tobytes(), "byteorder": b"big"})
+    assert read_state_dict(path)["x"].tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(("pickled", "records", "match"), [
+    (one_tensor(offset=0, size=(6,), stride=(1,), count=7), {"data/0": SIX}, "6 elements of 7"),
+    (one_tensor(offset=0, size=(6,), stride=(1,), count=6), {}, "archive/data/0"),
+    (one_tensor(offset=0, size=(2**40, 2**40), stride=(0, 0), count=6), {"data/0": SIX}, "too big"),
+    (pickle.dumps([1, 2]), {}, "holds no tensors by name"),
+    (pickle.dumps({}), {}, "holds no tensors by name"),
+    (pickle.dumps({"lr": 0.1}), {}, "a float named 'lr', not a tensor"),
+    (b"", {}, "Ran out of input"),
+    (b"\x80\x02}\x82\x01s.", {}, "unregistered extension code"),
+])
+def test_malformed_archives_are_refused(tmp_path: Path, pickled: bytes, records: dict[str, bytes], match: str) -> None:
+    with pytest.raises(UsageError, match=match):
+        read_state_dict(archive(tmp_path / "w.pt", pickled, records))
+
+
+def test_a_compressed_record_is_refused_unread(tmp_path: Path) -> None:
+    path = archive(tmp_path / "w.pt", b"\x00" * 1000, compression=zipfile.ZIP_DEFLATED)
+    with pytest.raises(UsageError, match=r"record .data\.pkl. is compressed"):
+        read_state_dict(path)
+
+
+@given(place=st.integers(0, MIXED.stat().st_size - 1), value=st.integers(0, 255))
+def test_a_damaged_byte_gives_tensors_or_a_clear_error(tmp_path_factory: pytest.TempPathFactory, place: int,
+                                                       value: int) -> None:
+    content = bytearray(MIXED.read_bytes())
+    content[place] = value
+    path = tmp_path_factory.getbasetemp() / "damaged.pt"
+    path.write_bytes(content)
+    try:
+        found = read_state_dict(path)
+    except UsageError:
+        return
+    assert all(isinstance(array, np.ndarray) for array in found.values())

@@ -1,0 +1,178 @@
+"""What people and programs read of an inference run: statistics, tables, warnings, CSV, the exit code."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dlcompare.core.errors import UsageError
+from dlcompare.inference.kind import report
+from dlcompare.inference.kind.command import is_run
+from dlcompare.inference.kind.result import RESULTS, Results, read, speeds
+
+Json = dict[str, Any]
+INT8 = {"precision": "int8", "layers": 21, "left": ["fc"]}
+PAIRED = {"value": -0.0011, "low": -0.003, "high": 0.0008, "n": 5000, "lost": 9, "won": 3}
+
+
+def window(rate: float, *, foreign: float = 0.0) -> Json:
+    """Return a window of 10 runs at so many batches of 8 a second."""
+    return {"runs": 10, "seconds": [10 * 8 / rate], "started": 0.0, "foreign_cores": foreign, "throttled": 0}
+
+
+def cell(precision: str, rates: list[Json], *, number: int = 0, latency: float = 0.01) -> Json:
+    measured = {"windows": rates, "latencies": [latency] * 9 + [3 * latency], "warmup": [], "settled": True}
+    return {"engine": "onnxruntime", "precision": precision, "batch": 8, "round": number, "status": "ok",
+            "reason": None, "ran": {**INT8, "precision": precision, "left": []},
+            "startup": {"import": 0.5, "build": 0.0, "open": 0.1}, "measured": measured | {"first_run": 0.02},
+            "build": {"seconds": 0.25, "bytes": 10, "cached": True}}
+
+
+def accuracy(precision: str, *, verdict: str = "pass") -> Json:
+    row: Json = {"engine": "onnxruntime", "precision": precision, "status": "ok", "reason": None, "metric": "top-1",
+                 "samples": 5000, "right": 0.81, "top5": 0.97,
+                 "ran": {"precision": precision, "layers": 21, "left": []}}
+    floor = {"floor": 0.99, "verdict": verdict, "margin": 0.0, "low": 0.0, "high": 0.0}
+    against = {"difference": PAIRED, "top5": PAIRED, "agreement": 0.98, "sqnr_db": 31.5, "worst": [], "floor": floor}
+    return row | ({"against_fp32": against, "ran": INT8} if precision == "int8" else {})
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no cell wrap."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.fixture
+def results() -> Results:
+    plan = {"engines": ["onnxruntime"], "precisions": ["fp32", "int8"], "batches": [8], "threads": 2, "device": "cpu"}
+    network = {"name": "resnet50", "task": "classification", "image_size": 224, "origin": "weights.pth",
+               "trained": True, "params_sha256": None, "outputs": ["logits"]}
+    made = {"rule": "entropy", "samples": list(range(1250)), "split": "train", "data": "imagefolder:x",
+            "equalised": False, "most_sensitive": {"layer1.0.relu1": 0.3}}
+    cells = [cell("fp32", [window(100), window(102), window(98)]),
+             cell("int8", [window(300), window(310), window(290)])]
+    return Results(run="r", started="2026-01-01T00:00:00+00:00", data="imagefolder:x", network=network, plan=plan,
+                   system={"cpu": {"usable": 2}}, calibration=made, cells=cells,
+                   accuracy=[accuracy("fp32"), accuracy("int8")])
+
+
+def test_throughput_is_the_median_of_windows_and_latency_that_of_single_runs(results: Results) -> None:
+    fp32, int8 = speeds(results)
+    assert (fp32.throughput, int8.throughput) == (pytest.approx(100), pytest.approx(300))
+    assert fp32.low is not None and fp32.low < 100 and fp32.windows == 3 and not fp32.left_out
+    assert fp32.p50 == 0.01 and fp32.p99 > 0.02
+
+
+def test_disturbed_windows_are_left_out_unless_most_are(results: Results) -> None:
+    busy = cell("fp32", [window(10, foreign=1.0), window(100), window(101)])
+    (one,) = speeds(dataclasses.replace(results, cells=[busy]))
+    assert one.left_out == 1 and one.throughput == pytest.approx(100.5) and not one.disturbed
+    (one,) = speeds(dataclasses.replace(results, cells=[cell("fp32", [window(10, foreign=1.0)] * 2 + [window(100)])]))
+    assert one.disturbed and one.windows == 3
+
+
+def test_energy_is_per_sample_and_only_of_windows_that_counters_can_tell(results: Results) -> None:
+    cells = [cell("fp32", [{**window(rate), "joules": {"cpu package-0": joules}}
+                           for rate, joules in ((100, 16.0), (1000, 90.0), (1000, 91.0))])]
+    metered = dataclasses.replace(results, cells=cells)
+    (one,) = speeds(metered)
+    assert one.joules == {"cpu package-0": pytest.approx(16 / 80)}
+    assert "onnxruntime fp32 batch 8: cpu package-0 0.2" in report.render(metered)
+    (row, _) = csv.DictReader(io.StringIO(report.as_csv(metered)))
+    assert float(row["joules_per_sample"]) == pytest.approx(0.2)
+    assert "Energy" not in report.render(results) and not speeds(results)[0].joules
+
+
+def test_rounds_of_a_cell_are_one_speed(results: Results) -> None:
+    cells = [cell("fp32", [window(100)]), cell("fp32", [window(200)], number=1)]
+    (one,) = speeds(dataclasses.replace(results, cells=cells))
+    assert one.windows == 2 and one.throughput == pytest.approx(150)
+
+
+def test_the_table_shows_measured_beside_published_and_names_what_stayed(results: Results) -> None:
+    text = " ".join(report.render(results).split())
+    for words in ("81.00 %", "-0.11 [-0.30, +0.08]", "31.5 dB", "pass (of 0.99)", "1 of 21 layers not",
+                  "not in int8: fc", "3.00", "top-1 72.90 % in FP32, 72.84 % in INT8",
+                  "entropy over 1250 samples of the train split"):
+        assert words in text, words
+    assert "only" not in text
+
+
+def test_a_cold_start_counts_the_build_that_was_kept(results: Results) -> None:
+    text = report.render(results)
+    assert "onnxruntime int8: 0.87 (import 0.50, build 0.25, open 0.10, first run 0.02), batch 8" in text
+    assert text.index("onnxruntime fp32: 0.87") < text.index("onnxruntime int8: 0.87")
+
+
+def test_what_wastes_the_gain_is_said(results: Results) -> None:
+    slow = dataclasses.replace(results, cells=[cell("fp32", [window(100)]), cell("int8", [window(120)])])
+    assert "batch 8 is only 1.20 times its FP32" in " ".join(report.render(slow).split())
+
+
+def test_no_gain_is_blamed_on_a_busy_machine(results: Results) -> None:
+    cells = [cell("fp32", [window(100)]), cell("int8", [window(120, foreign=1.5)])]
+    text = " ".join(report.render(dataclasses.replace(results, cells=cells)).split())
+    assert "speeds mean little: onnxruntime int8 batch 8" in text and "only 1.20" not in text
+
+
+def test_a_floor_that_is_not_surely_held_names_the_tensors_and_fails(results: Results) -> None:
+    assert results.well
+    for verdict in ("inconclusive", "fail"):
+        other = dataclasses.replace(results, accuracy=[accuracy("fp32"), accuracy("int8", verdict=verdict)])
+        assert not other.well and "layer1.0.relu1 (0.3); --search looks" in " ".join(report.render(other).split())
+
+
+def test_a_refused_cell_says_why_once(results: Results) -> None:
+    row = {"engine": "tensorrt", "precision": "int8", "batch": 8, "round": 0, "status": "refused", "reason": "no GPU"}
+    other = dataclasses.replace(results, cells=[*results.cells, row, {**row, "batch": 32}])
+    assert report.render(other).count("tensorrt int8 refused: no GPU") == 1 and not other.well
+
+
+def test_csv_has_a_row_for_each_cell_of_each_run(results: Results) -> None:
+    rows = list(csv.DictReader(io.StringIO(report.as_csv(results, results))))
+    assert len(rows) == 4 and rows[1]["difference"] == "-0.0011" and float(rows[1]["samples_per_s"]) == 300
+    alone = dataclasses.replace(results, cells=[])
+    assert [row["accuracy"] for row in csv.DictReader(io.StringIO(report.as_csv(alone)))] == ["0.81", "0.81"]
+
+
+def test_several_networks_stand_in_one_table_with_their_calibrators(results: Results) -> None:
+    other = dataclasses.replace(results, calibration={**(results.calibration or {}), "rule": "mse", "equalised": True})
+    text = report.render(results, other)
+    table = text[:text.index("published:")]
+    assert text.startswith("INT8 beside FP32, measured and published") and text.count("72.90") == 4
+    assert " entropy " in table and " mse, equalised " in table
+
+
+def test_no_engine_s_name_is_cut_on_a_narrow_terminal(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    other = dataclasses.replace(results, accuracy=[{**row, "engine": "tensorrt-emulated"} for row in results.accuracy])
+    text = report.render(other, other)
+    assert "\u2026" not in text and "tensorrt-emulated" in text
+
+
+def test_report_knows_a_run_of_infer_and_what_its_json_form_printed(results: Results, tmp_path: Path) -> None:
+    kept = tmp_path / "accuracy.json"
+    kept.write_text(report.as_json(results))
+    assert is_run(kept) and read(kept) == results
+    (tmp_path / RESULTS).write_text("{}")
+    assert is_run(tmp_path) and is_run(tmp_path / RESULTS)
+    for text in ("[]", '{"arguments": 1}', "not json"):
+        kept.write_text(text)
+        assert not is_run(kept)
+    assert not is_run(tmp_path / "nothing.json")
+
+
+def test_results_are_read_as_they_were_written(results: Results, tmp_path: Path) -> None:
+    (tmp_path / RESULTS).write_text(json.dumps(dataclasses.asdict(results)))
+    assert read(tmp_path) == results
+    for text in ("{}", "not json", json.dumps(dataclasses.asdict(results) | {"schema": 99})):
+        (tmp_path / RESULTS).write_text(text)
+        with pytest.raises(UsageError):
+            read(tmp_path)

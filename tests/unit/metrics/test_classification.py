@@ -1,0 +1,62 @@
+"""Accuracy is counted alike for every framework, and training to a target stops when it is reached."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dlcompare.core.data import Dataset
+from dlcompare.core.errors import JobError, UsageError
+from dlcompare.core.metrics.classification import accuracy
+from dlcompare.core.plugins.job import Job, target_top1
+
+
+class Labels(Dataset):
+    """Samples whose image is their own label."""
+
+    def __init__(self, labels: list[int]) -> None:
+        self.labels, self.size = np.array(labels), len(labels)
+
+    def batch(self, indices: np.ndarray, *, epoch: int) -> dict[str, np.ndarray]:
+        return {"image": self.labels[indices], "label": self.labels[indices]}
+
+
+def says(offset: int) -> object:
+    """Return a predictor whose first choice is so many classes beside the label, of ten."""
+    def predict(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        distance = (np.arange(10)[None] - batch["image"][:, None] - offset) % 10
+        return {"logits": -distance.astype(np.float32)}
+    return predict
+
+
+@pytest.mark.parametrize(("offset", "top1", "top5"), [(0, 1.0, 1.0), (-4, 0.0, 1.0), (-5, 0.0, 0.0)])
+def test_a_label_counts_when_few_enough_classes_are_ahead(offset: int, top1: float, top5: float) -> None:
+    found = accuracy(says(offset), Labels([3, 1, 4, 1, 5, 9, 2]), label="label", batch=3)
+    assert found == {"top1": top1, "top5": top5}
+
+
+def test_the_short_last_batch_counts() -> None:
+    def predict(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {"logits": np.tile(np.eye(10, dtype=np.float32)[7], (len(batch["image"]), 1))}
+    assert accuracy(predict, Labels([0, 0, 0, 7]), label="label", batch=3)["top1"] == 0.25
+
+
+def test_one_that_finds_all_classes_alike_is_never_right() -> None:
+    assert accuracy(lambda b: {"logits": np.zeros((len(b["image"]), 10))}, Labels([0, 1]), label="label",
+                    batch=2) == {"top1": 0.0, "top5": 0.0}
+
+
+def test_nan_is_no_answer() -> None:
+    with pytest.raises(JobError, match="NaN in evaluation"):
+        accuracy(lambda b: {"logits": np.full((len(b["image"]), 10), np.nan)}, Labels([0]), label="label", batch=1)
+
+
+@pytest.mark.parametrize("target", ["top1", "top1=2", "top1=0", "top1=97%", "top5=0.9", "0.97"])
+def test_a_target_that_cannot_be_is_refused(target: str) -> None:
+    with pytest.raises(UsageError, match=r"top1=0\.97"):
+        Job("reference", "resnet18", target=target)
+
+
+def test_a_target_is_a_share() -> None:
+    assert target_top1(Job("reference", "resnet18", target="top1=0.97")) == 0.97
+    assert target_top1(Job("reference", "resnet18")) is None

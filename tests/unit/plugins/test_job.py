@@ -1,0 +1,48 @@
+"""A job: what it accepts, its file, and its learning-rate schedule."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+
+from dlcompare.core.errors import UsageError
+from dlcompare.core.plugins.job import Job, learning_rate
+
+JOB = Job(framework="reference", model="resnet18")
+
+
+def test_json_there_and_back() -> None:
+    job = dataclasses.replace(JOB, workers=2, cases=("relu",), task="verify", image_size=32)
+    assert Job.from_json(job.to_json()) == job
+
+
+def test_an_unknown_key_lists_the_known_ones() -> None:
+    text = json.dumps({**json.loads(JOB.to_json()), "batchsize": 4})
+    with pytest.raises(UsageError, match=r"'batchsize'.*batch.*Did you mean 'batch'"):
+        Job.from_json(text)
+
+
+@pytest.mark.parametrize(("field", "value", "words"), [
+    ("precision", "fp31", "fp32"), ("device", "gpu", "cuda"), ("batch", 0, "at least 1"), ("steps", 0, "at least 1"),
+    ("workers", -1, "at least 1"), ("lr", float("nan"), "finite"), ("schedule", "cosine", "cosine:STEPS"),
+    ("schedule", "warmup:0", "warmup:STEPS"), ("schedule", "linear:3", "constant"),
+])
+def test_bad_values_say_what_is_allowed(field: str, value: object, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        dataclasses.replace(JOB, **{field: value})
+
+
+def test_ids_differ_when_jobs_differ() -> None:
+    assert JOB.id != dataclasses.replace(JOB, lr=0.2).id
+    assert JOB.id == dataclasses.replace(JOB).id
+
+
+def test_schedules() -> None:
+    def rates(schedule: str) -> list[float]:
+        job = dataclasses.replace(JOB, lr=0.8, schedule=schedule)
+        return [learning_rate(job, step=i) for i in range(5)]
+
+    assert rates("constant") == [0.8] * 5
+    assert rates("warmup:4") == pytest.approx([0.2, 0.4, 0.6, 0.8, 0.8])
+    assert rates("cosine:4") == pytest.approx([0.4 * (1 + math.cos(math.pi * i / 4)) for i in range(5)])
