@@ -9,8 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlcompare.core.environments.resolve import cache_root
-from dlcompare.core.launch.lifeline import write
+from dlcompare.core.files import cache_root, finite, write
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import plugins
 
@@ -33,11 +32,6 @@ def make(job: Job, checks: Sequence[Check], versions: dict[str, str], divergence
         "checks": [{"case": c.case, "quantity": c.quantity, "error": finite(c.error), "allowed": c.allowed,
                     "passed": c.passed} for c in checks],
     }
-
-
-def finite(value: float) -> float | None:
-    """Return the value, or None where JSON has no word for it."""
-    return value if value == value and abs(value) != float("inf") else None
 
 
 def save(certificate: dict[str, Any], folder: Path) -> Path:

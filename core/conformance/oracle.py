@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlcompare.core.graph.params import initial_params, read_weights
+from dlcompare.core.plugins.backend import ORACLE
 from dlcompare.core.plugins.job import Job, learning_rate
 from dlcompare.core.plugins.registry import plugins
 
@@ -36,7 +37,6 @@ FACTOR, SLACK = 8.0, 1.5
 STORED = 2.0**-23  # every step rounds the parameters to float32, in any precision
 TRIALS = 8  # of a whole model too: its three losses hang on few numbers, and scatter sixteenfold (docs/semantics.md)
 HIDDEN = 0.5  # of the work may be unfinished when wait() returns, before the clock is called dishonest
-ORACLE = "reference"  # the backend that all others are held against
 MODEL = "model"  # the case that is the job's own model
 STEPS = 3
 EVALUATION = "evaluation", "evaluation after training"

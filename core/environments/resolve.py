@@ -17,7 +17,6 @@ from dlcompare.core.plugins.backend import EnvironmentSpec, Host
 from . import store
 from .build import Maker, Say, need_tools, wheels
 from .interpreters import Minor, check, find_python, minors, probe
-from .store import cache_root as cache_root
 
 Wanted = tuple[str, str, EnvironmentSpec]  # backend name, device, what its environment holds
 

@@ -14,8 +14,7 @@ import sys
 from pathlib import Path
 
 from dlcompare.core.errors import PluginError
-
-from .store import cache_root
+from dlcompare.core.files import cache_root
 
 FOLDERS = ("core", "frameworks", "models", "inference")
 

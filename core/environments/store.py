@@ -14,7 +14,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
 import platform
 import re
 import shutil
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from dlcompare.core.errors import PluginError
+from dlcompare.core.files import cache_root
 from dlcompare.core.plugins.backend import Build, EnvironmentSpec
 
 from .build import Say, project
@@ -32,15 +32,6 @@ from .interpreters import Minor
 
 META = "dlcompare.json"
 PINNED = re.compile(r"[A-Za-z0-9][\w.-]*(\[[\w,.-]+\])?===?[^\s;*]+(\s*;.+)?")
-
-
-def cache_root() -> Path:
-    """Return the folder for all that can be made anew: ``DLCOMPARE_CACHE``, else the user's cache folder."""
-    if chosen := os.environ.get("DLCOMPARE_CACHE"):
-        return Path(chosen).expanduser().absolute()
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("dlcompare"))
 
 
 def folder(name: str) -> Path:

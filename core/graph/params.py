@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 import hashlib
 import math
-import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from dlcompare.core.errors import UsageError, unknown
+from dlcompare.core.files import whole
 
 from . import Graph, Shape, checkpoint
 
@@ -142,11 +142,8 @@ def write_params(path: str | Path, params: Mapping[str, np.ndarray]) -> None:
     from safetensors.numpy import save_file
 
     path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        save_file({name: np.asarray(array, dtype="<f4", order="C") for name, array in params.items()}, partial)
-        partial.replace(path)
+        with whole(path) as part:
+            save_file({name: np.asarray(array, dtype="<f4", order="C") for name, array in params.items()}, part)
     except (SafetensorError, OSError) as error:
         raise UsageError(f"cannot write parameters to {str(path)!r}: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dlcompare.core.machine.memory import ran_out
-
-from .lifeline import EVENTS
+from dlcompare.core.variables import EVENTS
 
 Json = dict[str, Any]
 FULL = 1 << 16  # bytes: less free space than that is none

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from dlcompare.core.errors import DlcompareError, JobError
+from dlcompare.core.files import write
 from dlcompare.core.machine.memory import limit_memory, pressed
+from dlcompare.core.variables import EVENTS, PARENT
 
-PARENT = "DLCOMPARE_PARENT"  # pid of the program that started the job
-EVENTS = "events.jsonl"
 CHECK_SECONDS = 2.0
 
 
@@ -32,23 +32,6 @@ class Events:
         line = json.dumps({"time": time.time(), "pid": os.getpid(), "phase": phase, **details}) + "\n"
         with self.path.open("a") as file:  # O_APPEND: lines of several ranks do not mix
             file.write(line)
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all; JobError if it cannot be written."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        part.write_text(text)
-        part.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise cannot_write(path, error) from error
-
-
-def cannot_write(path: Path, error: OSError) -> JobError:
-    return JobError(f"cannot write {path}: {error.strerror}; make room for it, then repeat the command with --resume, "
-                    "or name another folder with --out")
 
 
 def leave_when_told(folder: Path) -> None:

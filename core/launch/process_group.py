@@ -9,14 +9,15 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .lifeline import PARENT, is_alive
+from dlcompare.core.variables import PARENT
+
+from .lifeline import is_alive
 
 POLL_SECONDS = 0.05
 GRACE_SECONDS = 3.0
@@ -75,11 +76,3 @@ def end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
         if process.poll() is None:
             process.kill()
             process.wait()
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -16,15 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from dlcompare.core.files import cannot_write
 from dlcompare.core.machine import memory
-from dlcompare.core.meters.foreign_load import MARK
+from dlcompare.core.machine.ports import port_trouble
 from dlcompare.core.plugins.backend import Host
 from dlcompare.core.plugins.inference_job import InferenceJob
 from dlcompare.core.plugins.job import Job
-from dlcompare.core.plugins.registry import VARIABLE, plugins
+from dlcompare.core.plugins.registry import plugins
+from dlcompare.core.variables import EVENTS, JOB_MARK, MEMORY, PARENT, PLUGINS
 
 from . import failure
-from .lifeline import EVENTS, PARENT, cannot_write
 
 POLL_SECONDS = 0.25
 GRACE_SECONDS = 3.0
@@ -89,12 +88,12 @@ def verdict(code: int, folder: Path, stall_seconds: float | None) -> Ended:
 def worker_environment(backend: Host, job: Job | InferenceJob, *, path: Path, mark: str) -> dict[str, str]:
     """Return the variables that a worker starts with: the user's, the backend's and ours."""
     own = {
-        "PYTHONPATH": str(path), "PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1", MARK: mark,
-        PARENT: str(os.getpid()), VARIABLE: ",".join(plugins().external()),
+        "PYTHONPATH": str(path), "PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1", JOB_MARK: mark,
+        PARENT: str(os.getpid()), PLUGINS: ",".join(plugins().external()),
     }
     if job.device == "cpu":
         own["CUDA_VISIBLE_DEVICES"] = ""
-        own[memory.VARIABLE] = memory.share(backend.processes(job))
+        own[MEMORY] = memory.share(backend.processes(job))
     return {**os.environ, **backend.variables(job), **own}
 
 
@@ -169,18 +168,6 @@ def marked(mark: str) -> list[int]:
     for process in psutil.process_iter(["status"]):
         with contextlib.suppress(psutil.Error, OSError):
             alive = process.info["status"] != psutil.STATUS_ZOMBIE
-            if alive and process.pid != os.getpid() and process.environ().get(MARK) == mark:
+            if alive and process.pid != os.getpid() and process.environ().get(JOB_MARK) == mark:
                 found.append(process.pid)
     return found
-
-
-def port_trouble(port: int) -> str | None:
-    """Return why workers cannot meet at this loopback port; None if they can."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            what = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be had ({error.strerror})"
-            return f"port {port} on loopback {what}; name another with --port, or none to let the launcher choose"
-    return None

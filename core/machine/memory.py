@@ -7,7 +7,8 @@ import re
 import resource
 from pathlib import Path
 
-VARIABLE = "DLCOMPARE_MEMORY"  # bytes that one worker may take; a user may set it, else it is a share of what is free
+from dlcompare.core.variables import MEMORY
+
 PRESSED = 0.8  # share of its limit from which on a worker's failure is likely one to allocate
 # What the C library, C++, NumPy and frameworks say of it, each in words of its own.
 RAN_OUT = re.compile(r"out of memory|(can.?t|cannot|unable to|failed to) allocate|not enough memory|MemoryError"
@@ -24,12 +25,12 @@ def free_memory() -> int:
 
 def share(workers: int) -> str:
     """Return what to set the variable to for each of some workers."""
-    return os.environ.get(VARIABLE) or str(free_memory() // workers)
+    return os.environ.get(MEMORY) or str(free_memory() // workers)
 
 
 def limit_memory() -> None:
     """Make an allocation beyond this worker's share fail here, before the kernel kills something else."""
-    wanted = int(os.environ.get(VARIABLE, "0"))
+    wanted = int(os.environ.get(MEMORY, "0"))
     if wanted:
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         least = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)

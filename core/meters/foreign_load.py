@@ -10,7 +10,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-MARK = "DLCOMPARE_JOB"  # every process of a job carries it, however many sessions a launcher opens
+from dlcompare.core.variables import JOB_MARK
+
 TICKS = os.sysconf("SC_CLK_TCK")
 THROTTLES = "devices/system/cpu/cpu*/thermal_throttle/*_throttle_count"
 
@@ -47,7 +48,7 @@ def seconds_of(line: str) -> float:
 
 def marked(mark: str, proc: Path) -> list[Path]:
     """Return the folders of living processes whose environment carries the mark."""
-    word = f"{MARK}={mark}".encode()
+    word = f"{JOB_MARK}={mark}".encode()
     found = []
     for folder in proc.glob("[0-9]*"):
         with contextlib.suppress(OSError):

@@ -12,15 +12,15 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dlcompare.core.conformance.oracle import ORACLE
 from dlcompare.core.errors import UsageError
 from dlcompare.core.graph import Graph
 from dlcompare.core.graph.cost import training_bytes
 from dlcompare.core.graph.model import Model
 from dlcompare.core.judging.verdict import AS_USUAL, Judging
-from dlcompare.core.launch.start import port_trouble
 from dlcompare.core.machine.memory import free_memory
+from dlcompare.core.machine.ports import port_trouble
 from dlcompare.core.machine.system import accelerators
+from dlcompare.core.plugins.backend import ORACLE
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import Plugins
 

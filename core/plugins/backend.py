@@ -188,6 +188,7 @@ class Trainer(ABC):
         """Release the model; the process group is left when the process ends."""
 
 
+ORACLE = "reference"  # the backend that all others are held against
 AMPERE = (8, 0)  # compute capability of the first NVIDIA GPUs with TensorFloat-32 and bfloat16
 
 

@@ -21,6 +21,7 @@ import pluggy
 from dlcompare.core.data import DatasetKind
 from dlcompare.core.errors import PluginError, UsageError, unknown
 from dlcompare.core.graph.model import Model
+from dlcompare.core.variables import PLUGINS
 
 from . import hookspecs
 from .backend import Backend
@@ -46,7 +47,6 @@ HOOKS: dict[str, tuple[str, type]] = {  # what one thing on offer is called, and
     "dlcompare_datasets": ("dataset", DatasetKind),
     "dlcompare_engines": ("engine", Engine),
 }
-VARIABLE = "DLCOMPARE_PLUGINS"  # modules to load instead of the installed entry points; the parent tells its workers so
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Plugins:
         for plugin, item in self._offers[hook]:
             if item.name in found:
                 raise PluginError(f"two plugins offer the {HOOKS[hook][0]} {item.name!r}: {found[item.name][0]} and "
-                                  f"{plugin}; uninstall one of them, or name others in the variable {VARIABLE}")
+                                  f"{plugin}; uninstall one of them, or name others in the variable {PLUGINS}")
             found[item.name] = (plugin, item)
         return {name: item for name, (_, item) in found.items()}
 
@@ -171,8 +171,8 @@ def _root(module: ModuleType) -> Path:
 @functools.cache
 def plugins() -> Plugins:
     """Return the plugins of this process, loaded once."""
-    if VARIABLE in os.environ:
-        extra = [name for name in os.environ[VARIABLE].split(",") if name]
+    if PLUGINS in os.environ:
+        extra = [name for name in os.environ[PLUGINS].split(",") if name]
     else:
         extra = [entry.value for entry in entry_points(group=GROUP)]
     return Plugins((*BUILTIN, *extra))

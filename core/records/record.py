@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import shlex
 import time
 from collections.abc import Mapping
@@ -18,10 +17,10 @@ from pathlib import Path
 from typing import Any, TypedDict, TypeVar
 
 from dlcompare.core.errors import UsageError, unknown
+from dlcompare.core.files import finite
 from dlcompare.core.plugins.job import Job
 
 SCHEMA = 1
-WEIGHTS = "params.safetensors"  # what a job leaves beside its record if it was told to keep what it trained
 Json = dict[str, Any]
 T = TypeVar("T")
 
@@ -234,17 +233,6 @@ def reproduce(job: Job) -> str:
         if value is not None and spec.name not in UNTOLD and (spec.name in TOLD or value != spec.default):
             words += [f"--{spec.name.replace('_', '-')}", *([] if value is True else [str(value)])]
     return shlex.join(words)
-
-
-def finite(value: Any) -> Any:
-    """Return the value as JSON holds it: tuples as lists, and None for NaN and the infinities."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(item) for item in value]
-    return value
 
 
 def _read(cls: type[T], data: Mapping[str, Any], *, kind: str) -> T:

@@ -9,9 +9,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from dlcompare.core.files import finite
 from dlcompare.core.judging.attribution import Explanation
 from dlcompare.core.judging.verdict import Comparison, Side, Verdict
-from dlcompare.core.records.record import finite
 
 from .cold_start import colds, race
 

@@ -18,10 +18,10 @@ from dlcompare.core.conformance import certificate
 from dlcompare.core.environments import resolve
 from dlcompare.core.environments.sources import view
 from dlcompare.core.errors import DlcompareError, EnvironmentUnavailable, JobError, UsageError
+from dlcompare.core.files import cannot_write, write
 from dlcompare.core.graph.cost import cost
 from dlcompare.core.kinds.training import result
 from dlcompare.core.launch import failure
-from dlcompare.core.launch.lifeline import cannot_write, write
 from dlcompare.core.launch.start import Ended, launch
 from dlcompare.core.machine.system import system
 from dlcompare.core.plan import rounds

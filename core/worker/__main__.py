@@ -14,9 +14,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlcompare.core.launch.lifeline import Events, carry, write
+from dlcompare.core.files import write
+from dlcompare.core.launch.lifeline import Events, carry
 from dlcompare.core.plugins.job import Job
-from dlcompare.core.records.record import WEIGHTS, RankResult
+from dlcompare.core.records.record import RankResult
+from dlcompare.core.variables import WEIGHTS
 
 from .windows import Run
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dlcompare.core.errors import JobError
 from dlcompare.core.meters import foreign_load
 from dlcompare.core.plugins.job import Job, learning_rate
+from dlcompare.core.variables import JOB_MARK
 
 if TYPE_CHECKING:
     from dlcompare.core.data.feed import Feed
@@ -59,7 +60,7 @@ class Run:
 
     def watched(self, steps: int) -> dict[str, Any]:
         """Run one window and return its raw values, with what the machine did for others meanwhile."""
-        mark = os.environ.get(foreign_load.MARK) if self.trainer.rank == 0 else None  # one rank speaks for the machine
+        mark = os.environ.get(JOB_MARK) if self.trainer.rank == 0 else None  # one rank speaks for the machine
         begin, before = time.perf_counter(), foreign_load.read(mark) if mark else None
         window = self.timed(steps)
         after = foreign_load.read(mark) if mark else None

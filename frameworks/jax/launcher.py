@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import sys
 
-from dlcompare.core.launch.process_group import Member, free_port, run
+from dlcompare.core.launch.process_group import Member, run
+from dlcompare.core.machine.ports import free_port
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from dlcompare.core.launch import process_group
 from dlcompare.core.launch.process_group import Member
+from dlcompare.core.machine.ports import free_port, free_ports
 
 from . import Mxnet
 
@@ -38,18 +39,10 @@ def members(program: Sequence[str], *, port: int, workers: int) -> list[Member]:
             *(worker(rank, own_port) for rank, own_port in enumerate(free_ports(workers)))]
 
 
-def free_ports(count: int) -> list[int]:
-    """Return so many different free ports, lowest first."""
-    found: set[int] = set()
-    while len(found) < count:
-        found.add(process_group.free_port())
-    return sorted(found)
-
-
 def main() -> None:
     """Run the job that the command line asks for to its end."""
     port, workers, *program = sys.argv[1:]
-    sys.exit(process_group.run(members(program, port=int(port) or process_group.free_port(), workers=int(workers))))
+    sys.exit(process_group.run(members(program, port=int(port) or free_port(), workers=int(workers))))
 
 
 if __name__ == "__main__":

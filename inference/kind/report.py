@@ -14,7 +14,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dlcompare.core.records.record import finite
+from dlcompare.core.files import finite
 from dlcompare.core.reports.table import columns, printed
 
 from .remarks import notes

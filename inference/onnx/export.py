@@ -7,17 +7,16 @@ Where one neutral op becomes several ONNX nodes the last bears the name, the oth
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dlcompare.core.errors import UsageError
+from dlcompare.core.files import whole
 from dlcompare.core.graph import Graph, Node, Shape
 
 from .ops import TABLE
@@ -175,7 +174,7 @@ def save(model: onnx.ModelProto, path: str | Path, *, limit: int = LIMIT) -> Non
     path = Path(path)
     if sum(len(tensor.raw_data) for tensor in model.graph.initializer) > limit:
         model = moved_out(model, path)
-    with replacing(path) as part:
+    with whole(path) as file, file.open("wb") as part:
         part.write(model.SerializeToString(deterministic=True))
 
 
@@ -186,7 +185,7 @@ def moved_out(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
         digest.update(tensor.raw_data if len(tensor.raw_data) > SMALL else b"")
     place = f"{path.name}.{digest.hexdigest()[:16]}.data"
     light, offset = without_initialisers(model), 0
-    with replacing(path.with_name(place)) as part:
+    with whole(path.with_name(place)) as file, file.open("wb") as part:
         for tensor in model.graph.initializer:
             if len(tensor.raw_data) <= SMALL:
                 light.graph.initializer.append(tensor)
@@ -213,18 +212,6 @@ def without_initialisers(model: onnx.ModelProto) -> onnx.ModelProto:
             else:
                 setattr(target, field_.name, value)
     return light
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a file beside ``path`` for writing; it takes that name when all is written, or goes."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            yield file
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def content_sha256(path: str | Path) -> str:

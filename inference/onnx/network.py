@@ -13,7 +13,7 @@ from dlcompare.core.errors import UsageError
 from dlcompare.core.graph import Input
 from dlcompare.core.graph.params import initial_params, params_sha256, read_weights, write_params
 from dlcompare.core.plugins.registry import plugins
-from dlcompare.core.records.record import WEIGHTS
+from dlcompare.core.variables import WEIGHTS
 
 if TYPE_CHECKING:
     import onnx

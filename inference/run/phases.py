@@ -17,14 +17,13 @@ from typing import Any
 
 from dlcompare.core.environments.sources import view
 from dlcompare.core.errors import DlcompareError, UsageError
-from dlcompare.core.launch.lifeline import write
+from dlcompare.core.files import finite, write
 from dlcompare.core.launch.start import launch
 from dlcompare.core.machine.system import system
 from dlcompare.core.plan.matrix import gpus
 from dlcompare.core.plugins.engine import Engine
 from dlcompare.core.plugins.inference_job import InferenceJob
 from dlcompare.core.plugins.registry import plugins
-from dlcompare.core.records.record import finite
 from dlcompare.core.run.runner import Options, interpreters, run_folder
 from dlcompare.inference.kind import accuracy
 from dlcompare.inference.kind.request import InferencePlan, data_for, labelled

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlcompare.core.errors import JobError
-from dlcompare.core.launch.lifeline import Events, carry, write
+from dlcompare.core.files import finite, write
+from dlcompare.core.launch.lifeline import Events, carry
 from dlcompare.core.plugins.inference_job import InferenceJob
-from dlcompare.core.records.record import finite
 
 from .builds import built
 

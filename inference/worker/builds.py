@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from dlcompare.core.launch.lifeline import write
+from dlcompare.core.files import write
 from dlcompare.core.plugins.engine import Engine
 from dlcompare.core.plugins.inference_job import InferenceJob
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dlcompare.core.meters import energy, foreign_load
+from dlcompare.core.variables import JOB_MARK
 from dlcompare.core.worker.windows import MAX_WARMUP, SETTLED
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def warm_up(once: Callable[[], None]) -> tuple[list[float], bool]:
 
 def window(session: Session, placed: Any, runs: int, meters: Sequence[energy.Counter]) -> Json:
     """Return one window's raw values, with joules by scope and what the machine did for others meanwhile."""
-    mark = os.environ.get(foreign_load.MARK)
+    mark = os.environ.get(JOB_MARK)
     outer, before, started = time.perf_counter(), foreign_load.read(mark) if mark else None, time.time()
     charged = energy.read(meters)
     begin = time.perf_counter()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dlcompare.core import hookimpl
-from dlcompare.core.launch.process_group import free_port
+from dlcompare.core.machine.ports import free_port
 from dlcompare.frameworks.jax import Jax
 
 ALONE = """

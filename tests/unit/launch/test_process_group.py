@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from running import eventually
 
-from dlcompare.core.launch.lifeline import PARENT, is_alive
-from dlcompare.core.launch.process_group import free_port
+from dlcompare.core.launch.lifeline import is_alive
+from dlcompare.core.machine.ports import free_port
+from dlcompare.core.variables import PARENT
 
 CREW = """
 import sys

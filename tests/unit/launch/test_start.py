@@ -19,9 +19,11 @@ from running import eventually
 from dlcompare.core.errors import JobError
 from dlcompare.core.launch import failure
 from dlcompare.core.launch.lifeline import Events, leave_word
-from dlcompare.core.launch.start import MARK, Ended, launch, marked, news, port_trouble, stop, undisturbed, watch
+from dlcompare.core.launch.start import Ended, launch, marked, news, stop, undisturbed, watch
+from dlcompare.core.machine.ports import port_trouble
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import plugins
+from dlcompare.core.variables import JOB_MARK
 
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
 # A launcher as Horovod's: its worker gets a session of its own, and does not hear SIGTERM.
@@ -43,8 +45,8 @@ def listener() -> Iterator[int]:
 
 def program(text: str, folder: Path, mark: str = "") -> subprocess.Popen[bytes]:
     with (folder / "log.txt").open("wb") as log:
-        return subprocess.Popen([sys.executable, "-c", text], cwd=folder, env={**os.environ, MARK: mark}, stdout=log,
-                                start_new_session=True)
+        return subprocess.Popen([sys.executable, "-c", text], cwd=folder, env={**os.environ, JOB_MARK: mark},
+                                stdout=log, start_new_session=True)
 
 
 def test_a_line_that_is_cut_waits_for_its_end_and_damaged_ones_are_passed_over(tmp_path: Path) -> None:

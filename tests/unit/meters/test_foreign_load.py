@@ -12,6 +12,7 @@ import pytest
 
 from dlcompare.core.meters import foreign_load
 from dlcompare.core.meters.foreign_load import Reading, others, read
+from dlcompare.core.variables import JOB_MARK
 
 TICKS, MINE = foreign_load.TICKS, min(os.sched_getaffinity(0))
 
@@ -25,7 +26,7 @@ def machine(root: Path, *, busy: int, steal: int = 0, job: int = 0, alien: int =
     (proc / "stat").write_text(
         f"cpu  1 2 3\ncpu{MINE} {busy * TICKS} 0 0 99999 5 0 0 {steal * TICKS} 0 0\ncpu999 {TICKS} 0 0 0 0 0 0 0 0 0\n")
     for pid, mark, used in ((7, "mine", job), (8, "other", alien)):
-        (proc / str(pid) / "environ").write_bytes(f"A=1\0{foreign_load.MARK}={mark}\0".encode())
+        (proc / str(pid) / "environ").write_bytes(f"A=1\0{JOB_MARK}={mark}\0".encode())
         (proc / str(pid) / "stat").write_text(f"{pid} (a (b) c) S 1 1 1 0 -1 0 0 0 0 0 {used * TICKS} 0 0 0 20 0")
     (throttle / "core_throttle_count").write_text("3\n")
     return proc, sys_
@@ -54,7 +55,7 @@ def test_clock_ticks_do_not_make_it_negative() -> None:
 @pytest.mark.parametrize("mark", ["mine", "another's"])
 def test_the_real_machine_knows_whose_work_it_does(mark: str) -> None:
     code = "import time\nend = time.monotonic() + 60\nwhile time.monotonic() < end: pass"
-    spinner = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, foreign_load.MARK: mark})
+    spinner = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, JOB_MARK: mark})
     try:
         time.sleep(0.2)
         before = read("mine")

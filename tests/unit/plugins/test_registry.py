@@ -13,7 +13,8 @@ import pytest
 import tiny
 
 from dlcompare.core.errors import PluginError, UsageError
-from dlcompare.core.plugins.registry import BUILTIN, VARIABLE, Plugins, plugins
+from dlcompare.core.plugins.registry import BUILTIN, Plugins, plugins
+from dlcompare.core.variables import PLUGINS
 
 TINY = Path(tiny.__file__).read_text()
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -42,7 +43,7 @@ def dlcompare(tmp_path: Path, site: Path) -> Command:
     def run(*args: str, **variables: str) -> subprocess.CompletedProcess[str]:
         path = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH", "")]))
         own = {"PYTHONPATH": path, "DLCOMPARE_CACHE": str(tmp_path / "cache"), "COLUMNS": "200"}
-        kept = {k: v for k, v in os.environ.items() if k != VARIABLE}
+        kept = {k: v for k, v in os.environ.items() if k != PLUGINS}
         return subprocess.run([sys.executable, "-m", "dlcompare.core", *args], cwd=tmp_path, text=True, timeout=120,
                               env={**kept, **own, **variables}, capture_output=True, check=False)
 
@@ -108,7 +109,7 @@ def test_two_plugins_of_one_name_are_an_error_that_names_both(site: Path, dlcomp
 def test_a_variable_names_the_plugins_to_load(site: Path, dlcompare: Command) -> None:
     install(site, "strange_tiny", TINY)
     install(site, "second_tiny", TINY)
-    alone, none = dlcompare("list", **{VARIABLE: "second_tiny"}), dlcompare("list", **{VARIABLE: ""})
+    alone, none = dlcompare("list", **{PLUGINS: "second_tiny"}), dlcompare("list", **{PLUGINS: ""})
     assert alone.returncode == none.returncode == 0
     assert "tiny-numpy" in alone.stdout and "tiny-numpy" not in none.stdout
 

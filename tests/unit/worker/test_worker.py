@@ -18,13 +18,13 @@ from PIL import Image
 from running import PLUGINS, eventually
 
 from dlcompare.core.errors import JobError
+from dlcompare.core.files import write
 from dlcompare.core.graph.params import write_params
 from dlcompare.core.launch import failure
-from dlcompare.core.launch.lifeline import PARENT, write
-from dlcompare.core.machine.memory import VARIABLE as MEMORY
 from dlcompare.core.machine.memory import free_memory, share
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.records.record import RankResult
+from dlcompare.core.variables import MEMORY, PARENT
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 NOBODY = str(2**22 + 1)  # above the highest pid that Linux gives

@@ -1,0 +1,25 @@
+"""The names that several rooms must agree on: environment variables, and the files of a run and of a job's folder."""
+
+# Environment variables. A user may set the first three; the parent sets the rest for its workers.
+CACHE = "DLCOMPARE_CACHE"  # folder for environments, wheels, certificates
+PLUGINS = "DLCOMPARE_PLUGINS"  # modules to load instead of the installed entry points; workers are told so
+MEMORY = "DLCOMPARE_MEMORY"  # bytes that one worker may take; by default a share of what is free
+JOB_MARK = "DLCOMPARE_JOB"  # every process of a job carries it, however many sessions a launcher opens
+PARENT = "DLCOMPARE_PARENT"  # pid of the program that started the job
+RANK = "DLCOMPARE_RANK"  # of a worker, where the framework's launcher has no variable of its own
+
+# Files of a run
+PLAN = "plan.json"
+RECORDS = "records.json"
+
+# Files of a job's folder
+JOB = "job.json"
+LOG = "log.txt"
+EVENTS = "events.jsonl"
+RECORD = "record.json"
+WEIGHTS = "params.safetensors"  # what training leaves if it was told to keep it
+
+
+def rank_file(rank: int | str) -> str:
+    """Return the name of a rank's raw result; ``*`` for all of them."""
+    return f"rank-{rank}.json"
