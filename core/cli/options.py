@@ -1,118 +1,106 @@
-"""The options of the command line: their names, defaults and help, in the groups that ``--help`` shows."""
+"""Options of the command line, read off the settings of dataclasses, and dataclasses made of what was given."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import rich_click as click
 
-from dlcompare.core.plugins.job import DEVICES, EXECUTIONS, LAYOUTS, PRECISIONS
+from dlcompare.core.settings import Setting, default_of, scalar, settings_of
 
-EXAMPLES = "\n\n".join((
-    "[bold]Examples[/]",
-    "dlcompare --framework tf-horovod --model resnet50",
-    "dlcompare --framework tf-horovod,pytorch-ddp --model resnet50 --workers 2",
-    "dlcompare --framework all --model bert-squad --batch 2 --format json > records.json",
-    "dlcompare --framework pytorch-ddp,pytorch-ddp:execution=compiled --model resnet50 --rounds 8 --explain",
-    "dlcompare compare runs/20260101-120000-1a2b runs/20260102-120000-3c4d",
-    "dlcompare verify --framework all --model resnet18 --image-size 32",
-))
-
-GROUPS = {
-    "What is compared": ["--framework", "--model", "--data", "--image-size", "--weights"],
-    "How it trains": ["--workers", "--batch", "--precision", "--execution", "--compile", "--layout", "--device",
-                      "--threads", "--loaders", "--seed", "--lr", "--schedule", "--momentum", "--weight-decay"],
-    "How it is measured": ["--steps", "--windows", "--rounds", "--until-decided", "--target", "--max-epochs",
-                           "--compile-only", "--topology"],
-    "How it is judged": ["--baseline", "--margin", "--explain"],
-    "Where it runs and what comes out": ["--env", "--out", "--format", "--save", "--resume", "--timeout", "--port"],
-}
-
-
-def panels_of(command: str, groups: dict[str, list[str]]) -> None:
-    """Let a command's ``--help`` show its options in groups."""
-    click.rich_click.OPTION_GROUPS[command] = [{"name": name, "options": found} for name, found in groups.items()]
-
-
-panels_of("dlcompare", GROUPS)
-panels_of("dlcompare verify", GROUPS)
+GROUPS = ("What is compared", "The network", "How it trains", "How INT8 is made", "How it is measured",
+          "How it is judged", "Where it runs and what comes out")  # in the order in which --help shows them
 click.rich_click.TEXT_MARKUP = "rich"
 click.rich_click.STYLE_OPTION = "bold"
 
 
+class Several(click.ParamType):
+    """NAME[,NAME...] or N[,N...], each once, as a tuple."""
+
+    name = "list"
+
+    def __init__(self, kind: type) -> None:
+        self.kind = kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
+        if isinstance(value, tuple):
+            return value
+        words = list(dict.fromkeys(word.strip() for word in value.split(",") if word.strip()))
+        if self.kind is int and (not words or not all(word.isdigit() for word in words)):
+            self.fail(f"takes numbers such as 1,2, not {value!r}", param, ctx)
+        return tuple(self.kind(word) for word in words)
+
+
 def option(*names: str, **kwargs: Any) -> Callable[[Any], Any]:
+    """Return click's option, its default shown if it has one."""
     return click.option(*names, **{"show_default": kwargs.get("default") is not None, **kwargs})
 
 
-MATRIX = (
-    option("--framework", metavar="NAME[,NAME...]", help="Frameworks to compare, or 'all' that run on the device. "
-                                                         "NAME:SETTING=VALUE is one with a setting of its own."),
-    option("--model", metavar="NAME", help="The network; see 'dlcompare list'."),
-    option("--data", metavar="NAME[:ARG]", help="digits, imagefolder:PATH or synthetic; default: digits for image "
-                                                "networks, synthetic for the others."),
-    option("--image-size", type=click.IntRange(1), metavar="PIXELS", help="Side of the square image; default: the "
-                                                                          "network's own."),
-    option("--weights", type=click.Path(), metavar="FILE", help="Start from these parameters: .safetensors, or a "
-                                                                "PyTorch state_dict."),
-    option("--workers", type=click.IntRange(1), default=1, metavar="N", help="Worker processes that all-reduce."),
-    option("--batch", type=click.IntRange(1), metavar="N", help="Samples per worker and step; default 8, on CUDA 64."),
-    option("--precision", type=click.Choice(PRECISIONS), default="fp32", help="Arithmetic of the network."),
-    option("--execution", type=click.Choice(EXECUTIONS), help="How the network is run; default: as each framework's "
-                                                              "users do."),
-    option("--compile", "compiled", is_flag=True, help="The same as --execution compiled."),
-    option("--layout", type=click.Choice(LAYOUTS), help="Of images in memory; default: each framework's choice."),
-    option("--device", type=click.Choice(DEVICES), help="Default: cuda where there is one, else cpu."),
-    option("--threads", type=click.IntRange(1), metavar="N", help="CPU threads per worker; default: cores / workers."),
-    option("--loaders", type=click.IntRange(1), default=2, metavar="N", help="Image-decoding processes per worker."),
-    option("--seed", type=int, default=0, help="Of the initial parameters and the order of the samples."),
-    option("--lr", type=float, default=0.01, help="Learning rate."),
-    option("--schedule", default="constant", metavar="NAME", help="constant, warmup:STEPS or cosine:STEPS."),
-    option("--momentum", type=float, default=0.9, help="Of stochastic gradient descent."),
-    option("--weight-decay", type=float, default=1e-4, help="Coupled: added to the gradient."),
-    option("--env", metavar="current|PYTHON", help="Run the workers with this interpreter instead of an environment "
-                                                   "of dlcompare's own."),
-    option("--out", type=click.Path(path_type=Path), default=Path("runs"), metavar="DIR", help="Folder for runs."),
-    option("--timeout", type=click.FloatRange(1), default=900.0, metavar="SECONDS", help="Give a job up that reports "
-                                                                                          "nothing for so long."),
-    option("--port", type=click.IntRange(1, 65535), metavar="N", help="Loopback port where workers meet, for backends "
-                                                                      "that let one choose; default: a free one."),
-)
-MEASURE = (
-    option("--steps", type=click.IntRange(1), metavar="N", help="Optimiser steps per window; default: as many as fill "
-                                                                "2 seconds."),
-    option("--windows", type=click.IntRange(1), default=5, metavar="N", help="Windows to measure."),
-    option("--target", metavar="top1=SHARE", help="Train to this accuracy on the test split, as in top1=0.97, instead "
-                                                  "of for some windows."),
-    option("--max-epochs", type=click.IntRange(1), default=100, metavar="N", help="Give a target up after so many."),
-    option("--save", is_flag=True, help="Keep the trained parameters in the run, for dlcompare infer --from-run."),
-    option("--resume", is_flag=True, help="Go on with the newest unfinished run of the same command."),
-)
-COMPILING = (
-    option("--compile-only", is_flag=True, help="Compile the train step for devices that need not be here, and "
-                                                "tell what the compiler says."),
-    option("--topology", metavar="NAME", help="The devices to compile for, such as v3:2x2, a TPU v3-8."),
-)
-COMPARISON = (
-    option("--rounds", type=click.IntRange(1), metavar="N", help="Run all jobs so often, interleaved, for a verdict; "
-                                                                 "default 1, without one."),
-    option("--until-decided", type=click.FloatRange(0, min_open=True), metavar="SECONDS",
-           help="Go on with rounds, for about so long, until every ratio is decided."),
-    option("--explain", is_flag=True, help="Run the slowest again with one setting at a time moved to the fastest's."),
-)
-JUDGING = (
-    option("--baseline", metavar="NAME", help="What ratios are to; default: the first that runs."),
-    option("--margin", type=click.FloatRange(0, 100), default=2.0, metavar="PERCENT",
-           help="Throughputs that are surely no further apart are the same."),
-    option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", help="What to print."),
-)
+def offered(cls: Any, without: Iterable[str] = ()) -> dict[str, Setting]:
+    """Return the settings of a dataclass that the command line offers, by field name."""
+    return {name: about for name, about in settings_of(cls).items() if about.group and name not in set(without)}
 
 
-def options(*groups: tuple[Callable[[Any], Any], ...]) -> Callable[[Any], Any]:
-    """Apply groups of options to a command, in the order they are written."""
-    def apply(command: Any) -> Any:
-        for one in reversed([o for group in groups for o in group]):
-            command = one(command)
-        return command
-    return apply
+def options_of(cls: Any, without: Iterable[str] = ()) -> dict[str, Callable[[Any], Any]]:
+    """Return a click option for each setting of a dataclass that is offered, by field name."""
+    return {name: of_setting(cls, name, about) for name, about in offered(cls, without).items()}
+
+
+def of_setting(cls: Any, name: str, about: Setting) -> Callable[[Any], Any]:
+    """Return the click option of one setting."""
+    default, kind, help_ = default_of(cls, name), type_of(cls, name, about), about.help
+    if kind is bool:
+        flag = about.flag or f"--{name.replace('_', '-')}"
+        return click.option(flag, name, is_flag=True, default=default, flag_value=not default, help=help_)
+    if about.per_device:
+        told = ", ".join(f"on {device.upper()} {value}" for device, value in about.per_device.items())
+        help_ = f"{help_} Default {default}, {told}."
+    required = default is dataclasses.MISSING
+    shown = None if required or about.machine or about.per_device else default
+    if about.percent and shown is not None:
+        shown = 100 * shown
+    return option(about.flag or f"--{name.replace('_', '-')}", name, type=kind, metavar=about.metavar, default=shown,
+                  help=help_, show_default=shown not in (None, (), "") and "default" not in help_.lower())
+
+
+def type_of(cls: Any, name: str, about: Setting) -> Any:
+    """Return the type that click reads a setting with."""
+    wanted = typing.get_type_hints(cls)[name]
+    if typing.get_origin(wanted) is tuple:
+        return Several(typing.get_args(wanted)[0])
+    kind = scalar(cls, name)
+    if about.choices:
+        return click.Choice(about.choices)
+    if kind is int and about.least is not None:
+        return click.IntRange(int(about.least))
+    if kind is float and (about.least is not None or about.above is not None):
+        top = 100.0 if about.percent else None
+        return click.FloatRange(about.least if about.above is None else about.above, top,
+                                min_open=about.above is not None)
+    return click.Path(path_type=Path) if kind is Path else kind
+
+
+def made(cls: Any, given: Mapping[str, Any], without: Iterable[str] = ()) -> Any:
+    """Return a dataclass of the options that were given to it; what is None takes the field's own default."""
+    values = {name: given[name] for name in offered(cls, without) if given.get(name) is not None}
+    return cls(**{name: value / 100 if settings_of(cls)[name].percent else value for name, value in values.items()})
+
+
+def apply(command: Callable[..., Any], found: Sequence[Callable[[Any], Any]]) -> Any:
+    """Put options on a command, in the order they are written."""
+    for one in reversed(found):
+        command = one(command)
+    return command
+
+
+def panels(command: str, settings: Mapping[str, Setting]) -> None:
+    """Let a command's ``--help`` show its options in groups."""
+    groups: dict[str, list[str]] = {name: [] for name in GROUPS}
+    for name, about in settings.items():
+        groups.setdefault(about.group, []).append(about.flag or f"--{name.replace('_', '-')}")
+    click.rich_click.OPTION_GROUPS[command] = [{"name": name, "options": found} for name, found in groups.items()
+                                               if found]

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dlcompare.core.plugins.job import Job
+    from dlcompare.core.plugins.job import BaseJob
 
 LASTING = ("ok", "failed", "refused", "records")  # stay on the terminal when the live line moves on
 
@@ -38,8 +38,8 @@ class Progress:
         if self.bar is not None:
             self.bar.stop()
 
-    def __call__(self, job: Job | None, event: dict[str, Any]) -> None:
-        name = str(event.get("label", f"{job.framework} {job.model}" if job else "dlcompare"))
+    def __call__(self, job: BaseJob | None, event: dict[str, Any]) -> None:
+        name = str(event.get("label", f"{job.runtime} {getattr(job, 'model', '')}".strip() if job else "dlcompare"))
         phase, text = str(event["phase"]), describe(event)
         if self.bar is not None:
             from rich.markup import escape

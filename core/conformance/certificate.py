@@ -14,7 +14,7 @@ from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import plugins
 
 if TYPE_CHECKING:
-    from .oracle import Check
+    from .check import Check
 
 SCHEMA = 2
 ARITHMETIC = ("framework", "model", "precision", "execution", "layout", "device")  # what a job must share with it

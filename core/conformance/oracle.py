@@ -24,6 +24,7 @@ from dlcompare.core.plugins.job import Job, learning_rate
 from dlcompare.core.plugins.registry import plugins
 
 from .cases import RECIPES, Case, tiny
+from .check import Check
 
 if TYPE_CHECKING:
     from dlcompare.core.graph import Graph, Node
@@ -42,20 +43,6 @@ STEPS = 3
 EVALUATION = "evaluation", "evaluation after training"
 
 Noise = Callable[[np.ndarray], np.ndarray]
-
-
-@dataclass(frozen=True)
-class Check:
-    """One compared quantity: ``error`` and ``allowed`` are Euclidean norms, relative to that of the reference."""
-
-    case: str
-    quantity: str  # activation/NODE, gradient/PARAM, loss, parameter/PARAM, evaluation/OUTPUT, clock
-    error: float
-    allowed: float
-
-    @property
-    def passed(self) -> bool:
-        return bool(self.error <= self.allowed)  # False for NaN
 
 
 def names(job: Job) -> tuple[str, ...]:

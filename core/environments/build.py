@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlcompare.core.errors import EnvironmentUnavailable
-from dlcompare.core.plugins.backend import Build
+from dlcompare.core.plugins.runtime import Build
 
 from .interpreters import clean_variables
 

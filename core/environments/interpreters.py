@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dlcompare.core.errors import EnvironmentUnavailable
-from dlcompare.core.plugins.backend import EnvironmentSpec
+from dlcompare.core.plugins.runtime import EnvironmentSpec
 
 Minor = tuple[int, int]
 

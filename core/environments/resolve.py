@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dlcompare.core.errors import DlcompareError, EnvironmentUnavailable, UsageError
-from dlcompare.core.plugins.backend import EnvironmentSpec, Host
+from dlcompare.core.plugins.runtime import EnvironmentSpec, Runtime
 
 from . import store
 from .build import Maker, Say, need_tools, wheels
@@ -21,7 +21,7 @@ from .interpreters import Minor, check, find_python, minors, probe
 Wanted = tuple[str, str, EnvironmentSpec]  # backend name, device, what its environment holds
 
 
-def resolve(choice: str | None, backend: Host, device: str, progress: Say) -> Path:
+def resolve(choice: str | None, backend: Runtime, device: str, progress: Say) -> Path:
     """Return the interpreter for a backend's workers.
 
     ``choice`` None: the backend's own environment, made if need be. ``current``: the running interpreter. Otherwise

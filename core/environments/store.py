@@ -25,7 +25,7 @@ from typing import Any
 
 from dlcompare.core.errors import PluginError
 from dlcompare.core.files import cache_root
-from dlcompare.core.plugins.backend import Build, EnvironmentSpec
+from dlcompare.core.plugins.runtime import Build, EnvironmentSpec
 
 from .build import Say, project
 from .interpreters import Minor

@@ -7,16 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dlcompare.core.records import stats
-from dlcompare.core.records.record import Record
 
 from .verdict import Side
 
-FIRST_STEP = "first_step"  # of a record's startup; it is the first of the warm-up steps as well
-COMPILE = "compile"
-
 
 @dataclass(frozen=True)
-class Cold:
+class ColdStart:
     """Seconds by phase until steps take as long as they will, and seconds per step of ``batch`` samples from then on.
 
     ``compile`` is what the warm-up steps took beyond a steady one: compilation, tuning, first allocations.
@@ -30,22 +26,15 @@ class Cold:
         return sum(self.phases.values())
 
 
-def cold_start(side: Side, *, batch: int) -> Cold | None:
+def cold_start(side: Side, *, batch: int) -> ColdStart | None:
     """Return a side's cold start, medians over its rounds; None if nothing ran. ``batch`` makes steps comparable."""
     records, throughput = side.good or side.ran, side.throughput
     if not records or throughput is None:
         return None
-    each = [phases(record) for record in records]
+    each = [record.phases() for record in records]
     names = dict.fromkeys(name for one in each for name in one)
-    return Cold({name: stats.median([one.get(name, 0.0) for one in each]) for name in names}, batch / throughput)
+    return ColdStart({name: stats.median([one.get(name, 0.0) for one in each]) for name in names}, batch / throughput)
 
-
-def phases(record: Record) -> dict[str, float]:
-    """Return a record's seconds by phase."""
-    steady = record.step_time["median"] if record.step_time else math.inf
-    series = record.warmup["series"] if record.warmup else []
-    known = {name: seconds for name, seconds in record.startup.items() if name != FIRST_STEP}
-    return {**known, COMPILE: sum(max(0.0, item["seconds"] - steady) for item in series)}
 
 
 @dataclass(frozen=True)
@@ -57,7 +46,7 @@ class Overtaking:
     seconds: float | None = None
 
 
-def overtaking(one: Cold, base: Cold) -> Overtaking:
+def overtaking(one: ColdStart, base: ColdStart) -> Overtaking:
     """Return when ``one`` is ahead of ``base``: cold + n x step is the same for both at n steps."""
     late, gain = one.total - base.total, base.step - one.step
     if late * gain <= 0:

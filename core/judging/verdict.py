@@ -15,7 +15,9 @@ from functools import cached_property
 from dlcompare.core.errors import unknown
 from dlcompare.core.records import stats
 from dlcompare.core.records.record import Json, Record
+from dlcompare.core.settings import setting
 
+JUDGED = "How it is judged"
 Interval = tuple[float | None, float | None]
 
 
@@ -24,8 +26,10 @@ class Judging:
     """How a comparison is judged: the name of the side that ratios are to, the first that ran if None; and how far
     apart two throughputs may surely be that are called the same."""
 
-    baseline: str | None = None
-    margin: float = 0.02
+    baseline: str | None = setting(None, group=JUDGED, metavar="NAME",
+                                   help="What ratios are to; default: the first that runs.")
+    margin: float = setting(0.02, group=JUDGED, least=0, percent=True, metavar="PERCENT",
+                            help="Throughputs that are surely no further apart are the same.")
 
     def check(self, names: Iterable[str]) -> None:
         """Raise UsageError if no side has the baseline's name."""
@@ -82,12 +86,12 @@ class Side:
             low, high = stats.mean_interval([math.log(v) for v in self.samples.values()], anytime=self.open_ended)
             return math.exp(low), math.exp(high)
         lone = self.good[0].throughput if self.good and not self.interleaved else None
-        return (lone["low"], lone["high"]) if lone else (None, None)
+        return (lone.low, lone.high) if lone else (None, None)
 
 
 def rate(record: Record) -> float:
     """Return the throughput of a record that has one."""
-    return record.throughput["value"] if record.throughput else math.nan
+    return record.throughput.value if record.throughput else math.nan
 
 
 @dataclass(frozen=True)
@@ -135,11 +139,10 @@ class Comparison:
 
 
 def compare(records: Sequence[Record], judging: Judging = AS_USUAL) -> list[Comparison]:
-    """Return a comparison for each model and image size among the records; UsageError if there is no such baseline."""
+    """Return a comparison for each group among the records; UsageError if there is no such baseline."""
     judging.check(dict.fromkeys(record.name for record in records))
-    kinds = dict.fromkeys((record.model, record.job.get("image_size")) for record in records)
-    return [compared(sides([r for r in records if (r.model, r.job.get("image_size")) == kind]), judging)
-            for kind in kinds]
+    groups = dict.fromkeys(record.group for record in records)
+    return [compared(sides([record for record in records if record.group == group]), judging) for group in groups]
 
 
 def sides(records: Sequence[Record]) -> list[Side]:
@@ -219,8 +222,3 @@ def machine(system: Json) -> str:
     counted = [f"{cards.count(name)} x {name}" for name in dict.fromkeys(cards)]
     return ", ".join([f"{cpu['model']}, {cpu['usable']} cores" if cpu else "unknown", *counted])
 
-
-def decided(records: Sequence[Record], judging: Judging = AS_USUAL) -> bool:
-    """Return whether every side that has numbers is faster, slower or the same."""
-    return all(v.word not in (None, "undecided") for one in compare(records, judging) for v in one.verdicts
-               if v.ratio is not None)

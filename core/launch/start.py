@@ -17,14 +17,14 @@ from typing import IO, Any
 from dlcompare.core.files import cannot_write
 from dlcompare.core.machine import memory
 from dlcompare.core.machine.ports import port_trouble
-from dlcompare.core.plugins.backend import Host
-from dlcompare.core.plugins.inference_job import InferenceJob
-from dlcompare.core.plugins.job import Job
+from dlcompare.core.plugins.job import BaseJob
 from dlcompare.core.plugins.registry import plugins
-from dlcompare.core.variables import EVENTS, JOB_MARK, MEMORY, PARENT, PLUGINS
+from dlcompare.core.plugins.runtime import Runtime
+from dlcompare.core.variables import EVENTS, JOB, JOB_MARK, LOG, MEMORY, PARENT, PLUGINS
 
 from . import failure
 
+WORKER = "dlcompare.core.worker"  # the module whose processes carry a job
 POLL_SECONDS = 0.25
 GRACE_SECONDS = 3.0
 
@@ -39,8 +39,8 @@ class Ended:
     reason: str | None
 
 
-def launch(backend: Host, job: Job | InferenceJob, folder: Path, *, python: str, path: Path, stall_seconds: float,
-           on_event: OnEvent) -> Ended:
+def launch(runtime: Runtime, job: BaseJob, folder: Path, *, python: str, path: Path, stall_seconds: float,
+           on_event: OnEvent, worker: str = WORKER) -> Ended:
     """Run a job to its end in an existing folder and leave no process behind, also on an exception.
 
     ``path`` is the import path of the workers; ``stall_seconds`` is how long the job may report nothing.
@@ -51,9 +51,9 @@ def launch(backend: Host, job: Job | InferenceJob, folder: Path, *, python: str,
     if job.port and (trouble := port_trouble(job.port)):  # again: it was free when the plan was made
         return Ended(1, trouble)
     mark = uuid.uuid4().hex
-    argv = [*backend.command(job, python), "-m", job.worker, "job.json", "."]
-    environment = worker_environment(backend, job, path=path, mark=mark)
-    with opened_log(folder / "log.txt", argv) as log:
+    argv = [*runtime.command(job, python), "-m", worker, JOB, "."]
+    environment = worker_environment(runtime, job, path=path, mark=mark)
+    with opened_log(folder / LOG, argv) as log:
         try:
             process = subprocess.Popen(argv, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log,
                                        stderr=subprocess.STDOUT, start_new_session=True)
@@ -85,7 +85,7 @@ def verdict(code: int, folder: Path, stall_seconds: float | None) -> Ended:
     return Ended(code, None if well else failure.why(folder, code))
 
 
-def worker_environment(backend: Host, job: Job | InferenceJob, *, path: Path, mark: str) -> dict[str, str]:
+def worker_environment(runtime: Runtime, job: BaseJob, *, path: Path, mark: str) -> dict[str, str]:
     """Return the variables that a worker starts with: the user's, the backend's and ours."""
     own = {
         "PYTHONPATH": str(path), "PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1", JOB_MARK: mark,
@@ -93,8 +93,8 @@ def worker_environment(backend: Host, job: Job | InferenceJob, *, path: Path, ma
     }
     if job.device == "cpu":
         own["CUDA_VISIBLE_DEVICES"] = ""
-        own[MEMORY] = memory.share(backend.processes(job))
-    return {**os.environ, **backend.variables(job), **own}
+        own[MEMORY] = memory.share(runtime.processes(job))
+    return {**os.environ, **runtime.variables(job), **own}
 
 
 def watch(process: subprocess.Popen[bytes], folder: Path, *, stall_seconds: float, on_event: OnEvent) -> bool:

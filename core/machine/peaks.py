@@ -10,6 +10,7 @@ import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 PUBLISHED = Path(__file__).parent / "published"
 SOURCE = "Wang et al. 2020"
@@ -52,6 +53,22 @@ def peak(device_kind: str) -> Peak | None:
                         float(row["peak_tflops"]) * 1e12 / devices,
                         float(row["memory_bandwidth_gb_s"]) * 1e9 / CHIP_CORES)
     return None
+
+
+def peak_flops(system: Mapping[str, Any], device: str, precision: str, *, devices: int) -> float | None:
+    """Return what so many devices of a machine do at most in FLOP/s; None if no peak of theirs is published.
+
+    A GPU's peak may be of its tensor cores, which bounds every precision; a processor's is of fp32, so it bounds fp32.
+    """
+    if device == "cpu":
+        names = [str((system.get("cpu") or {}).get("model", ""))] if precision == "fp32" else []
+    else:
+        names = [str(item["name"]) for item in system.get("accelerators", ())]
+    found = [row for row in rows("accelerators") if names and all(row["accelerator"] in name for name in names)]
+    bounds = [float(row["peak_tflops"]) * 1e12 for row in found
+              if precision == "fp32" or row["peak_precision"] != "fp32"]
+    count = devices if device != "cpu" else 1  # workers share a processor, and a machine may hold several of them
+    return bounds[0] * count if bounds else None
 
 
 def estimate(of: Peak, *, flops: float, traffic: float, global_batch: int) -> Estimate:

@@ -25,6 +25,14 @@ class Reading:
     throttled: int
 
 
+@dataclass(frozen=True)
+class Foreign:
+    """What the machine did for others: cores on average, and how often its clock was slowed; None: nobody looked."""
+
+    cores: float | None
+    throttled: int | None
+
+
 def read(mark: str, *, proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> Reading | None:
     """Return a reading for the job that carries a mark; None where the system does not tell."""
     try:
@@ -74,9 +82,9 @@ def throttles(sys: Path) -> int:
     return total
 
 
-def others(before: Reading | None, after: Reading | None, *, seconds: float) -> dict[str, float | int | None]:
-    """Return what happened between two readings: ``foreign_cores``, on average, and ``throttled``, how often."""
+def others(before: Reading | None, after: Reading | None, *, seconds: float) -> Foreign:
+    """Return what happened between two readings."""
     if before is None or after is None:
-        return {"foreign_cores": None, "throttled": None}
+        return Foreign(None, None)
     foreign = (after.busy - before.busy) - (after.job - before.job)
-    return {"foreign_cores": max(0.0, foreign / seconds), "throttled": after.throttled - before.throttled}
+    return Foreign(max(0.0, foreign / seconds), after.throttled - before.throttled)

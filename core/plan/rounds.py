@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from dlcompare.core.judging.verdict import decided
-from dlcompare.core.plugins.job import Job
+from dlcompare.core.plugins.job import BaseJob
 from dlcompare.core.records.record import Json, Record
 
-from .matrix import Plan
+from .plan import Plan
 
 TRIES = 2  # a job that has failed so often is left out of the rounds that remain
+Decided = Callable[[Sequence[Record]], bool]
 
 
 @dataclass(frozen=True)
 class Cell:
     """One job in one round; ``round`` is None where jobs run once. ``name`` is what tables call the job's side."""
 
-    job: Job
+    job: BaseJob
     name: str
     round: int | None
 
@@ -28,39 +28,49 @@ class Cell:
         return self.job.id if self.round is None else f"{self.job.id}.r{self.round}"
 
 
-def cell(plan: Plan, job: Job, number: int) -> Cell:
+def cell(plan: Plan, job: BaseJob, number: int | None) -> Cell:
     """Return a job of a plan in one of its rounds."""
     return Cell(job, plan.name(job), number if plan.repeated else None)
 
 
+def once(plan: Plan, jobs: Sequence[BaseJob]) -> Iterator[Cell]:
+    """Yield the cells of jobs that run a single time."""
+    yield from (Cell(job, plan.name(job), None) for job in jobs)
+
+
 def everything(plan: Plan) -> Iterator[Cell]:
     """Yield all that may ever run, by round, in the order the jobs were asked for."""
+    yield from once(plan, plan.before)
     yield from (cell(plan, job, number) for number in range(plan.most_rounds) for job in plan.jobs)
+    yield from once(plan, plan.after)
 
 
-def to_run(plan: Plan, records: Mapping[str, Record]) -> Iterator[Cell]:
+def to_run(plan: Plan, records: Mapping[str, Record], decided: Decided) -> Iterator[Cell]:
     """Yield what is left to run, round by round; ``records``, by cell folder, must be kept up to date meanwhile."""
+    yield from (one for one in once(plan, plan.before) if one.folder not in records)
     for number in range(plan.most_rounds):
-        if number >= plan.rounds and enough(plan, records):
-            return
+        if number >= plan.rounds and enough(plan, records, decided):
+            break
         for job in plan.order(number):
             one = cell(plan, job, number)
             if one.folder not in records and not hopeless(plan, job, records):
                 yield one
+    yield from (one for one in once(plan, plan.after) if one.folder not in records)
 
 
-def enough(plan: Plan, records: Mapping[str, Record]) -> bool:
+def enough(plan: Plan, records: Mapping[str, Record], decided: Decided) -> bool:
     """Return whether rounds that have no fixed number may end: all is decided, or one more would take too long."""
     if plan.until is None:
         return False
     took: dict[int | None, float] = {}
     for record in records.values():
-        took[record.round] = took.get(record.round, 0.0) + (record.duration_s or 0.0)
+        if record.round is not None:
+            took[record.round] = took.get(record.round, 0.0) + (record.duration_s or 0.0)
     in_time = sum(took.values()) + max(took.values(), default=0.0) <= plan.until
-    return not in_time or decided(list(records.values()), plan.judging)
+    return not in_time or decided(list(records.values()))
 
 
-def hopeless(plan: Plan, job: Job, records: Mapping[str, Record]) -> bool:
+def hopeless(plan: Plan, job: BaseJob, records: Mapping[str, Record]) -> bool:
     """Return whether a job was refused, or has failed so often that it is not tried again."""
     if not plan.repeated:
         return False
@@ -71,4 +81,4 @@ def hopeless(plan: Plan, job: Job, records: Mapping[str, Record]) -> bool:
 def stamp(plan: Plan, one: Cell) -> Json:
     """Return what a record says of its place in the plan."""
     return {"id": one.folder, "variant": plan.variants.get(one.job.id, ""), "round": one.round,
-            "rounds": plan.rounds if plan.repeated and not plan.until else None}
+            "rounds": plan.rounds if one.round is not None and not plan.until else None}

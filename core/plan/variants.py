@@ -3,48 +3,48 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from dlcompare.core.errors import UsageError, unknown
+from dlcompare.core.plugins.job import Job
+from dlcompare.core.settings import parsed, settings_of
 
-SETTINGS: Mapping[str, Callable[[str], Any]] = {
-    "execution": str, "layout": str, "precision": str, "threads": int, "batch": int, "data": str, "loaders": int,
-    "seed": int}
 BEGINNING = re.compile(r":(?=[\w-]+=)")  # a colon within a value, as in data=imagefolder:PATH, begins no setting
 
 
 @dataclass(frozen=True)
-class Side:
-    """One side of a comparison: a framework, and what is otherwise for it than for the rest."""
+class Variant:
+    """A framework, and what is otherwise for it than for the other sides of a comparison."""
 
     framework: str
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def variant(self) -> str:
+    def text(self) -> str:
         """Return the settings as text, "" if there are none."""
         return ":".join(f"{name}={value}" for name, value in self.settings.items())
 
     @property
     def name(self) -> str:
         """Return what tables call this side."""
-        return ":".join(part for part in (self.framework, self.variant) if part)
+        return ":".join(part for part in (self.framework, self.text) if part)
 
 
-def parse(text: str) -> Side:
-    """Return the side that a user named; UsageError if a setting does not exist or its value does not parse."""
+def parse(text: str) -> Variant:
+    """Return the variant that a user named; UsageError if a setting does not exist or its value does not parse."""
     framework, *parts = BEGINNING.split(text)
+    allowed = [name for name, about in settings_of(Job).items() if about.side]
     settings: dict[str, Any] = {}
     for part in parts:
         name, _, value = part.partition("=")
-        if name not in SETTINGS:
-            raise unknown(f"setting of {framework}", name, SETTINGS)
+        if name not in allowed:
+            raise unknown(f"setting of {framework}", name, allowed)
         if name in settings or not value:
             raise UsageError(f"{text}: {name} must be given once, with a value, as in {framework}:{name}=VALUE")
         try:
-            settings[name] = SETTINGS[name](value)
+            settings[name] = parsed(Job, name, value)
         except ValueError:
             raise UsageError(f"{text}: {name} takes a whole number, not {value!r}") from None
-    return Side(framework, settings)
+    return Variant(framework, settings)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from .backend import Host
 from .inference_job import InferenceJob
+from .runtime import Runtime
 
 if TYPE_CHECKING:
     from .backend import Arrays
@@ -32,7 +32,7 @@ class Ran:
     left: tuple[str, ...] = ()
 
 
-class Engine(Host):
+class Engine(Runtime):
     """An inference engine, seen from outside."""
 
     precisions: ClassVar[tuple[str, ...]] = ("fp32",)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from dlcompare.core.graph.model import Model
 
-from .backend import Backend, EnvironmentSpec
+from .backend import Backend
 from .engine import Engine, Ran, Session
 from .inference_job import InferenceJob
 from .job import Job
+from .runtime import EnvironmentSpec
 
 if TYPE_CHECKING:
     from .backend import Arrays, Trainer

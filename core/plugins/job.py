@@ -1,106 +1,176 @@
-"""A job: one frozen cell of the comparison matrix, and all a worker is told. JSON in, JSON out."""
+"""A job: one frozen cell of a matrix, and all that a worker is told. JSON in, JSON out."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
-from dlcompare.core.errors import UsageError, unknown
+from dlcompare.core.errors import UsageError
+from dlcompare.core.settings import check, repetition, setting
+from dlcompare.core.typed_json import from_plain, to_plain
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 DEVICES = ("cpu", "cuda", "tpu")
 EXECUTIONS = ("eager", "graph", "compiled")
 LAYOUTS = ("NCHW", "NHWC")
-TASKS = ("train", "verify", "compile")
-CHOICES: Mapping[str, tuple[str | None, ...]] = {
-    "precision": PRECISIONS, "device": DEVICES, "task": TASKS, "execution": (None, *EXECUTIONS),
-    "layout": (None, *LAYOUTS)}
-LEAST_ONE = ("workers", "batch", "windows", "threads", "loaders", "warmup_steps", "max_epochs")
+
+COMPARED = "What is compared"
+TRAINS = "How it trains"
+MEASURED = "How it is measured"
+PLACE = "Where it runs and what comes out"
+
+J = TypeVar("J", bound="BaseJob")
 
 
 @dataclass(frozen=True)
-class Job:
-    """One framework training one model on one dataset under one protocol.
+class BaseJob:
+    """What a job of every kind has; a kind's own job is a frozen dataclass on top of it.
 
-    ``batch`` is per worker; ``steps`` is per window (None: as many as fill ``window_seconds``); ``threads`` is per
-    worker. ``execution`` and ``layout`` are None where the backend chooses; a plan names the execution. ``loss_scale``
-    is the first one in fp16. ``target`` is an accuracy to train to (``top1=0.97``), in at most ``max_epochs``.
-    ``save``: keep the trained parameters.
-    ``task`` is ``train``, ``verify`` (then ``cases`` says what to observe) or ``compile`` (then ``topology`` says for
-    which devices, none of which need be here).
+    ``kind`` is the kind of measurement whose worker does it; ``command`` what a user types to ask for one.
     """
 
-    framework: str
-    model: str
-    data: str = "digits"
-    device: str = "cpu"
-    precision: str = "fp32"
-    execution: str | None = None
-    layout: str | None = None
-    workers: int = 1
-    batch: int = 8
-    image_size: int | None = None
-    steps: int | None = None
-    windows: int = 5
-    window_seconds: float = 2.0
-    warmup_steps: int = 3
-    seed: int = 0
-    lr: float = 0.01
-    schedule: str = "constant"
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    loss_scale: float = 2.0**15
-    threads: int = 1
-    loaders: int = 2
-    weights: str | None = None
-    port: int | None = None
-    target: str | None = None
-    max_epochs: int = 100
-    save: bool = False
-    topology: str | None = None
-    task: str = "train"
-    cases: tuple[str, ...] = ()
-    worker: ClassVar[str] = "dlcompare.core.worker"  # the module whose processes carry it
+    kind: ClassVar[str] = ""
+    command: ClassVar[str] = "dlcompare"
 
     def __post_init__(self) -> None:
-        for name, allowed in CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise unknown(name, str(getattr(self, name)), [value for value in allowed if value])
-        for name in LEAST_ONE:
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
-        if self.steps is not None and self.steps < 1:
-            raise UsageError(f"steps must be at least 1, not {self.steps}")
-        if not 0 < self.window_seconds < float("inf") or not 0 <= self.lr < float("inf"):
-            raise UsageError(f"lr and window-seconds must be finite and positive, not {self.lr}, {self.window_seconds}")
-        learning_rate(self, step=0)  # raises on a schedule that does not parse
-        target_top1(self)
+        check(self)
+
+    @property
+    def runtime(self) -> str:
+        """Return the name of the framework or engine that runs it."""
+        raise NotImplementedError
+
+    @property
+    def device(self) -> str:
+        """Return the kind of accelerator it runs on."""
+        return "cpu"
+
+    @property
+    def port(self) -> int | None:
+        """Return the loopback port where its processes meet, None to let the launcher choose."""
+        return None
 
     @property
     def id(self) -> str:
         """Return the folder name of this job: readable, and unique within a plan."""
-        digest = hashlib.sha256(self.to_json().encode()).hexdigest()[:6]
-        return f"{self.framework}-{self.model}-{self.precision}-w{self.workers}-{digest}"
+        return "-".join([*self.parts(), hashlib.sha256(self.to_json().encode()).hexdigest()[:6]])
+
+    def parts(self) -> tuple[str, ...]:
+        """Return what a folder's name tells of the job."""
+        return (self.runtime, self.kind)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what a record of the job says of it in fields of its own."""
+        return {"framework": self.runtime}
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the job as JSON holds it, its kind included."""
+        return {"kind": self.kind, **to_plain(self)}
 
     def to_json(self) -> str:
         """Return the job as JSON text with sorted keys."""
-        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True)
+        return json.dumps(self.to_plain(), indent=1, sort_keys=True)
 
     @classmethod
-    def from_json(cls, text: str) -> Job:
+    def from_json(cls: type[J], text: str) -> J:
         """Read what :meth:`to_json` wrote; UsageError lists the known keys when there is one it does not know."""
-        data: Mapping[str, Any] = json.loads(text)
-        known = [f.name for f in dataclasses.fields(cls)]
-        for key in data:
-            if key not in known:
-                raise unknown("job key", key, known)
-        return cls(**{**data, "cases": tuple(data.get("cases", ()))})
+        return cls.from_plain(json.loads(text))
+
+    @classmethod
+    def from_plain(cls: type[J], data: dict[str, Any]) -> J:
+        """Return the job that :meth:`to_plain` was called on."""
+        kind = data.get("kind", cls.kind)
+        if kind != cls.kind:
+            raise UsageError(f"this is a job of the kind {kind}, not {cls.kind}")
+        return from_plain(cls, {key: value for key, value in data.items() if key != "kind"}, what="job")
+
+    def reproduce(self) -> str:
+        """Return the shell line that runs this one cell again."""
+        return repetition(self.command, self)
+
+
+@dataclass(frozen=True)
+class Job(BaseJob):
+    """One framework training one model on one dataset under one protocol.
+
+    ``batch`` is per worker; ``steps`` is per window (None: as many as fill ``window_seconds``); ``threads`` is per
+    worker. ``execution`` and ``layout`` are None where the backend chooses; a plan names the execution. ``loss_scale``
+    is the first one in fp16. ``save``: keep the trained parameters. ``topology`` names devices to compile for that need
+    not be here.
+    """
+
+    framework: str = setting(
+        group=COMPARED, told=True, arithmetic=True, metavar="NAME[,NAME...]",
+        help="Frameworks to compare, or 'all' that run on the device. NAME:SETTING=VALUE is one with a setting of its "
+             "own.")
+    model: str = setting(group=COMPARED, told=True, arithmetic=True, metavar="NAME",
+                         help="The network; see 'dlcompare list'.")
+    data: str = setting("digits", group=COMPARED, machine=True, side=True, metavar="NAME[:ARG]",
+                        help="digits, imagefolder:PATH or synthetic; default: digits for image networks, synthetic for "
+                             "the others.")
+    image_size: int | None = setting(None, group=COMPARED, least=1, metavar="PIXELS",
+                                     help="Side of the square image; default: the network's own.")
+    weights: str | None = setting(None, group=COMPARED, metavar="FILE",
+                                  help="Start from these parameters: .safetensors, or a PyTorch state_dict.")
+    workers: int = setting(1, group=TRAINS, least=1, told=True, metavar="N", help="Worker processes that all-reduce.")
+    batch: int = setting(8, group=TRAINS, least=1, machine=True, side=True, metavar="N",
+                         per_device={"cuda": 64, "tpu": 64}, help="Samples per worker and step.")
+    precision: str = setting("fp32", group=TRAINS, choices=PRECISIONS, told=True, side=True, arithmetic=True,
+                             help="Arithmetic of the network.")
+    execution: str | None = setting(None, group=TRAINS, choices=EXECUTIONS, side=True, arithmetic=True,
+                                    help="How the network is run; default: as each framework's users do.")
+    layout: str | None = setting(None, group=TRAINS, choices=LAYOUTS, side=True, arithmetic=True,
+                                 help="Of images in memory; default: each framework's choice.")
+    device: str = setting("cpu", group=TRAINS, choices=DEVICES, machine=True, arithmetic=True,
+                          help="Default: cuda where there is one, else cpu.")
+    threads: int = setting(1, group=TRAINS, least=1, machine=True, side=True, metavar="N",
+                           help="CPU threads per worker; default: cores / workers.")
+    loaders: int = setting(2, group=TRAINS, least=1, side=True, metavar="N",
+                           help="Image-decoding processes per worker.")
+    seed: int = setting(0, group=TRAINS, told=True, side=True,
+                        help="Of the initial parameters and the order of the samples.")
+    lr: float = setting(0.01, group=TRAINS, least=0, told=True, help="Learning rate.")
+    schedule: str = setting("constant", group=TRAINS, metavar="NAME",
+                            help="constant, warmup:STEPS or cosine:STEPS.")
+    momentum: float = setting(0.9, group=TRAINS, help="Of stochastic gradient descent.")
+    weight_decay: float = setting(1e-4, group=TRAINS, help="Coupled: added to the gradient.")
+    steps: int | None = setting(None, group=MEASURED, least=1, told=True, metavar="N",
+                                help="Optimiser steps per window; default: as many as fill 2 seconds.")
+    windows: int = setting(5, group=MEASURED, least=1, told=True, metavar="N", help="Windows to measure.")
+    save: bool = setting(False, group=PLACE,
+                         help="Keep the trained parameters in the run, for dlcompare infer --from-run.")
+    port: int | None = setting(None, group=PLACE, least=1, once=True, metavar="N",
+                               help="Loopback port where workers meet, for backends that let one choose; default: a "
+                                    "free one.")
+    window_seconds: float = setting(2.0, above=0)
+    warmup_steps: int = setting(3, least=1)
+    loss_scale: float = setting(2.0**15)
+    topology: str | None = setting(None)
+    kind: ClassVar[str] = "training"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        learning_rate(self, step=0)  # raises on a schedule that does not parse
+
+    @property
+    def runtime(self) -> str:
+        return self.framework
+
+    def parts(self) -> tuple[str, ...]:
+        return (self.framework, self.model, self.precision, f"w{self.workers}")
+
+    def identity(self) -> dict[str, Any]:
+        return {"framework": self.framework, "model": self.model, "dataset": self.data, "device": self.device,
+                "precision": self.precision, "workers": self.workers, "batch_per_worker": self.batch,
+                "global_batch": self.batch * self.workers, "image_size": self.image_size}
+
+    def to(self, cls: type[J], **more: Any) -> J:
+        """Return this job as one of another kind that trains too, with what that kind needs besides."""
+        return cls(**{spec.name: getattr(self, spec.name) for spec in dataclasses.fields(self)} | more)
 
 
 def learning_rate(job: Job, *, step: int) -> float:
@@ -117,14 +187,3 @@ def learning_rate(job: Job, *, step: int) -> float:
             return job.lr * min(1.0, (step + 1) / steps)
         return job.lr * 0.5 * (1 + math.cos(math.pi * min(step, steps) / steps))
     raise UsageError(f"unknown schedule {job.schedule!r}; there is: constant, warmup:STEPS, cosine:STEPS")
-
-
-def target_top1(job: Job) -> float | None:
-    """Return the top-1 accuracy to train to, as a share of 1, or None; UsageError if the target does not parse."""
-    if job.target is None:
-        return None
-    quantity, _, value = job.target.partition("=")
-    with contextlib.suppress(ValueError):
-        if quantity == "top1" and 0 < float(value) <= 1:
-            return float(value)
-    raise UsageError(f"a target is top1=SHARE, a share above 0 and at most 1, as in top1=0.97, not {job.target!r}")

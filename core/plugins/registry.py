@@ -30,6 +30,10 @@ from .framework_engine import FrameworkEngine
 
 GROUP = "dlcompare"
 BUILTIN = (
+    "dlcompare.core.kinds.training",
+    "dlcompare.core.kinds.time_to_accuracy",
+    "dlcompare.core.kinds.compilation",
+    "dlcompare.core.kinds.verification",
     "dlcompare.core.data.builtin",
     "dlcompare.models",
     "dlcompare.frameworks.reference",
@@ -41,11 +45,13 @@ BUILTIN = (
     "dlcompare.inference.engines.openvino",
     "dlcompare.inference.engines.tensorrt",
 )
-HOOKS: dict[str, tuple[str, type]] = {  # what one thing on offer is called, and what it is
+KINDS = "dlcompare.core.kinds.kind"  # holds a hook and its contract; it stands on this module, so it is found by name
+HOOKS: dict[str, tuple[str, type | str]] = {  # what one thing on offer is called, and what it is
     "dlcompare_backends": ("framework", Backend),
     "dlcompare_models": ("model", Model),
     "dlcompare_datasets": ("dataset", DatasetKind),
     "dlcompare_engines": ("engine", Engine),
+    "dlcompare_kinds": ("kind of measurement", "Kind"),
 }
 
 
@@ -63,6 +69,7 @@ class Plugins:
     def __init__(self, modules: Iterable[str]) -> None:
         self.manager = pluggy.PluginManager("dlcompare")
         self.manager.add_hookspecs(hookspecs)
+        self.manager.add_hookspecs(importlib.import_module(KINDS))
         self.broken: list[Broken] = []
         self._offers: dict[str, list[tuple[str, Any]]] = {hook: [] for hook in HOOKS}  # (plugin, item)
         for name in dict.fromkeys(modules):
@@ -85,13 +92,15 @@ class Plugins:
         """Return what a plugin's hook returns. Raises PluginError if it is not what the hook is for."""
         callers = getattr(self.manager.hook, hook).get_hookimpls()
         items = [item for caller in callers if caller.plugin_name == plugin for item in caller.function()]
+        wanted: Any = HOOKS[hook][1]
+        wanted = getattr(importlib.import_module(KINDS), wanted) if isinstance(wanted, str) else wanted
         for item in items:
-            wanted = HOOKS[hook][1]
             if not isinstance(item, wanted) or not isinstance(getattr(item, "name", None), str):
                 raise PluginError(f"{hook} must return a list of named {wanted.__name__} objects, not of {item!r}")
         return items
 
-    def _by_name(self, hook: str) -> dict[str, Any]:
+    def by_name(self, hook: str) -> dict[str, Any]:
+        """Return all that a hook offers by name. Raises PluginError when two plugins offer one name."""
         found: dict[str, tuple[str, Any]] = {}
         for plugin, item in self._offers[hook]:
             if item.name in found:
@@ -100,8 +109,9 @@ class Plugins:
             found[item.name] = (plugin, item)
         return {name: item for name, (_, item) in found.items()}
 
-    def _named(self, hook: str, name: str) -> Any:
-        known = self._by_name(hook)
+    def named(self, hook: str, name: str) -> Any:
+        """Return one thing that a hook offers. Raises UsageError with what exists and the nearest match."""
+        known = self.by_name(hook)
         if name in known:
             return known[name]
         broken = "; ".join(f"{b.name} ({b.error})" for b in self.broken)
@@ -110,15 +120,15 @@ class Plugins:
 
     def backends(self) -> dict[str, Backend]:
         """Return every backend by name. Raises PluginError when two plugins offer one name."""
-        return self._by_name("dlcompare_backends")
+        return self.by_name("dlcompare_backends")
 
     def models(self) -> dict[str, Model]:
         """Return every model by name. Raises PluginError when two plugins offer one name."""
-        return self._by_name("dlcompare_models")
+        return self.by_name("dlcompare_models")
 
     def datasets(self) -> dict[str, DatasetKind]:
         """Return every dataset kind by name. Raises PluginError when two plugins offer one name."""
-        return self._by_name("dlcompare_datasets")
+        return self.by_name("dlcompare_datasets")
 
     def engines(self) -> dict[str, Engine]:
         """Return every inference engine by name, each backend's own ``predict`` among them.
@@ -126,7 +136,7 @@ class Plugins:
         Raises PluginError when two plugins offer one name.
         """
         own = {name: FrameworkEngine(backend, self.model) for name, backend in self.backends().items()}
-        offered = self._by_name("dlcompare_engines")
+        offered = self.by_name("dlcompare_engines")
         if twice := sorted(own.keys() & offered.keys()):
             raise PluginError(f"an engine is named like the framework {twice[0]!r}, whose own predict is an engine of "
                               "that name; give it another")
@@ -141,16 +151,16 @@ class Plugins:
 
     def backend(self, name: str) -> Backend:
         """Return one backend. Raises UsageError with what exists and the nearest match."""
-        return self._named("dlcompare_backends", name)
+        return self.named("dlcompare_backends", name)
 
     def model(self, name: str) -> Model:
         """Return one model. Raises UsageError with what exists and the nearest match."""
-        return self._named("dlcompare_models", name)
+        return self.named("dlcompare_models", name)
 
     def dataset(self, spec: str) -> tuple[DatasetKind, str]:
         """Return the dataset kind of ``NAME[:ARGUMENT]`` and its argument. Raises UsageError."""
         name, _, argument = spec.partition(":")
-        return self._named("dlcompare_datasets", name), argument
+        return self.named("dlcompare_datasets", name), argument
 
     def external(self) -> tuple[str, ...]:
         """Return the module names of loaded plugins that are not built in; a worker is told to load them."""

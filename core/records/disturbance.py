@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .record import Json, Record
+from .caveat import Caveat
+from .record import R, Window
 
 # Of the usable cores. What others take, a job that uses every core loses: 5 % is more than twice the margin within
 # which two frameworks are called the same, and several times what an idle system's services use.
@@ -14,44 +15,40 @@ FOREIGN = 0.05
 LEAST = 0.1  # core-seconds: processor time is counted in ticks of 10 ms, so less than some ticks may be rounding
 
 
-def settled(record: Record) -> Record:
-    """Return the record with disturbed windows marked and counted; with too few others, unmarked and with a warning."""
+def settled(record: R) -> R:
+    """Return the record with disturbed windows marked and counted; with too few others, unmarked and with a caveat."""
     reasons = [disturbance(window, cores(record.system)) for window in record.windows]
     count = len([reason for reason in reasons if reason])
     if 2 * count > len(reasons):
-        said = (f"the machine was disturbed in {count} of {len(reasons)} windows ({worst(record.windows)}), too many "
-                "to leave them out: the numbers are of all windows, and no verdict rests on them; repeat this on a "
-                "quiet machine")
-        return dataclasses.replace(record, windows=[w | {"discarded": None} for w in record.windows], disturbed=True,
-                                   warnings=[*record.warnings, said])
-    windows = [window | {"discarded": reason} for window, reason in zip(record.windows, reasons, strict=True)]
-    left_out = [window for window in windows if window["discarded"]]
-    lost = sum(max(window["seconds"]) for window in left_out)
-    said = f"{count} of {len(reasons)} windows, {lost:.2f} s: the machine was disturbed ({worst(left_out)})"
-    return dataclasses.replace(record, windows=windows, discarded=[*record.discarded, *([said] if count else [])])
+        caveat = Caveat.of("disturbed", count=count, windows=len(reasons), **worst(record.windows))
+        return dataclasses.replace(record, disturbed=True, warnings=(*record.warnings, caveat))
+    windows = tuple(dataclasses.replace(window, discarded=reason)
+                    for window, reason in zip(record.windows, reasons, strict=True))
+    left_out = [window for window in windows if window.discarded]
+    caveat = Caveat.of("windows", count=count, windows=len(reasons), seconds=sum(max(w.seconds) for w in left_out),
+                       **worst(left_out))
+    return dataclasses.replace(record, windows=windows, discarded=(*record.discarded, *([caveat] if count else [])))
 
 
-def counted(windows: Sequence[Json]) -> list[Json]:
+def counted(windows: Sequence[Window]) -> list[Window]:
     """Return the windows that statistics are made of."""
-    return [window for window in windows if not window.get("discarded")]
+    return [window for window in windows if not window.discarded]
 
 
-def disturbance(window: Mapping[str, Any], cores: float | None) -> str | None:
+def disturbance(window: Window, cores: float | None) -> Caveat | None:
     """Return why a window does not count; None if it does, or if nobody looked."""
-    if window.get("throttled"):
-        return f"the clock was throttled {window['throttled']} times"
-    foreign, seconds = window.get("foreign_cores"), max(window["seconds"])
-    if foreign is None or cores is None or foreign <= FOREIGN * cores or foreign * seconds <= LEAST:
+    if window.throttled:
+        return Caveat.of("throttled", times=window.throttled)
+    foreign = window.foreign_cores
+    if foreign is None or cores is None or foreign <= FOREIGN * cores or foreign * max(window.seconds) <= LEAST:
         return None
-    return f"others used {foreign:.2f} cores"
+    return Caveat.of("foreign", cores=foreign)
 
 
-def worst(windows: Sequence[Mapping[str, Any]]) -> str:
-    """Return in words what the most disturbed of these windows suffered."""
-    throttled = sum(window.get("throttled") or 0 for window in windows)
-    foreign = max((window.get("foreign_cores") or 0.0 for window in windows), default=0.0)
-    words = [f"others used up to {foreign:.2f} cores"] if foreign else []
-    return "; ".join([*words, *([f"the clock was throttled {throttled} times"] if throttled else [])])
+def worst(windows: Sequence[Window]) -> dict[str, float]:
+    """Return what the most disturbed of these windows suffered: ``foreign`` cores, and ``throttled`` times in all."""
+    return {"foreign": max((window.foreign_cores or 0.0 for window in windows), default=0.0),
+            "throttled": sum(window.throttled or 0 for window in windows)}
 
 
 def cores(system: Mapping[str, Any]) -> float | None:

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from rich.console import RenderableType
 from rich.text import Text
 
-from dlcompare.core.judging.cold_start import Cold, Overtaking, cold_start, overtaking
+from dlcompare.core.judging.cold_start import ColdStart, Overtaking, cold_start, overtaking
 from dlcompare.core.judging.verdict import Comparison, Side
 
-from .results import plain_table
+from .text import plain_table
 
 
 def cold_starts(one: Comparison, rows: Mapping[tuple[str, str], int]) -> Iterator[RenderableType]:
@@ -35,7 +35,7 @@ def cold_starts(one: Comparison, rows: Mapping[tuple[str, str], int]) -> Iterato
                f"{batch(one)} samples, by the rows' throughputs.", style="dim")
 
 
-def colds(one: Comparison) -> dict[Side, Cold]:
+def colds(one: Comparison) -> dict[Side, ColdStart]:
     """Return the cold starts of the sides that ran."""
     found = {side: cold_start(side, batch=batch(one)) for side in one.sides}
     return {side: cold for side, cold in found.items() if cold}
@@ -46,7 +46,7 @@ def batch(one: Comparison) -> int:
     return one.baseline.records[0].global_batch
 
 
-def race(one: Comparison, side: Side, found: Mapping[Side, Cold]) -> Overtaking | None:
+def race(one: Comparison, side: Side, found: Mapping[Side, ColdStart]) -> Overtaking | None:
     """Return when a side is ahead of its run's baseline; None for a baseline, and where that was not decided."""
     verdict = one.verdict(side)
     if verdict is None or verdict.word in ("same", "undecided") or side not in found:
@@ -55,7 +55,7 @@ def race(one: Comparison, side: Side, found: Mapping[Side, Cold]) -> Overtaking 
     return overtaking(found[side], found[base]) if base in found else None
 
 
-def ahead(one: Comparison, side: Side, found: Mapping[Side, Cold]) -> str:
+def ahead(one: Comparison, side: Side, found: Mapping[Side, ColdStart]) -> str:
     """Return in words when a side is ahead of the baseline."""
     result = race(one, side, found)
     if result is None:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from dlcompare.core.environments import resolve
 from dlcompare.core.errors import unknown
-from dlcompare.core.plugins.backend import EnvironmentSpec, Host
 from dlcompare.core.plugins.registry import plugins
+from dlcompare.core.plugins.runtime import EnvironmentSpec, Runtime
 
 
 def wanted(framework: str | None, *devices: str) -> list[tuple[str, str, EnvironmentSpec | None]]:
     """Return (name, device, specification) for one framework or engine, or all, on the devices each offers."""
-    known: dict[str, Host] = {**plugins().engines(), **plugins().backends()}  # a framework is an engine as well
+    known: dict[str, Runtime] = {**plugins().backends(), **plugins().engines(), **plugins().backends()}
     if framework is not None and framework not in known:
         raise unknown("framework or engine", framework, known)
-    chosen = [known[framework]] if framework else [*plugins().backends().values(), *plugins().engines().values()]
-    unique = {host.name: host for host in chosen}.values()
-    return [(b.name, d, b.environment(d)) for b in unique for d in b.devices if not devices or d in devices]
+    chosen = [known[framework]] if framework else list(known.values())
+    return [(b.name, d, b.environment(d)) for b in chosen for d in b.devices if not devices or d in devices]
 
 
 def listed() -> str:

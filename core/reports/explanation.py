@@ -9,7 +9,7 @@ from rich.text import Text
 
 from dlcompare.core.judging.attribution import Explanation, Factor
 
-from .results import interval, number, plain_table
+from .text import interval, number, plain_table
 
 BAR = 20  # characters that stand for the whole gap
 

@@ -12,12 +12,12 @@ from rich.text import Text
 
 from dlcompare.core.records.record import Record
 
-from .results import plain_table
+from .proof import proof
+from .text import plain_table
 
-GIVEN = ("framework", "model", "port", "task", "cases")  # of a job: what is compared, or no matter of fairness
+# Of a job: what is compared, or no matter of fairness.
+GIVEN = ("kind", "framework", "engine", "model", "port", "task", "cases")
 PASSING = ("load_average", "memory.available_bytes")  # of a machine: differs from minute to minute
-SHARED = {"params_sha256": "initial parameters", "sample_order_sha256": "order of samples",
-          "first_batch_sha256": "first batch"}
 COLUMNS = 4  # more records than these are told apart by row number, not by a column each
 LOSS = 0.01  # first losses that are further apart than this are not called the same
 TRAJECTORY = 0.05  # of the first loss: losses of a whole run that are further apart are not called the same
@@ -41,7 +41,7 @@ def fairness(rows: Sequence[tuple[int, Record]], rounds: Sequence[Record] = ()) 
     same, other = sameness(rounds or records)
     proved, words = proof(rounds or records)
     if proved:
-        same.append(words)
+        same += [words] if words else []
     yield Text(f"\nFairness of rows {spans([number for number, _ in rows])} ({records[0].model})", style="bold")
     if same:
         yield Text(f"the same: {'; '.join(same)}")
@@ -126,12 +126,12 @@ def differences(records: Sequence[Record]) -> list[Difference]:
 def sameness(records: Sequence[Record]) -> tuple[list[str], list[str]]:
     """Return what all these records share, and what they do not or what is not known; phrases for a sentence."""
     same, other = [], []
-    for name, words in SHARED.items():
-        digests = {getattr(record, name) for record in records}
+    for words in dict.fromkeys(words for record in records for words in record.shared()):
+        digests = {record.shared().get(words) for record in records}
         if None in digests:
             other.append(f"{words} (not recorded by all)")
         elif len(digests) == 1:
-            same.append(f"{words} (sha256 {digests.pop()[:12]})")
+            same.append(f"{words} (sha256 {str(digests.pop())[:12]})")
         else:
             other.append(f"{words} ({len(digests)} different sha256)")
     for holds, words in (first_loss(records), trajectory(records)):
@@ -142,10 +142,12 @@ def sameness(records: Sequence[Record]) -> tuple[list[str], list[str]]:
 
 def first_loss(records: Sequence[Record]) -> tuple[bool, str]:
     """Return whether the losses at the first step that all recorded agree, and by how much, in words."""
-    series = [{item["step"]: item["loss"] for item in record.loss} for record in records]
+    series = [record.losses() for record in records]
+    if not any(series):
+        return True, ""
     steps = sorted(set.intersection(*map(set, series)))
-    losses = [one[steps[0]] for one in series] if steps else []
-    if not losses or None in losses:
+    losses = [loss for one in series if steps and (loss := one[steps[0]]) is not None]
+    if len(losses) < len(series):
         return False, "loss at the first step (not recorded by all)"
     low, high = min(losses), max(losses)
     apart = (high - low) / max(abs(low), abs(high), 1e-30)
@@ -160,9 +162,9 @@ def trajectory(records: Sequence[Record]) -> tuple[bool, str]:
     by_side: dict[tuple[str, str], dict[int, list[float]]] = {}
     for record in records:
         series = by_side.setdefault((record.run, record.id.partition(".")[0]), {})  # of all rounds of a job
-        for item in record.loss:
-            if item["loss"] is not None:
-                series.setdefault(item["step"], []).append(item["loss"])
+        for step, loss in record.losses().items():
+            if loss is not None:
+                series.setdefault(step, []).append(loss)
     steps = sorted(set.intersection(*map(set, by_side.values())))
     if len(steps) < 2:
         return True, ""
@@ -177,10 +179,3 @@ def trajectory(records: Sequence[Record]) -> tuple[bool, str]:
         f"first loss apart, at step {worst}; bound {100 * TRAJECTORY:g} %{parted})")
 
 
-def proof(records: Sequence[Record]) -> tuple[bool, str]:
-    """Return whether every side holds a certificate that it passed, in words."""
-    lacking = dict.fromkeys(r.name for r in records if not (r.verified and r.verified["passed"]))
-    if lacking:
-        return False, f"that {', '.join(lacking)} computes what the reference does"
-    found = dict.fromkeys(r.verified["certificate"][:12] for r in records if r.verified)
-    return True, f"arithmetic, the reference's (certificates {', '.join(found)})"

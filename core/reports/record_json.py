@@ -1,4 +1,4 @@
-"""Records for programs: a list of objects as ``core/record.schema.json`` describes them."""
+"""Records for programs: a list of objects, each as the JSON Schema of its kind's record describes it."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from dlcompare.core.records.record import Record
 
 
 def render(records: Sequence[Record]) -> str:
-    """Return the records as a JSON list; ``record.parse`` reads it back."""
+    """Return the records as a JSON list; ``run.stored`` reads it back."""
     return json.dumps([record.to_dict() for record in records], indent=1, allow_nan=False) + "\n"

@@ -15,8 +15,9 @@ from dlcompare.core.records.record import Record
 from .cold_start import cold_starts
 from .explanation import waterfall
 from .fairness import fairness
-from .results import WIDE, interval, number, plain_table, state
-from .table import columns, heading, printed, remarks, unverified
+from .proof import unverified
+from .text import WIDE, columns, heading, interval, number, plain_table, printed, remarks, state
+from .words import sentence
 
 STYLES = {"faster": "bold green", "slower": "bold red", "same": "bold cyan", "undecided": "bold yellow"}
 
@@ -177,8 +178,8 @@ def doubts(sides: Sequence[Side], rows: Mapping[tuple[str, str], int]) -> Iterat
         yield from remarks([(number_, record) for record in side.records if record.status != "ok"])
         kinds: dict[str, list[str]] = {}
         for record in side.ran:
-            for sentence in [*record.warnings, *(s for s in record.discarded if "warm-up" not in s)]:
-                kinds.setdefault(" ".join(sentence.split(":")[0].split()[-3:]), []).append(sentence)
+            for caveat in [*record.warnings, *(one for one in record.discarded if one.kind != "warm-up steps")]:
+                kinds.setdefault(caveat.kind, []).append(sentence(caveat))
         if kinds:
             yield Text(f"\n{number_} {side.name}, warnings", style="yellow")
             bullets = Table.grid(padding=(0, 1, 0, 0))

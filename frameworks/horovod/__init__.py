@@ -5,7 +5,7 @@ No plug-in by itself: a backend gives :func:`build` to its environment, and has 
 
 from __future__ import annotations
 
-from dlcompare.core.plugins.backend import Build
+from dlcompare.core.plugins.runtime import Build
 from dlcompare.core.plugins.job import Job
 
 RANK = "HOROVOD_RANK"  # where horovodrun tells a worker its rank

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from dlcompare.core import hookimpl
 from dlcompare.core.graph import Graph
-from dlcompare.core.plugins.backend import Backend, EnvironmentSpec, Trainer
+from dlcompare.core.plugins.backend import Backend, Trainer
+from dlcompare.core.plugins.runtime import EnvironmentSpec
 from dlcompare.core.plugins.job import Job
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Jax(Backend):
     def refuse(self, job: Job) -> str | None:
         if job.precision == "fp16" and job.device == "tpu":
             return "TPUs have no fp16 arithmetic; use --precision bf16"
-        if job.device == "tpu" and job.task != "compile" and not list(Path("/dev").glob("accel*")):
+        if job.device == "tpu" and not job.topology and not list(Path("/dev").glob("accel*")):
             return ("this machine has no TPU (no /dev/accel*); --compile-only compiles for one without it, as in "
                     "--device tpu --compile-only --topology v3:2x2")
         return super().refuse(job)
@@ -52,12 +53,12 @@ class Jax(Backend):
 
     def variables(self, job: Job) -> dict[str, str]:
         threads = str(job.threads)
-        platform = "cpu" if job.task == "compile" else job.device
+        platform = "cpu" if job.topology else job.device
         flags = {"TF_CPP_MIN_LOG_LEVEL": "2", "JAX_PLATFORMS": platform, "NPROC": threads, "PJRT_NPROC": threads,
                  "OMP_NUM_THREADS": threads, "GLOO_SOCKET_IFNAME": "lo"}
-        if job.task == "verify":
+        if job.kind == "verification":
             flags["XLA_FLAGS"] = "--xla_gpu_autotune_level=0"
-        if job.task == "compile":
+        if job.topology:
             flags |= {"TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost", "TPU_LIBRARY_LOG": "0"}
         return flags
 

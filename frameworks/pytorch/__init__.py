@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from dlcompare.core import hookimpl
 from dlcompare.core.graph import Graph
-from dlcompare.core.plugins.backend import Backend, EnvironmentSpec, Trainer
+from dlcompare.core.plugins.backend import Backend, Trainer
+from dlcompare.core.plugins.runtime import EnvironmentSpec
 from dlcompare.core.plugins.job import Job
 
 if TYPE_CHECKING:

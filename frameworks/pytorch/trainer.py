@@ -246,4 +246,4 @@ def prepare(job: Job, device: torch.device) -> None:
         need_ampere(job, torch.cuda.get_device_name(device), torch.cuda.get_device_capability(device))
         torch.set_float32_matmul_precision("high" if job.precision == "tf32" else "highest")
         torch.backends.cudnn.allow_tf32 = job.precision == "tf32"
-        torch.backends.cudnn.benchmark = job.task == "train"
+        torch.backends.cudnn.benchmark = job.kind != "verification"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from dlcompare.core import hookimpl
 from dlcompare.core.graph import Graph
-from dlcompare.core.plugins.backend import Backend, EnvironmentSpec, Trainer, cpu_has
+from dlcompare.core.plugins.backend import Backend, Trainer, cpu_has
+from dlcompare.core.plugins.runtime import EnvironmentSpec
 from dlcompare.core.plugins.job import Job
 from dlcompare.frameworks import horovod
 
@@ -65,7 +66,7 @@ class TfHorovod(Backend):
         wanted = {"TF_CPP_MIN_LOG_LEVEL": "1", "OMP_NUM_THREADS": str(job.threads)}
         if job.precision == "bf16":
             wanted["TF_ENABLE_ONEDNN_OPTS"] = "1"  # the only fast bfloat16 kernels on a CPU
-        if job.task == "verify":
+        if job.kind == "verification":
             wanted["TF_CUDNN_USE_AUTOTUNE"] = "0"
         return wanted
 

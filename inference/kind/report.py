@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dlcompare.core.files import finite
-from dlcompare.core.reports.table import columns, printed
+from dlcompare.core.reports.text import columns, printed
 
 from .remarks import notes
 from .result import Results, Speed, speeds

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dlcompare.core.plugins.backend import Build, EnvironmentSpec
+from dlcompare.core.plugins.runtime import Build, EnvironmentSpec
 
 NOW = (sys.version_info[0], sys.version_info[1])
 

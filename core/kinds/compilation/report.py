@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dlcompare.core.machine import peaks
-from dlcompare.core.reports.results import number
+from dlcompare.core.reports.text import number
 
 if TYPE_CHECKING:
-    from .result import Compiled
+    from .result import CompilationRecord
 
 PARTS = {"arguments": "parameters, momentum, batch", "results": "results beside them", "temporary": "activations and "
          "other temporaries", "program": "program"}
 
 
-def render(outcomes: Sequence[Compiled], form: str) -> str:
+def render(outcomes: Sequence[CompilationRecord], form: str) -> str:
     """Return the outcomes as text: ``table`` for people, or ``json``."""
     if form == "json":
-        return json.dumps([outcome.as_plain() for outcome in outcomes], indent=1)
+        return json.dumps([as_plain(outcome) for outcome in outcomes], indent=1)
     return "\n\n".join("\n".join(lines(outcome)) for outcome in outcomes)
 
 
-def lines(outcome: Compiled) -> Iterator[str]:
+def as_plain(outcome: CompilationRecord) -> dict[str, Any]:
+    """Return all of it for ``--format json``; what is estimated says so in its name."""
+    found, peak = outcome.estimate, outcome.peak
+    return {
+        "job": outcome.job, "compiled": outcome.compiled, "reason": outcome.reason,
+        "capacity_bytes": peak.memory if peak else None,
+        "estimated": found and {**dataclasses.asdict(found), "seconds": found.seconds, "bound": found.bound},
+        "published": peak and {"accelerator": peak.accelerator, "source": peaks.SOURCE,
+                               "samples_per_second": peaks.measured(peak.accelerator, outcome.model)},
+    }
+
+
+def lines(outcome: CompilationRecord) -> Iterator[str]:
     """Yield a paragraph on one job."""
-    job, said = outcome.job, outcome.said
-    what = f"{job.framework}, {job.model}, {job.precision}, batch {job.batch} a device, for {job.topology}"
+    said = outcome.compiled
+    what = (f"{outcome.framework}, {outcome.model}, {outcome.precision}, batch {outcome.batch_per_worker} a device, "
+            f"for {outcome.job['topology']}")
     if said is None:
         yield f"NOT COMPILED  {what}: {outcome.reason}"
         return
-    yield (f"COMPILED      {what}: {said['devices']} x {said['device_kind']}, global batch {outcome.global_batch}, in "
+    yield (f"COMPILED      {what}: {said['devices']} x {said['device_kind']}, global batch {outcome.devices_batch}, in "
            f"{said['compile_seconds']:.0f} s")
     yield from memory(outcome)
     flops, traffic = said["cost"]["flops"], said["cost"]["bytes"]
@@ -41,8 +55,8 @@ def lines(outcome: Compiled) -> Iterator[str]:
     yield from speed(outcome)
 
 
-def memory(outcome: Compiled) -> Iterator[str]:
-    said, peak = outcome.said or {}, outcome.peak
+def memory(outcome: CompilationRecord) -> Iterator[str]:
+    said, peak = outcome.compiled or {}, outcome.peak
     used = said["memory"]
     share = f" of {peak.memory / 1e9:.0f} GB ({100 * used['total'] / peak.memory:.0f} %)" if peak else ""
     yield f"  memory of each device: {used['total'] / 1e9:.2f} GB{share}"
@@ -50,7 +64,7 @@ def memory(outcome: Compiled) -> Iterator[str]:
         yield f"    {used[part] / 1e9:8.3f} GB  {words}"
 
 
-def speed(outcome: Compiled) -> Iterator[str]:
+def speed(outcome: CompilationRecord) -> Iterator[str]:
     peak, found = outcome.peak, outcome.estimate
     if peak is None or found is None:
         yield "  no estimate: no peaks of this device are published in the sources of dlcompare (TPU v2 and v3 are)"
@@ -60,8 +74,8 @@ def speed(outcome: Compiled) -> Iterator[str]:
            f"at most {number(found.samples_per_second)} samples/s, bound by {found.bound}")
     yield (f"    from the peaks of a {peak.accelerator} ({peaks.SOURCE}, Table 3): a core's {peak.flops / 1e12:.1f} "
            f"TFLOP/s in bfloat16 and {peak.bandwidth / 1e9:.0f} GB/s")
-    if outcome.job.precision != "bf16":
-        yield f"    {outcome.job.precision} takes several passes in bfloat16, which this bound leaves out"
-    if published := peaks.measured(peak.accelerator, outcome.job.model):
+    if outcome.precision != "bf16":
+        yield f"    {outcome.precision} takes several passes in bfloat16, which this bound leaves out"
+    if published := peaks.measured(peak.accelerator, outcome.model):
         told = ", ".join(f"{number(rate)} samples/s at batch {batch}" for batch, rate in published.items())
         yield f"  published measurement, {peak.accelerator} ({peaks.SOURCE}, Table 8, at 224 x 224 pixels): {told}"

@@ -8,53 +8,64 @@ from __future__ import annotations
 
 import contextlib
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlcompare.core.errors import JobError
+from dlcompare.core.kinds.training.loop import Loop
+from dlcompare.core.kinds.training.worker import measured
 from dlcompare.core.metrics.classification import accuracy
-from dlcompare.core.plugins.job import target_top1
+from dlcompare.core.plugins.registry import plugins
+
+from .request import TargetJob, top1
+from .result import Examination, Target, TargetRankResult
 
 if TYPE_CHECKING:
     from dlcompare.core.data import Dataset
+    from dlcompare.core.graph import Graph
+    from dlcompare.core.launch.lifeline import Events
     from dlcompare.core.plugins.backend import Trainer
-    from dlcompare.core.worker.windows import Run
 
 WINDOW_SECONDS = 20.0  # about; an epoch may take hours, and a job that reports nothing is given up
 EVALUATION_BATCH = 64  # samples; they need no gradients, so what a step's batch fits into holds these too
-Json = dict[str, Any]
 
 
-def train_to_target(run: Run, exam: Dataset, *, label: str, epoch_steps: int) -> Json:
+def train(job: TargetJob, folder: Path, events: Events) -> None:
+    """Train to the job's target and leave this rank's raw result."""
+    def measure(loop: Loop, graph: Graph, epoch_steps: int) -> dict[str, Any]:
+        label = next(name for name, declared in graph.inputs.items() if declared.role == "label")
+        kind, argument = plugins().dataset(job.data)
+        exam = kind.open(argument, graph.inputs, seed=job.seed, train=False, loaders=job.loaders)
+        return {"target": train_to_target(loop, job, exam, label=label, epoch_steps=epoch_steps)}
+
+    measured(job, folder, events, TargetRankResult, measure)
+
+
+def train_to_target(loop: Loop, job: TargetJob, exam: Dataset, *, label: str, epoch_steps: int) -> Target:
     """Train until the job's target or its last epoch; return what was reached and the curve. Collective.
 
-    ``epoch_steps`` are optimiser steps. The result has ``quantity``, ``wanted``, ``reached`` (a bool), ``value``,
-    ``seconds`` (of which ``evaluation_seconds``), ``epochs``, ``steps``, ``samples``, and ``curve`` with a point for
-    each epoch that ended after the warm-up: {epoch, step, seconds, loss, top1, top5}.
+    ``epoch_steps`` are optimiser steps.
     """
-    wanted, curve, examining = target_top1(run.job), [], 0.0
-    if wanted is None:
-        raise JobError("the job names no target")
+    wanted, curve, examining = top1(job), list[Examination](), 0.0
     with contextlib.closing(exam):
-        first, longest = run.steps // epoch_steps + 1, run.filling(WINDOW_SECONDS)  # the warm-up may have taken epochs
-        for epoch in range(first, max(first, run.job.max_epochs) + 1):
-            while left := epoch * epoch_steps - run.steps:
-                run.take(min(left, longest))
+        first, longest = loop.steps // epoch_steps + 1, loop.filling(WINDOW_SECONDS)  # warm-up may have taken epochs
+        for epoch in range(first, max(first, job.max_epochs) + 1):
+            while left := epoch * epoch_steps - loop.steps:
+                loop.take(min(left, longest))
             begin = time.perf_counter()
-            shares = examined(run.trainer, exam, label=label)
+            shares = examined(loop.trainer, exam, label=label)
             examining += time.perf_counter() - begin
-            curve.append({"epoch": epoch, "step": run.steps, "seconds": time.perf_counter() - run.begun,
-                          "loss": run.losses[-1]["loss"], **shares})
-            if run.trainer.rank == 0:
-                run.events("epoch", done=epoch, step=run.steps, top1=shares["top1"])
+            curve.append(Examination(epoch, loop.steps, time.perf_counter() - loop.begun, loop.losses[-1].loss,
+                                     **shares))
+            if loop.trainer.rank == 0:
+                loop.events("epoch", done=epoch, step=loop.steps, top1=shares["top1"])
             if shares["top1"] >= wanted:
                 break
     last = curve[-1]
-    return {"quantity": "top1", "wanted": wanted, "reached": last["top1"] >= wanted, "value": last["top1"],
-            "seconds": last["seconds"], "evaluation_seconds": examining, "epochs": last["epoch"], "steps": run.steps,
-            "samples": run.steps * run.job.batch * run.job.workers, "test_samples": exam.size, "curve": curve}
+    return Target("top1", wanted, last.top1 >= wanted, last.top1, last.seconds, examining, last.epoch, loop.steps,
+                  loop.steps * job.batch * job.workers, exam.size, tuple(curve))
 
 
-def examined(trainer: Trainer, exam: Dataset, *, label: str) -> Json:
+def examined(trainer: Trainer, exam: Dataset, *, label: str) -> dict[str, float]:
     """Return the accuracies that rank 0 finds, on every rank: its running statistics are the model's.
 
     Hits are gathered, not shares: whole numbers survive the float32 of some frameworks' all-reduce.

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dlcompare.core.errors import UsageError
-from dlcompare.core.judging.attribution import Explanation, Kept, Move, explained
-from dlcompare.core.judging.verdict import Comparison, compare
-from dlcompare.core.judging.verdict import Side as Measured
-from dlcompare.core.plan.matrix import LEAST_ROUNDS, Plan, planned
-from dlcompare.core.plan.variants import Side, parse
+from dlcompare.core.judging.attribution import Kept, Move, explained
+from dlcompare.core.judging.verdict import Comparison, Side, compare
+from dlcompare.core.kinds.kind import Answer
+from dlcompare.core.plan.feasibility import refusal
+from dlcompare.core.plan.plan import LEAST_ROUNDS, Plan
+from dlcompare.core.plan.variants import Variant, parse
 from dlcompare.core.plugins.job import LAYOUTS, Job
-from dlcompare.core.plugins.registry import Plugins
+from dlcompare.core.plugins.registry import Plugins, plugins
 from dlcompare.core.records.record import Record
-from dlcompare.core.run.runner import Options, Progress, run
+
+from .result import TrainingRecord
 
 MOVED = ("threads", "execution", "layout", "precision")
 SYNTHETIC = "synthetic"
@@ -34,26 +34,19 @@ class Study:
     kept: tuple[Kept, ...]
 
 
-def check(plan: Plan) -> None:
-    """Raise UsageError if a plan compares nothing that could be explained."""
-    if len(plan.jobs) < 2:
-        raise UsageError("--explain compares frameworks: name at least two, as in --framework pytorch-ddp,tf-horovod")
-
-
-def explain(plugins: Plugins, plan: Plan, records: Sequence[Record], options: Options,
-            progress: Progress) -> tuple[Explanation | str, list[Record]]:
-    """Run what explains the largest gap of a plan's records; return the explanation, or why there is none, and the
-    records it rests on."""
+def explain(plan: Plan, records: Sequence[TrainingRecord], carry_out: Callable[[Plan], list[Any]]) -> Answer:
+    """Run what explains the largest gap of a plan's records; return these with the explanation, or why there is none,
+    and the records it rests on."""
     found = gap(compare(records, plan.judging))
     if isinstance(found, str):
-        return found, []
+        return Answer(records, found)
     slow, fast = found
-    wanted = study(plugins, plan, slow, fast)
-    more = run(wanted.plan, options, progress)
-    return explained(wanted.slow, wanted.fast, wanted.moves, wanted.kept, more), more
+    wanted = study(plugins(), plan, slow, fast)
+    more = carry_out(wanted.plan)
+    return Answer(records, explained(wanted.slow, wanted.fast, wanted.moves, wanted.kept, more), more)
 
 
-def gap(comparisons: Sequence[Comparison]) -> tuple[Measured, Measured] | str:
+def gap(comparisons: Sequence[Comparison]) -> tuple[Side, Side] | str:
     """Return the slowest and the fastest side, or in a sentence why there is no gap to explain."""
     ran = [side for one in comparisons for side in one.sides if side.throughput is not None]
     ranked = sorted(ran, key=lambda side: side.throughput or 0.0)
@@ -67,7 +60,7 @@ def gap(comparisons: Sequence[Comparison]) -> tuple[Measured, Measured] | str:
     return ranked[0], ranked[-1]
 
 
-def study(plugins: Plugins, plan: Plan, slow: Measured, fast: Measured) -> Study:
+def study(plugins: Plugins, plan: Plan, slow: Side, fast: Side) -> Study:
     """Return what to run: both sides, and the slower one with each setting moved."""
     one, two = slow.ran[0], fast.ran[0]
     jobs = {slow.name: job_of(one), fast.name: job_of(two)}
@@ -83,9 +76,11 @@ def study(plugins: Plugins, plan: Plan, slow: Measured, fast: Measured) -> Study
     else:
         moves.append(without_input(one, two, jobs))
     graph = plugins.model(one.model).graph(one.job["image_size"])
-    whole = planned(plugins, tuple(jobs.values()), [parse(name).variant for name in jobs], graph)
-    rounds = max(LEAST_ROUNDS, len(slow.ran), plan.rounds)
-    return Study(slow.name, fast.name, dataclasses.replace(whole, rounds=rounds), tuple(moves), tuple(kept))
+    refusals = {job.id: reason for job in jobs.values() if (reason := refusal(plugins, job, graph))}
+    variants = {job.id: text for name, job in jobs.items() if (text := parse(name).text)}
+    whole = dataclasses.replace(plan, jobs=tuple(jobs.values()), refusals=refusals, variants=variants,
+                                rounds=max(LEAST_ROUNDS, len(slow.ran), plan.rounds), until=None)
+    return Study(slow.name, fast.name, whole, tuple(moves), tuple(kept))
 
 
 def move(plugins: Plugins, setting: str, slow: Record, fast: Record) -> tuple[Move, Job] | Kept:
@@ -126,9 +121,9 @@ def value(record: Record, setting: str) -> object:
 def named(record: Record, setting: str, wanted: object) -> str:
     """Return the name of a record's side with one setting changed."""
     side = parse(record.name)
-    return Side(side.framework, {**side.settings, setting: wanted}).name
+    return Variant(side.framework, {**side.settings, setting: wanted}).name
 
 
 def job_of(record: Record) -> Job:
     """Return the job that a record is of."""
-    return Job.from_json(json.dumps(record.job))
+    return Job.from_plain(record.job)

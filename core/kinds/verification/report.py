@@ -2,45 +2,54 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
-if TYPE_CHECKING:
-    from dlcompare.core.conformance.oracle import Check
+from dlcompare.core.conformance.check import Check
+from dlcompare.core.files import finite
 
-    from .result import Verified
+from .result import VerificationRecord, by_case
 
 SHOWN = 5  # failed quantities named per job; the certificate has all
 
 
-def render(outcomes: Sequence[Verified], form: str) -> str:
+def render(outcomes: Sequence[VerificationRecord], form: str) -> str:
     """Return the outcomes as text for people, or with ``form`` "json" as a list of objects."""
-    from .result import as_plain
-
     if form == "json":
         return json.dumps([as_plain(o) for o in outcomes], indent=1)
     return "\n\n".join(paragraph(o) for o in outcomes)
 
 
-def paragraph(outcome: Verified) -> str:
+def as_plain(outcome: VerificationRecord) -> dict[str, Any]:
+    """Return an outcome for ``--format json``: what failed, not all that was compared, which the certificate has."""
+    failed = [dataclasses.asdict(check) for check in outcome.checks if not check.passed]
+    said = ("framework", "model", "image_size", "precision", "device", "workers")
+    found: dict[str, Any] = finite({
+        **{name: getattr(outcome, name) for name in said},
+        "execution": outcome.job["execution"], "layout": outcome.job["layout"],
+        "passed": outcome.passed, "reason": outcome.reason, "first_divergence": outcome.first_divergence,
+        "checks": len(outcome.checks), "failed": failed, "certificate": outcome.certificate})
+    return found
+
+
+def paragraph(outcome: VerificationRecord) -> str:
     """Return one job's outcome: the verdict, the closest call or the failures, and where the certificate is."""
-    job = outcome.job
-    size = f" at {job.image_size} x {job.image_size}" if job.image_size else ""
-    how = ", ".join(part for part in (job.precision, job.execution, job.layout) if part)
-    head = f"{job.framework}, {job.model}{size}, {how} on {job.device}, {job.workers} worker(s)"
+    job, size = outcome.job, f" at {outcome.image_size} x {outcome.image_size}" if outcome.image_size else ""
+    how = ", ".join(part for part in (outcome.precision, job["execution"], job["layout"]) if part)
+    head = f"{outcome.framework}, {outcome.model}{size}, {how} on {outcome.device}, {outcome.workers} worker(s)"
     if outcome.reason is not None:
-        return f"NOT VERIFIED  {head}\n  {outcome.reason}"
+        log = f" (log: {outcome.log})" if outcome.log else ""
+        return f"NOT VERIFIED  {head}\n  {outcome.reason}{log}"
     lines = [f"{'VERIFIED    ' if outcome.passed else 'DIFFERS     '}  {head}", *table(outcome)]
-    if outcome.divergence:
-        lines.append(f"  first to diverge: {outcome.divergence}")
+    if outcome.first_divergence:
+        lines.append(f"  first to diverge: {outcome.first_divergence}")
     return "\n".join([*lines, f"  certificate: {outcome.certificate}"])
 
 
-def table(outcome: Verified) -> list[str]:
+def table(outcome: VerificationRecord) -> list[str]:
     """Return a line per case: how many quantities agree, and the one that came closest to its tolerance."""
-    from .result import by_case
-
     lines = []
     for name, checks in by_case(outcome.checks).items():
         failed = [c for c in checks if not c.passed]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from dlcompare.core import hookimpl
-from dlcompare.core.plugins.backend import EnvironmentSpec
+from dlcompare.core.plugins.runtime import EnvironmentSpec
 from dlcompare.core.plugins.engine import Engine, Session
 from dlcompare.core.plugins.inference_job import InferenceJob
 

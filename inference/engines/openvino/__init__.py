@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from dlcompare.core import hookimpl
-from dlcompare.core.plugins.backend import EnvironmentSpec, cpu_has
+from dlcompare.core.plugins.backend import cpu_has
+from dlcompare.core.plugins.runtime import EnvironmentSpec
 from dlcompare.core.plugins.engine import Engine, Session
 from dlcompare.core.plugins.inference_job import InferenceJob
 

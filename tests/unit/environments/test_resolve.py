@@ -16,7 +16,8 @@ from tinyenv import NOW, compiling, prepared, tiny, traces
 from dlcompare.core.environments import resolve
 from dlcompare.core.environments.store import requirements, wheel_folder
 from dlcompare.core.errors import EnvironmentUnavailable, JobError, PluginError, UsageError
-from dlcompare.core.plugins.backend import Backend, Build, EnvironmentSpec, need_ampere
+from dlcompare.core.plugins.backend import Backend, need_ampere
+from dlcompare.core.plugins.runtime import Build, EnvironmentSpec
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import plugins
 

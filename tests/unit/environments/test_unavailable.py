@@ -14,7 +14,7 @@ from dlcompare.core.environments import resolve
 from dlcompare.core.environments.build import Maker, explain
 from dlcompare.core.environments.interpreters import find_python
 from dlcompare.core.errors import EnvironmentUnavailable
-from dlcompare.core.plugins.backend import Build, EnvironmentSpec
+from dlcompare.core.plugins.runtime import Build, EnvironmentSpec
 
 
 @pytest.fixture(scope="module")

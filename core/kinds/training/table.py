@@ -1,18 +1,56 @@
-"""The main table of the table report: a row for each record, numbers with their units."""
+"""Training records side by side: a table, what makes its rows comparable or not, and what went wrong."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from rich import box
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dlcompare.core.records.record import Record
+from dlcompare.core.judging.verdict import compare
+from dlcompare.core.reports.cold_start import cold_starts
+from dlcompare.core.reports.fairness import fairness
+from dlcompare.core.reports.proof import unverified
+from dlcompare.core.reports.text import WIDE, columns, heading, interval, number, plain_table, printed, remarks, state
 
-WIDE = 120  # columns from which framework, model and precision stand in columns of their own
+from .result import TrainingRecord
+
 Kind = tuple[str, str, int | None]
+
+
+
+def render(records: Sequence[TrainingRecord]) -> str:
+    """Return the table as text as wide as the terminal (100 columns where there is none), coloured only on one."""
+    width = columns()
+    return printed(parts(records, width), width)
+
+
+def parts(records: Sequence[TrainingRecord], width: int) -> Iterator[RenderableType]:
+    """Yield what is printed, from top to bottom."""
+    if not records:
+        yield Text("no records")
+        return
+    rows = list(enumerate(records, start=1))
+    yield from unverified(records)
+    yield Text(heading(records))
+    yield results(rows, width)
+    yield from notes(records)
+    for model in dict.fromkeys(record.model for record in records):
+        group = [(number, r) for number, r in rows if r.model == model and r.status == "ok"]
+        if len(group) > 1:
+            yield from cold([record for _, record in group], rows)
+            yield from fairness(group)
+    yield from remarks(rows)
+
+
+def cold(group: Sequence[TrainingRecord], rows: Sequence[tuple[int, TrainingRecord]]) -> Iterator[RenderableType]:
+    """Yield the cold starts of one model's records, where run and name tell them apart."""
+    numbers = {(record.run, record.name): number for number, record in rows if record in group}
+    if len(numbers) == len(group):
+        for one in compare(group):
+            yield from cold_starts(one, numbers)
 
 
 @dataclass(frozen=True)
@@ -24,7 +62,7 @@ class Layout:
     flops: tuple[float, str]
 
 
-def results(rows: Sequence[tuple[int, Record]], width: int) -> Table:
+def results(rows: Sequence[tuple[int, TrainingRecord]], width: int) -> Table:
     """Return the main table; narrow terminals get two lines a row instead of more columns."""
     records = [record for _, record in rows]
     layout = Layout(width >= WIDE, baselines(records), flops_unit(records))
@@ -42,65 +80,39 @@ def results(rows: Sequence[tuple[int, Record]], width: int) -> Table:
     return table
 
 
-def plain_table() -> Table:
-    """Return an empty table with a rule under its header and no frame."""
-    return Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
-
-
-def cells(record: Record, layout: Layout) -> list[str]:
+def cells(record: TrainingRecord, layout: Layout) -> list[str]:
     """Return a record's cells between number and status."""
     rate, times, base = record.throughput, record.step_time, layout.base.get(kind(record))
     names = [record.name, record.model, record.precision]
-    speed = ["-", ""] if rate is None else [number(rate["value"]), interval(rate["low"], rate["high"])]
+    speed = ["-", ""] if rate is None else [number(rate.value), interval(rate.low, rate.high)]
     flops = record.flops_per_second
     return [
         *(names if layout.wide else [f"{names[0]}\n{names[1]} {names[2]}"]),
         f"{record.workers} x {record.batch_per_worker}",
         *(speed if layout.wide else ["\n".join(speed)]),
-        number(times and times["median"] * 1e3),
-        "-" if rate is None or base is None else f"{rate['value'] / base:.3f}",
+        number(times.median * 1e3 if times else None),
+        "-" if rate is None or base is None else f"{rate.value / base:.3f}",
         number(flops and flops / layout.flops[0]),
     ]
 
 
-def kind(record: Record) -> Kind:
+def kind(record: TrainingRecord) -> Kind:
     """Return what a ratio of throughputs needs to have in common."""
     return record.model, record.dataset, record.image_size
 
 
-def baselines(records: Sequence[Record]) -> dict[Kind, float]:
+def baselines(records: Sequence[TrainingRecord]) -> dict[Kind, float]:
     """Return by kind the throughput of its first record that ran."""
-    return {kind(r): r.throughput["value"] for r in reversed(records) if r.throughput}
+    return {kind(r): r.throughput.value for r in reversed(records) if r.throughput}
 
 
-def flops_unit(records: Sequence[Record]) -> tuple[float, str]:
+def flops_unit(records: Sequence[TrainingRecord]) -> tuple[float, str]:
     """Return the unit in which the largest rate of arithmetic has few digits, and its name."""
     most = max((record.flops_per_second or 0.0 for record in records), default=0.0)
     return (1e12, "TFLOP/s") if most >= 1e13 else (1e9, "GFLOP/s")
 
 
-def state(record: Record) -> Text:
-    """Return the last cell: whether it ran, and whether it was proved right."""
-    if record.status != "ok":
-        return Text(record.status, style="red" if record.status == "failed" else "dim")
-    if not record.verified:
-        return Text("ok, not verified", style="yellow")
-    return Text("ok, verified", style="green") if record.verified["passed"] else Text("ok, DIFFERS", style="bold red")
-
-
-def number(value: float | None) -> str:
-    """Return four significant digits, or a dash."""
-    if value is None:
-        return "-"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.4g}".rstrip(".")
-
-
-def interval(low: float | None, high: float | None) -> str:
-    """Return an interval in brackets, or nothing if there is none."""
-    return "" if low is None or high is None else f"[{number(low)}, {number(high)}]"
-
-
-def notes(records: Sequence[Record]) -> Iterator[Text]:
+def notes(records: Sequence[TrainingRecord]) -> Iterator[Text]:
     """Yield what the columns mean, where there is a number to explain."""
     ran = [record for record in records if record.throughput]
     if ran:

@@ -1,0 +1,105 @@
+"""The commands that measure: one for each kind, made of what the kind says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from dlcompare.core.errors import UsageError
+from dlcompare.core.judging.verdict import JUDGED, Judging
+from dlcompare.core.kinds.kind import Kind, Options, Request
+from dlcompare.core.plan.plan import Repetition
+from dlcompare.core.plugins.job import PLACE
+from dlcompare.core.settings import Setting, setting
+
+from .options import apply, made, offered, option, options_of, panels
+
+if TYPE_CHECKING:
+    from dlcompare.core.kinds.kind import Answer
+
+FORMS = ("table", "json", "csv")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What is printed, and where."""
+
+    form: str = setting("table", group=PLACE, choices=FORMS, flag="--format", help="What to print.")
+
+
+def groups(kind: Kind) -> list[tuple[Any, tuple[str, ...]]]:
+    """Return the dataclasses whose settings are a kind's options, each with the fields that are not."""
+    found = [(kind.job, kind.refused), (kind.own, ()), (Options, ()), (Shown, ())]
+    return [*found, (Repetition, ()), (Judging, ())] if kind.repeats else found
+
+
+def settings(kinds: Sequence[Kind]) -> dict[str, Setting]:
+    """Return the settings that a command of some kinds offers, by name."""
+    return {name: about for kind in kinds for cls, without in groups(kind)
+            for name, about in offered(cls, without).items()}
+
+
+def measuring(name: str, kinds: Sequence[Kind], command: Any) -> Any:
+    """Return a function as the command of some kinds, with all their options."""
+    found: dict[str, Any] = {}
+    for kind in kinds:
+        for cls, without in groups(kind):
+            found = {**options_of(cls, without), **found}
+    panels(name, settings(kinds))
+    return apply(command, [found[option] for option in settings(kinds)])
+
+
+def chosen(kinds: Sequence[Kind], given: Mapping[str, Any]) -> Kind:
+    """Return the kind that options select: the one whose own are given, else the one that needs none."""
+    wanted = [kind for kind in kinds if any(given.get(name) for name in kind.selected_by)]
+    if len(wanted) > 1:
+        names = [f"--{name.replace('_', '-')}" for kind in wanted for name in kind.selected_by if given.get(name)]
+        raise UsageError(f"{' and '.join(names)} ask for different measurements; leave one of them out")
+    return wanted[0] if wanted else next(kind for kind in kinds if not kind.selected_by)
+
+
+def refuse_strange(kind: Kind, context: click.Context, given: Mapping[str, Any]) -> None:
+    """Raise UsageError if an option was given that has no meaning for a kind, although it has for another."""
+    known = settings([kind])
+    for name in given:
+        source = context.get_parameter_source(name)
+        if name not in known and source is not None and source.name == "COMMANDLINE":
+            raise UsageError(f"--{name.replace('_', '-')} has no meaning for {kind.title}; leave it out")
+
+
+def request(kind: Kind, given: Mapping[str, Any]) -> Request:
+    """Return what was asked of a kind."""
+    asked = {name: given[name] for name in offered(kind.job, kind.refused) if given.get(name) is not None}
+    return Request(asked, made(kind.own, given), made(Repetition, given), made(Judging, given))
+
+
+def measure(context: click.Context, kinds: Sequence[Kind], given: Mapping[str, Any]) -> None:
+    """Carry out what was asked, print what came of it, and end with the exit code."""
+    from dlcompare.core.run.runner import carry_out
+
+    from .progress import Progress
+
+    kind = chosen(kinds, given)
+    refuse_strange(kind, context, given)
+    asked, options = request(kind, given), made(Options, given)
+    with Progress() as progress:
+        answer = kind.answer(asked, lambda plan: carry_out(plan, options, progress))
+    show(kind, answer, given["form"], asked.judging if in_rounds(answer) else None)
+    context.exit(0 if kind.passed([*answer.records, *answer.more]) else 1)
+
+
+def in_rounds(answer: Answer) -> bool:
+    """Return whether records were interleaved in rounds, so that there is something to judge."""
+    return any(record.round is not None for record in answer.records)
+
+
+def show(kind: Kind, answer: Answer, form: str, judging: Judging | None) -> None:
+    """Print what came of a request in one of the forms."""
+    click.echo(kind.report(answer, form if form in kind.forms else "table", judging).rstrip("\n"))
+
+
+JUDGING = option("--format", "form", type=click.Choice(FORMS), default="table", help="What to print.")
+__all__ = ["FORMS", "JUDGED", "JUDGING", "chosen", "measure", "measuring", "show"]

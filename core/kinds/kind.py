@@ -1,0 +1,196 @@
+"""The contract of a kind of measurement: what it asks, what its worker does, how ranks are folded, how it is shown.
+
+A kind is a folder with the same files in each: ``request.py`` (from what a user asks to a plan), ``worker.py`` (what
+one process does), ``result.py`` (the raw result of a rank, and the record that ranks are folded into), ``report.py``.
+Its ``__init__.py`` holds the :class:`Kind` and offers it from the hook ``dlcompare_kinds``. The spine does the rest:
+rounds, run folder, resume, environments, launching, events, records, verdicts.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from dlcompare.core import hookspec
+from dlcompare.core.judging.verdict import AS_USUAL, Comparison, Judging, compare
+from dlcompare.core.plan.plan import Plan, Repetition
+from dlcompare.core.plugins.job import PLACE, BaseJob
+from dlcompare.core.plugins.registry import plugins
+from dlcompare.core.records.record import Circumstances, Record, stamp
+from dlcompare.core.settings import setting
+
+if TYPE_CHECKING:
+    from dlcompare.core.errors import DlcompareError
+    from dlcompare.core.launch.lifeline import Events
+    from dlcompare.core.plugins.runtime import Runtime
+
+RUNS = Path("runs")
+ONCE = Repetition()
+Tell = Callable[[BaseJob | None, dict[str, Any]], None]  # the job (None: before any) and an event with a "phase"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to carry out a plan, as opposed to what is measured."""
+
+    env: str | None = setting(None, group=PLACE, metavar="current|PYTHON",
+                              help="Run the workers with this interpreter instead of an environment of dlcompare's "
+                                   "own.")
+    out: Path = setting(RUNS, group=PLACE, metavar="DIR", help="Folder for runs.")
+    resume: bool = setting(False, group=PLACE, help="Go on with the newest unfinished run of the same command.")
+    timeout: float = setting(900.0, group=PLACE, least=1, metavar="SECONDS",
+                             help="Give a job up that reports nothing for so long.")
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """The options of a kind that has none but its job's."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks of a kind: fields of its job that were given, its own options, how often, and how judged."""
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    own: Any = Nothing()
+    repetition: Repetition = ONCE
+    judging: Judging = AS_USUAL
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a request: records, and what a kind concluded from further ones beside them."""
+
+    records: Sequence[Any]
+    explanation: Any = None
+    more: Sequence[Any] = ()
+
+
+class Run(Protocol):
+    """A run that is being carried out, as a kind sees it that prepares or concludes one."""
+
+    @property
+    def folder(self) -> Path: ...
+
+    @property
+    def options(self) -> Options: ...
+
+    @property
+    def tell(self) -> Tell: ...
+
+    def interpreter(self, runtime: Runtime, device: str) -> Path | DlcompareError:
+        """Return the Python that runs a framework or engine on a device, made if need be, or why there is none."""
+
+    def start(self, job: BaseJob, folder: Path, *, label: str) -> str | None:
+        """Run a job's processes to their end in a folder; return why that came to nothing, None if it did not."""
+
+
+Prepared = Callable[[BaseJob], BaseJob]
+
+
+class Kind(ABC):
+    """One kind of measurement. Importing and asking it loads no framework and no NumPy.
+
+    ``command`` is the sub-command that asks for it, "" for the program's own; of several kinds with one command, that
+    is meant whose ``selected_by`` options are given, the one without any otherwise. ``own`` are its options beside the
+    fields of its job; ``repeats``: its jobs may run in rounds and be judged.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str] = ""
+    command: ClassVar[str] = ""
+    selected_by: ClassVar[tuple[str, ...]] = ()
+    job: ClassVar[type[BaseJob]]
+    rank: ClassVar[type]
+    record: ClassVar[type[Record]] = Record
+    own: ClassVar[type] = Nothing
+    refused: ClassVar[tuple[str, ...]] = ()  # fields of its job that it chooses itself and a user may not give
+    repeats: ClassVar[bool] = True
+    forms: ClassVar[tuple[str, ...]] = ("table", "json", "csv")
+
+    @abstractmethod
+    def plan(self, request: Request) -> Plan:
+        """Return the plan of a request; UsageError if something does not exist or fit."""
+
+    @abstractmethod
+    def work(self, job: Any, folder: Path, events: Events) -> None:
+        """Do a job in this process, and write ``rank-N.json`` (:attr:`rank`) into the folder. Called in a worker."""
+
+    @abstractmethod
+    def fold(self, job: Any, ranks: Sequence[Any], folder: Path, about: Circumstances, tell: Tell) -> Record:
+        """Return the record of a job whose processes all ended well and left these results.
+
+        ``tell`` shows progress, where folding takes long.
+        """
+
+    @abstractmethod
+    def report(self, answer: Answer, form: str, judging: Judging | None) -> str:
+        """Return what came of a request, or stored records of this kind, as text in one of the forms.
+
+        ``judging`` is None where records are to be shown side by side, without verdicts.
+        """
+
+    def answer(self, request: Request, carry_out: Callable[[Plan], list[Record]]) -> Answer:
+        """Return what comes of a request: the records of its plan, unless a kind runs more than that."""
+        return Answer(carry_out(self.plan(request)))
+
+    def runtime(self, job: Any) -> Runtime:
+        """Return what runs a job: a framework's backend, unless a kind says otherwise."""
+        return plugins().backend(job.runtime)
+
+    def results(self, job: Any) -> int:
+        """Return how many raw results a job leaves: one for each process, unless a kind says otherwise."""
+        return self.runtime(job).processes(job)
+
+    def prepare(self, plan: Plan, run: Run) -> Prepared:
+        """Return what makes of a job that was asked for the one that is run, just before it is; the same by default."""
+        return lambda job: job
+
+    def conclude(self, plan: Plan, run: Run, records: Sequence[Any], judging: Judging) -> Iterator[Record]:
+        """Yield what a run's records still lack when all cells have run."""
+        yield from ()
+
+    def compare(self, records: Sequence[Any], judging: Judging) -> list[Comparison]:
+        """Return what may be concluded from records; those of one :attr:`Record.group` by default."""
+        return compare(records, judging)
+
+    def decided(self, records: Sequence[Any], judging: Judging) -> bool:
+        """Return whether every side that has numbers is faster, slower or the same."""
+        return all(v.word not in (None, "undecided") for one in self.compare(records, judging) for v in one.verdicts
+                   if v.ratio is not None)
+
+    def passed(self, records: Sequence[Any]) -> bool:
+        """Return whether all that was asked for came out well, which decides the exit code."""
+        return all(record.status == "ok" for record in records)
+
+    def stored(self, path: Path) -> list[Record] | None:
+        """Return the records that an earlier version of this kind left at a path in files of its own, else None."""
+        return None
+
+    def outline(self, job: BaseJob, about: Circumstances, *, status: str, reason: str | None = None,
+                **more: Any) -> Any:
+        """Return a record with what the job itself says, the circumstances, and what else is known."""
+        said = {"kind": self.name, "id": job.id, "run": about.run, "started": stamp(about.started), "status": status,
+                "reason": reason, "duration_s": about.duration, "log": about.log, "system": about.system,
+                "job": job.to_plain(), "reproduce": job.reproduce(), **job.identity()}
+        return self.record(**{**said, **more})
+
+
+@hookspec
+def dlcompare_kinds() -> list[Kind]:  # type: ignore[empty-body]
+    """Kinds of measurement."""
+
+
+def kinds() -> dict[str, Kind]:
+    """Return every kind by name."""
+    found: dict[str, Kind] = plugins().by_name("dlcompare_kinds")
+    return found
+
+
+def kind(name: str) -> Kind:
+    """Return one kind. Raises UsageError with what exists and the nearest match."""
+    found: Kind = plugins().named("dlcompare_kinds", name)
+    return found

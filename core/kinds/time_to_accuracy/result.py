@@ -1,0 +1,64 @@
+"""How training to an accuracy went: of a rank, and in the record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dlcompare.core.kinds.training.result import RankResult, TrainingRecord
+
+
+@dataclass(frozen=True)
+class Examination:
+    """One point of the curve: after an epoch, at an optimiser step, after so many seconds; accuracies are shares."""
+
+    epoch: int
+    step: int
+    seconds: float
+    loss: float | None
+    top1: float
+    top5: float
+
+
+@dataclass(frozen=True)
+class Target:
+    """What was reached of what was wanted, and the curve, with a point for each epoch that ended after the warm-up.
+
+    ``seconds`` run from the first warm-up step to the end of the last examination, ``evaluation_seconds`` of which went
+    into examining.
+    """
+
+    quantity: str
+    wanted: float
+    reached: bool
+    value: float
+    seconds: float
+    evaluation_seconds: float
+    epochs: int
+    steps: int
+    samples: int
+    test_samples: int
+    curve: tuple[Examination, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetRankResult(RankResult):
+    """What one rank of a job with a target measured."""
+
+    target: Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetRecord(TrainingRecord):
+    """One framework's training of one model to an accuracy."""
+
+    kind: str = "time_to_accuracy"
+    target: Target | None = None
+
+
+def missed(target: Target) -> str | None:
+    """Return why training to an accuracy failed; None if it did not."""
+    if target.reached:
+        return None
+    return (f"{target.quantity} came to {target.value:.4f} in {target.epochs} epochs "
+            f"({target.seconds:.0f} s), short of {target.wanted:g}; give it more --max-epochs, or another --lr "
+            "or --schedule")

@@ -1,0 +1,244 @@
+"""Fold what every rank measured into one record, or say why the ranks do not belong together.
+
+The slowest rank defines a step: a window's throughput is what all ranks did over the slowest one's time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from dlcompare.core.conformance import certificate
+from dlcompare.core.graph.cost import cost
+from dlcompare.core.machine.peaks import peak_flops
+from dlcompare.core.plugins.job import Job
+from dlcompare.core.plugins.registry import plugins
+from dlcompare.core.records import disturbance, doubts, stats
+from dlcompare.core.records.caveat import Caveat
+from dlcompare.core.records.record import Circumstances, Json, Record, Throughput, Window
+
+from .result import LossPoint, RankResult, RankWindow, StepTime, TrainingRecord, Warmup
+
+CLOCK = 1e-3  # times gathered through a framework's all-reduce are float32, and clocks are read one after another
+ONE_FOR_ALL = ("params_sha256", "sample_order_sha256", "settings", "versions")
+T = TypeVar("T", bound=TrainingRecord)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the parent knows of a network and its device besides what the ranks say; see :class:`TrainingRecord`.
+
+    ``peak`` is the device's peak FLOP/s, None if unknown.
+    """
+
+    parameters: int
+    multiply_adds: int
+    image_size: int | None = None
+    verified: Mapping[str, Any] | None = None
+    peak: float | None = None
+    launch: float | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)  # fields of a kind's own record
+
+
+def finished(outline: Callable[..., T], job: Job, ranks: Sequence[RankResult], known: Known, *, processes: int) -> T:
+    """Return the record of a job whose workers all ended well.
+
+    ``outline`` makes a record of fields. The record is ``failed``, with the reason, when the ranks disagree, when a
+    loss is not finite, or when the result is faster than the peak.
+
+    Raises:
+        ValueError: a rank's result is missing or there is one too many.
+    """
+    ranks = in_order(job, ranks, processes=processes)
+    about = {"parameters": known.parameters, "multiply_adds": known.multiply_adds,
+             "verified": known.verified and dict(known.verified),
+             **({"image_size": known.image_size} if known.image_size else {}), **known.more}
+    if reason := disagreement(job, ranks):
+        return outline(status="failed", reason=reason, **about)
+    raw = drawn_together(ranks)
+    if known.launch is not None:
+        raw["startup"] = {"launch": known.launch, **raw["startup"]}
+    record = disturbance.settled(outline(status="ok", **about, **raw))
+    if reason := diverged(record.loss):
+        return dataclasses.replace(record, status="failed", reason=reason)
+    return judged(record, ranks, known)
+
+
+def known(job: Job, ranks: Sequence[RankResult], about: Circumstances, **more: Any) -> Known:
+    """Return what this program knows of a job's network, device and certificate."""
+    graph = plugins().model(job.model).graph(job.image_size)
+    total, image = cost(graph), graph.inputs.get("image")
+    return Known(total.parameters, total.multiply_adds, image.shape[-1] if image else None,
+                 certificate.find(job, ranks[0].versions),
+                 peak_flops(about.system, job.device, job.precision, devices=job.workers), about.launch, more)
+
+
+def judged(record: T, ranks: Sequence[RankResult], known: Known) -> T:
+    """Return a record with its statistics; failed if it cannot be true."""
+    windows = disturbance.counted(record.windows)
+    found = Throughput.of(windows)
+    flops = training_flops(found.value, known.multiply_adds)
+    if reason := beyond_physics(flops, known.peak):
+        return dataclasses.replace(record, status="failed", reason=reason)
+    return dataclasses.replace(record, throughput=found, step_time=step_time(windows),
+                               flops_per_second=flops, warnings=(*record.warnings, *caveats(record, windows, ranks)))
+
+
+def training_flops(samples_per_second: float, multiply_adds: int) -> float:
+    """Return implied FLOP/s: forward, gradient of inputs and of weights, two operations to a multiply-add."""
+    return samples_per_second * multiply_adds * 3 * 2
+
+
+def beyond_physics(flops: float, peak: float | None) -> str | None:
+    """Return why a rate of arithmetic cannot be true, given the device's peak FLOP/s; None if it can, or may."""
+    if peak is None or flops <= peak:
+        return None
+    return (f"impossible: {flops / 1e9:.4g} GFLOP/s is above the device's peak of {peak / 1e9:.4g} GFLOP/s, "
+            "so the clock stopped before the work did, or part of the work was skipped")
+
+
+def diverged(losses: Sequence[LossPoint]) -> str | None:
+    """Return why a record fails in which a loss of the series is not a finite number; None if all are."""
+    bad = [point.step for point in losses if not stats.is_finite(point.loss)]
+    if not bad:
+        return None
+    return (f"the loss is not finite at step {bad[0]} ({len(bad)} of {len(losses)} recorded): training diverged, "
+            "so its speed means nothing; lower --lr or warm it up")
+
+
+def in_order(job: Job, ranks: Sequence[RankResult], *, processes: int) -> list[RankResult]:
+    """Return the results by rank. Raises ValueError unless there is exactly one for each process of the job."""
+    have, want = sorted(result.rank for result in ranks), list(range(processes))
+    if have != want:
+        raise ValueError(f"{job.id}: there are results of ranks {have}, but {processes} processes write {want}; "
+                         "a worker ended without writing, or the processes did not join one group")
+    return sorted(ranks, key=lambda result: result.rank)
+
+
+def disagreement(job: Job, ranks: Sequence[RankResult]) -> str | None:
+    """Return why these results, in rank order, cannot be of one data-parallel run; None if they can."""
+    first = ranks[0]
+    for other in ranks:
+        if other.world != len(ranks):
+            return (f"rank {other.rank} trained in a group of {other.world}, not of {len(ranks)}: "
+                    "the workers did not join one group")
+        for name in ONE_FOR_ALL:
+            if getattr(other, name) != getattr(first, name):
+                return f"the ranks disagree on {_difference(name, first, other)}"
+        for name in ("windows", "losses"):
+            if _steps(getattr(other, name)) != _steps(getattr(first, name)):
+                return f"the ranks disagree on {name}: rank 0 and rank {other.rank} stopped the clock at other steps"
+    return _bad_window(ranks)
+
+
+def _difference(name: str, first: RankResult, other: RankResult) -> str:
+    one, two = getattr(first, name), getattr(other, name)
+    if isinstance(one, dict):
+        key = next(k for k in [*one, *two] if one.get(k, ...) != two.get(k, ...))
+        name, one, two = f"{name} {key!r}", one.get(key), two.get(key)
+    return f"{name}: {one!r} on rank 0, {two!r} on rank {other.rank}"
+
+
+def _steps(items: Iterable[Any]) -> list[tuple[int, int | None]]:
+    return [(item.step, getattr(item, "steps", None)) for item in items]
+
+
+def _bad_window(ranks: Sequence[RankResult]) -> str | None:
+    if not ranks[0].windows:
+        return "no window was measured"
+    for number in range(len(ranks[0].windows)):
+        own = [result.windows[number].seconds for result in ranks]
+        if not all(stats.is_finite(seconds) and seconds > 0 for seconds in own):
+            return f"window {number} took {own} s (by rank): the clock is broken"
+        for result in ranks:
+            peers = result.windows[number].peers
+            if not _alike(peers, own):
+                return (f"window {number}: rank {result.rank} heard that the ranks took {list(peers)} s, but they "
+                        f"wrote {own} s: the all-reduce is broken, or these files are of several runs")
+    return None
+
+
+def _alike(heard: Sequence[float | None], wrote: Sequence[float | None]) -> bool:
+    return len(heard) == len(wrote) and all(
+        stats.is_finite(a) and stats.is_finite(b) and math.isclose(a, b, rel_tol=CLOCK, abs_tol=CLOCK)
+        for a, b in zip(heard, wrote, strict=True))
+
+
+def drawn_together(ranks: Sequence[RankResult]) -> Json:
+    """Return the fields of a record that hold what all ranks measured."""
+    first = ranks[0]
+    peaks = [result.peak_bytes for result in ranks if result.peak_bytes is not None]
+    digests = "".join(result.first_batch_sha256 for result in ranks)
+    warmup = Warmup(len(first.warmup), sum(item.seconds for item in first.warmup),
+                    all(result.warmup_settled for result in ranks), first.warmup)
+    return {
+        "windows": tuple(window(number, ranks) for number in range(len(first.windows))),
+        "warmup": warmup,
+        "discarded": (Caveat.of("warm-up steps", steps=warmup.steps, seconds=warmup.seconds),) if first.warmup else (),
+        "loss": tuple(LossPoint(item.step, mean([r.losses[i].loss for r in ranks], ranks))
+                      for i, item in enumerate(first.losses)),
+        "peak_bytes": max(peaks, default=None),
+        "rss_bytes": max(result.rss_bytes for result in ranks),
+        "startup": {key: max(r.startup.get(key, 0.0) for r in ranks) for key in first.startup},
+        "params_sha256": first.params_sha256,
+        "trained_sha256": first.trained_sha256,
+        "sample_order_sha256": first.sample_order_sha256,
+        "first_batch_sha256": hashlib.sha256(digests.encode()).hexdigest(),
+        "environment": first.versions,
+        "settings": first.settings,
+    }
+
+
+def window(number: int, ranks: Sequence[RankResult]) -> Window:
+    """Return one window of all ranks."""
+    parts: list[RankWindow] = [result.windows[number] for result in ranks]
+    first = parts[0]
+    return Window(
+        step=first.step, steps=first.steps, samples=first.steps * sum(result.samples_per_step for result in ranks),
+        seconds=tuple(part.seconds or 0.0 for part in parts), loss=mean([part.loss for part in parts], ranks),
+        started=min(part.started for part in parts), feed_seconds=max(part.feed_seconds for part in parts),
+        foreign_cores=next((part.foreign_cores for part in parts if part.foreign_cores is not None), None),
+        throttled=next((part.throttled for part in parts if part.throttled is not None), None))
+
+
+def mean(losses: Sequence[float | None], ranks: Sequence[RankResult]) -> float | None:
+    """Return the mean over the global batch; None as soon as one rank's loss is not finite."""
+    weights = [result.samples_per_step for result in ranks]
+    finite = [loss * weight for loss, weight in zip(losses, weights, strict=True) if stats.is_finite(loss)]
+    return sum(finite) / sum(weights) if len(finite) == len(weights) else None
+
+
+def step_time(windows: Sequence[Window]) -> StepTime:
+    """Return percentiles of the step time."""
+    weights = [one.steps for one in windows]
+    means = [max(one.seconds) / one.steps for one in windows]
+    middle, p90, p99 = (stats.percentile(means, q, weights=weights) for q in (50, 90, 99))
+    return StepTime(middle, p90, p99, len(windows))
+
+
+def caveats(record: Record, windows: Sequence[Window], ranks: Sequence[RankResult]) -> tuple[Caveat, ...]:
+    """Return what there is to say of a training record's windows and ranks."""
+    steps = [item.seconds for item in ranks[0].warmup]
+    settled = all(result.warmup_settled for result in ranks)
+    more = (doubts.warm_up(steps, settled=settled), same_share(ranks), crowded(record))
+    return (*doubts.of_windows(windows), *(one for one in more if one))
+
+
+def crowded(record: Record) -> Caveat | None:
+    """Return a caveat when a CPU job had more workers than cores."""
+    cores = disturbance.cores(record.system)
+    if record.device != "cpu" or cores is None or record.workers <= cores:
+        return None
+    return Caveat.of("crowded", workers=record.workers, cores=cores)
+
+
+def same_share(ranks: Sequence[RankResult]) -> Caveat | None:
+    """Return a caveat when several ranks read the same first batch."""
+    if len({result.first_batch_sha256 for result in ranks}) == len(ranks):
+        return None
+    return Caveat.of("same first batch")
+

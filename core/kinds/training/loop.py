@@ -1,0 +1,99 @@
+"""The training loop of one rank under the protocol: warm-up, then windows.
+
+A window is: barrier, wait, clock, k steps, wait, clock. Nothing else happens inside.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from typing import TYPE_CHECKING
+
+from dlcompare.core.errors import JobError
+from dlcompare.core.plugins.job import Job, learning_rate
+from dlcompare.core.worker.windows import MAX_WARMUP, warm_up, watched
+
+from .result import LossPoint, RankWindow, StepSeconds
+
+if TYPE_CHECKING:
+    from dlcompare.core.data.feed import Feed
+    from dlcompare.core.launch.lifeline import Events
+    from dlcompare.core.plugins.backend import Trainer
+
+
+class Loop:
+    """The training loop of one rank: warm-up, then windows."""
+
+    def __init__(self, job: Job, trainer: Trainer, feed: Feed, events: Events) -> None:
+        self.job, self.trainer, self.feed, self.events = job, trainer, feed, events
+        self.steps = 0
+        self.warmup: list[StepSeconds] = []
+        self.windows: list[RankWindow] = []
+        self.losses: list[LossPoint] = []
+        self.begun = time.perf_counter()
+
+    def timed(self, steps: int) -> RankWindow:
+        """Run one window and return its raw values; raises JobError when the loss is not finite on any rank."""
+        trainer, feed, job = self.trainer, self.feed, self.job
+        rates = [learning_rate(job, step=self.steps + i) for i in range(steps)]
+        trainer.gather(0.0)
+        trainer.wait()
+        waited, started = feed.waited, time.time()
+        begin = time.perf_counter()
+        for rate in rates:
+            trainer.step(next(feed), rate)
+        loss = trainer.wait()
+        seconds = time.perf_counter() - begin
+        waited = feed.waited - waited
+        self.steps += steps
+        peers, losses = trainer.gather(seconds), trainer.gather(loss)
+        if not all(map(math.isfinite, losses)):
+            raise JobError(f"the loss is {losses} (by rank) after step {self.steps}: training diverged; "
+                           f"use a smaller --lr than {job.lr} or a --schedule with warm-up")
+        self.losses.append(LossPoint(self.steps - 1, loss))
+        return RankWindow(steps=steps, seconds=seconds, peers=tuple(peers), loss=loss, step=self.steps - 1,
+                          started=started, feed_seconds=waited)
+
+    def warm_up(self) -> bool:
+        """Take single steps until two successive ones take about the same time; return whether they did."""
+        self.begun = time.perf_counter()
+        least = self.job.warmup_steps
+        for seconds, settled in warm_up(self.slowest_step, least=least, most=max(MAX_WARMUP, least)):
+            self.warmup.append(StepSeconds(self.steps - 1, seconds))
+            self._report("warm-up", seconds)
+            if settled:
+                return True
+        return False
+
+    def slowest_step(self) -> float:
+        """Take one step; return the slowest rank's seconds, the same on every rank."""
+        return self.timed(1).slowest
+
+    def measure(self) -> None:
+        """Take the windows."""
+        steps = self.job.steps or self.filling(self.job.window_seconds)
+        for _ in range(self.job.windows):
+            self.take(steps)
+
+    def filling(self, seconds: float) -> int:
+        """Return how many steps fill so long; the same on every rank, for it comes from gathered times."""
+        return max(1, math.ceil(seconds / self.warmup[-1].seconds))
+
+    def take(self, steps: int) -> None:
+        """Run a window that is kept."""
+        self.windows.append(self.looked_around(steps))
+        self._report("window", self.windows[-1].slowest / steps)
+
+    def looked_around(self, steps: int) -> RankWindow:
+        """Run one window and return its raw values; one rank, for the machine, with what was done for others."""
+        if self.trainer.rank != 0:
+            return self.timed(steps)
+        window, around = watched(lambda: self.timed(steps))
+        return dataclasses.replace(window, foreign_cores=around.foreign_cores, throttled=around.throttled)
+
+    def _report(self, phase: str, step_seconds: float) -> None:
+        if self.trainer.rank == 0:
+            rate = self.job.batch * self.job.workers / step_seconds
+            done = len(self.windows) if phase == "window" else len(self.warmup)
+            self.events(phase, step=self.steps, done=done, samples_per_second=rate)

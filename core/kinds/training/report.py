@@ -1,0 +1,17 @@
+"""Training records shown: side by side, or judged as the comparison that rounds amount to."""
+
+from __future__ import annotations
+
+from dlcompare.core.judging.verdict import Judging, compare
+from dlcompare.core.kinds.kind import Answer
+from dlcompare.core.reports.forms import comparisons_as, records_as
+
+from . import table
+
+
+def render(answer: Answer, form: str, judging: Judging | None) -> str:
+    """Return records, and the explanation of a gap if there is one, in one of the forms."""
+    if judging is None:
+        return records_as(form, answer.records, table.render)
+    found = [*compare(answer.records, judging), *(compare(answer.more) if answer.more and form != "table" else ())]
+    return comparisons_as(form, found, answer.explanation)

@@ -1,0 +1,66 @@
+"""What is asked of training: frameworks, one model, settings; and the plan that this amounts to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dlcompare.core.errors import UsageError
+from dlcompare.core.kinds.kind import Request
+from dlcompare.core.plan.feasibility import refusal
+from dlcompare.core.plan.matrix import Matrix, matrix
+from dlcompare.core.plan.plan import LEAST_ROUNDS, Plan
+from dlcompare.core.plugins.job import TRAINS, J, Job
+from dlcompare.core.plugins.registry import plugins
+from dlcompare.core.settings import setting
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What every command that trains offers beside the fields of its job."""
+
+    compile: bool = setting(False, group=TRAINS, help="The same as --execution compiled.")
+
+
+@dataclass(frozen=True)
+class Own(Compiled):
+    """What training offers beside the fields of its job."""
+
+    explain: bool = setting(False, group="How it is judged",
+                            help="Run the slowest again with one setting at a time moved to the fastest's.")
+
+
+def asked(cls: type[J], request: Request) -> Matrix[J]:
+    """Return the jobs of a request that trains."""
+    settings = dict(request.settings)
+    if getattr(request.own, "compile", False):
+        if settings.get("execution") not in (None, "compiled"):
+            raise UsageError(f"--compile is --execution compiled, and --execution {settings['execution']} was given as "
+                             "well; leave one of them out")
+        settings["execution"] = "compiled"
+    return matrix(plugins(), cls, settings)
+
+
+def repeated(found: Matrix[Any], request: Request, **more: Any) -> Plan:
+    """Return the plan that runs jobs as often as was asked for, each refused that cannot run here."""
+    request.judging.check(side.name for side in found.sides)
+    refusals = {job.id: refusal(plugins(), job, found.graph) for job in found.jobs}
+    return found.plan(refusals, rounds=request.repetition.least, until=request.repetition.until_decided,
+                      judging=request.judging, seed=found.jobs[0].seed, **more)
+
+
+def plan(request: Request) -> Plan:
+    """Return the plan of a comparison of training throughputs; UsageError if something does not exist or fit."""
+    found = asked(Job, request)
+    made = repeated(found, request)
+    if not request.own.explain:
+        return made
+    if len(found.jobs) < 2:
+        raise UsageError("--explain compares frameworks: name at least two, as in --framework pytorch-ddp,tf-horovod")
+    return made if made.repeated else repeated(found, _in_rounds(request))
+
+
+def _in_rounds(request: Request) -> Request:
+    from dataclasses import replace
+
+    return replace(request, repetition=replace(request.repetition, rounds=LEAST_ROUNDS))

@@ -1,0 +1,98 @@
+"""What one process of a training job does: build the network, warm up, take windows, leave the raw result."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlcompare.core.data.feed import Feed
+from dlcompare.core.data.order import Sampler, order_sha256
+from dlcompare.core.graph.params import initial_params, params_sha256, read_weights, write_params
+from dlcompare.core.plugins.job import Job
+from dlcompare.core.plugins.registry import plugins
+from dlcompare.core.variables import WEIGHTS
+from dlcompare.core.worker.ranks import known_rank, leave, resident_bytes
+
+from .loop import Loop
+from .result import RankResult
+
+if TYPE_CHECKING:
+    from dlcompare.core.graph import Graph
+    from dlcompare.core.launch.lifeline import Events
+    from dlcompare.core.plugins.backend import Arrays, Trainer
+
+Measure = Callable[[Loop, "Graph", int], Any]  # the loop, the network, optimiser steps of an epoch
+
+
+def train(job: Job, folder: Path, events: Events) -> None:
+    """Train under the window protocol and leave this rank's raw result."""
+    measured(job, folder, events, RankResult, lambda loop, graph, epoch_steps: loop.measure())
+
+
+def measured(job: Job, folder: Path, events: Events, result: type[RankResult], measure: Measure) -> None:
+    """Train as ``measure`` says once the loop is warm, and leave this rank's raw result, with what that returned."""
+    times = [time.perf_counter()]
+    graph = plugins().model(job.model).graph(job.image_size)
+    events("parameters")
+    params = parameters(job, graph)
+    digest = params_sha256(params)
+    times.append(time.perf_counter())
+    trainer = built(job, graph, params, events, times)
+    del params
+    events("data", rank=trainer.rank)
+    kind, argument = plugins().dataset(job.data)
+    dataset = kind.open(argument, graph.inputs, seed=job.seed, train=True, loaders=job.loaders)
+    processes = plugins().backend(job.framework).processes(job)  # each may drive several devices
+    share = job.batch * job.workers // processes
+    sampler = Sampler(dataset.size, seed=job.seed, rank=trainer.rank, world=trainer.world, batch=share)
+    with contextlib.closing(dataset), Feed(dataset, sampler, trainer.place) as feed:
+        loop = Loop(job, trainer, feed, events)
+        settled = loop.warm_up()
+        more = measure(loop, graph, sampler.steps) or {}
+        first_batch = str(feed.first_batch_sha256)  # known: warm-up has read it
+    trained = keep(trainer, folder) if job.save else None
+    leave(result(
+        rank=trainer.rank, world=trainer.world, pid=os.getpid(), samples_per_step=share,
+        warmup=tuple(loop.warmup), warmup_settled=settled, windows=tuple(loop.windows), losses=tuple(loop.losses),
+        trained_sha256=trained, params_sha256=digest, sample_order_sha256=order_sha256(dataset.size, job.seed),
+        first_batch_sha256=first_batch, versions=trainer.versions(), settings=trainer.settings(),
+        peak_bytes=trainer.peak_bytes(), rss_bytes=resident_bytes(), startup=phases(times, loop), **more),
+        folder, rank=trainer.rank)
+    trainer.gather(0.0)  # nobody leaves, and is taken for dead, before all have written
+    trainer.close()
+
+
+def parameters(job: Job, graph: Graph) -> Arrays:
+    """Return the parameters a job starts from."""
+    return read_weights(Path(job.weights), graph) if job.weights else initial_params(graph, job.seed)
+
+
+def built(job: Job, graph: Graph, params: Arrays, events: Events, times: list[float]) -> Trainer:
+    """Import the framework and return its trainer; when each was done is added to ``times``."""
+    backend = plugins().backend(job.framework)
+    events("import", **known_rank(backend))
+    backend.load()
+    times.append(time.perf_counter())
+    events("build", **known_rank(backend))
+    trainer = backend.trainer(graph, params, job)
+    times.append(time.perf_counter())
+    return trainer
+
+
+def phases(times: list[float], loop: Loop) -> dict[str, float]:
+    """Return the seconds of each phase of the start."""
+    begin, parameters_at, imported_at, built_at = times
+    return {"parameters": parameters_at - begin, "import": imported_at - parameters_at,
+            "build": built_at - imported_at, "first_step": loop.warmup[0].seconds}
+
+
+def keep(trainer: Trainer, folder: Path) -> str:
+    """Write the trained parameters, running statistics included, as rank 0 has them; return their hash."""
+    params = trainer.params()
+    if trainer.rank == 0:
+        write_params(folder / WEIGHTS, params)
+    return params_sha256(params)

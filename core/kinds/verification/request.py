@@ -1,0 +1,69 @@
+"""What is asked of verification: frameworks held against the reference on small cases and one model."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from dlcompare.core.errors import UsageError
+from dlcompare.core.graph.model import Model
+from dlcompare.core.kinds.kind import Request
+from dlcompare.core.plan.feasibility import refusal
+from dlcompare.core.plan.matrix import matrix, named
+from dlcompare.core.plan.plan import Plan
+from dlcompare.core.plugins.job import MEASURED, Job
+from dlcompare.core.plugins.registry import plugins
+from dlcompare.core.settings import setting
+
+LARGEST = 64  # pixels: the side that a larger network's images get where nobody says, so that the reference is quick
+
+
+@dataclass(frozen=True)
+class VerificationJob(Job):
+    """A backend observed on ``cases``, each by name; ``model`` among them is the job's own model."""
+
+    cases: tuple[str, ...] = ()
+    kind: ClassVar[str] = "verification"
+    command: ClassVar[str] = "dlcompare verify"
+
+    def parts(self) -> tuple[str, ...]:
+        return (*super().parts(), "verify")
+
+
+@dataclass(frozen=True)
+class Own:
+    """What verification offers beside the fields of its job."""
+
+    check_workers: tuple[int, ...] = setting((1, 2), group=MEASURED, metavar="N[,N...]",
+                                             help="Numbers of workers to hold against one another.")
+
+
+def plan(request: Request) -> Plan:
+    """Return the plan that verifies every framework with each number of workers."""
+    from dlcompare.core.conformance import cases, oracle
+
+    for workers in request.own.check_workers:
+        if workers < 1 or cases.BATCH % workers:
+            raise UsageError(f"verification divides {cases.BATCH} samples among the workers: 1, 2 or 4, "
+                             f"not {workers}")
+    found = matrix(plugins(), VerificationJob, with_small_images(request.settings))
+    jobs = tuple(dataclasses.replace(job, workers=workers, cases=oracle.names(job))
+                 for workers in request.own.check_workers for job in found.jobs)
+    sides = found.sides * len(request.own.check_workers)
+    return dataclasses.replace(found, jobs=jobs, sides=sides).plan(
+        {job.id: refusal(plugins(), job, found.graph) for job in jobs})
+
+
+def with_small_images(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with an image size, if the model reads images larger than the reference is quick with."""
+    _, model = named({name: value for name, value in settings.items() if value is not None})
+    if settings.get("image_size") is not None or side(plugins().model(model)) <= LARGEST:
+        return dict(settings)
+    return {**settings, "image_size": LARGEST}
+
+
+def side(model: Model) -> int:
+    """Return the side of the images that a model declares; 0 if it reads none."""
+    return max(model.inputs["image"].shape[1:]) if "image" in model.inputs else 0

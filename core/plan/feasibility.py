@@ -1,0 +1,63 @@
+"""Why a cell of a plan cannot be on this machine: the backend's reason, a taken port, no GPU, too little memory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from dlcompare.core.graph import Graph
+from dlcompare.core.graph.cost import training_bytes
+from dlcompare.core.machine.memory import free_memory
+from dlcompare.core.machine.ports import port_trouble
+from dlcompare.core.machine.system import accelerators
+from dlcompare.core.plugins.job import Job
+from dlcompare.core.plugins.registry import Plugins
+
+
+def default_device(plugins: Plugins, names: Sequence[str]) -> str:
+    """Return ``cuda`` if a GPU is visible and every backend asked for can use it, else ``cpu``."""
+    visible = shutil.which("nvidia-smi") is not None and Path("/dev/nvidiactl").exists()
+    return "cuda" if visible and all("cuda" in plugins.backend(n).devices for n in names) else "cpu"
+
+
+def refusal(plugins: Plugins, job: Job, graph: Graph) -> str | None:
+    """Return why a job cannot run here, or None: the backend's reason, a taken port, no GPU, too little memory."""
+    reason = plugins.backend(job.framework).refuse(job)
+    if reason:
+        return reason
+    if job.port and (trouble := port_trouble(job.port)):
+        return trouble
+    return too_large(job, graph) if job.device == "cpu" else too_few_gpus(job)
+
+
+def too_few_gpus(job: Job) -> str | None:
+    """Return a reason if there are more workers than GPUs; a job that is only compiled needs none."""
+    there = gpus() if job.device == "cuda" and not job.topology else job.workers
+    if job.workers <= there:
+        return None
+    wanted = f"{job.workers} workers need {job.workers} GPUs" if job.workers > 1 else "a worker needs a GPU"
+    return (f"{wanted}; this machine has {there or 'none'}" +
+            (f"; use --workers {there}" if there else "; use --device cpu") + ", or another machine")
+
+
+def gpus() -> int:
+    """Return how many GPUs a job may use: what the driver lists, less what CUDA_VISIBLE_DEVICES hides."""
+    listed = len(accelerators()) or len(list(Path("/dev").glob("nvidia[0-9]*")))
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is None or not listed:
+        return listed
+    return len([word for word in chosen.split(",") if word.strip() not in ("", "-1")])  # a part of one counts too
+
+
+def too_large(job: Job, graph: Graph) -> str | None:
+    """Return a reason if even a lower bound of what training needs is more than the memory that is free."""
+    need = training_bytes(graph, job.batch) * job.workers
+    free = free_memory()
+    if need <= free:
+        return None
+    fixed = training_bytes(graph, 0) * job.workers
+    fits = int((free - fixed) / (need - fixed) * job.batch) if free > fixed else 0
+    return (f"a batch of {job.batch} on {job.workers} worker(s) needs at least {need / 2**30:.1f} GiB and "
+            f"{free / 2**30:.1f} GiB are free; " + (f"try --batch {fits} or less" if fits else "use a smaller model"))

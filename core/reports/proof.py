@@ -1,0 +1,65 @@
+"""Which records carry a certificate of their arithmetic, which do not, and how to get one."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+from rich.text import Text
+
+from dlcompare.core.errors import DlcompareError
+from dlcompare.core.plugins.registry import plugins
+from dlcompare.core.records.record import Record
+
+
+def proof(records: Sequence[Record]) -> tuple[bool, str]:
+    """Return whether every side holds a certificate that it passed, in words."""
+    records = [record for record in records if record.provable]
+    lacking = dict.fromkeys(r.name for r in records if not (r.verified and r.verified["passed"]))
+    if lacking:
+        return False, f"that {', '.join(lacking)} computes what the reference does"
+    if not records:
+        return True, ""
+    found = dict.fromkeys(r.verified["certificate"][:12] for r in records if r.verified)
+    return True, f"arithmetic, the reference's (certificates {', '.join(found)})"
+
+
+def unverified(records: Sequence[Record]) -> Iterator[Text]:
+    """Yield a warning and its remedy for every model whose numbers carry no proof, or a failed one."""
+    ran = [record for record in records if record.status == "ok" and record.provable]
+    judged = {(r.framework, r.model, r.verified["certificate"]): r for r in ran if r.verified}  # the same in all rounds
+    for record in judged.values():
+        if record.verified and not record.verified["passed"]:
+            yield Text(f"verification FAILED: {record.framework} does not compute {record.model} as the reference does "
+                       f"(certificate {record.verified['certificate']}, {record.verified['date']}), so its numbers "
+                       "must not be compared", style="bold red")
+    commands: dict[str, list[str]] = {}
+    for record in ran:
+        if not record.verified:
+            commands.setdefault(verify_options(record), []).append(record.framework)
+    for options, frameworks in commands.items():
+        names = list(dict.fromkeys(frameworks))
+        yield Text(f"not verified: {', '.join(names)}; to prove that they compute the same, run", style="bold yellow")
+        yield Text(f"  dlcompare verify --framework {','.join(names)} {options}", no_wrap=True)
+
+
+def verify_options(record: Record) -> str:
+    """Return the options, less the defaults, with which ``dlcompare verify`` speaks for this record."""
+    words = [f"--model {record.model}"]
+    if record.precision != "fp32":
+        words.append(f"--precision {record.precision}")
+    execution, layout = record.job.get("execution"), record.job.get("layout")
+    if execution and execution != usual(record.framework):
+        words.append(f"--execution {execution}")
+    if layout:
+        words.append(f"--layout {layout}")
+    if record.device == "cpu" and record.system.get("accelerators"):
+        words.append("--device cpu")
+    return " ".join(words)
+
+
+def usual(framework: str) -> str | None:
+    """Return how a framework executes by itself; None if this dlcompare does not know it."""
+    with contextlib.suppress(DlcompareError):
+        return next(iter(plugins().backend(framework).executions))
+    return None

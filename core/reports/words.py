@@ -1,0 +1,74 @@
+"""What caveats mean, in plain sentences. A kind of measurement with caveats of its own adds to ``WORDS``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from dlcompare.core.records.caveat import Caveat
+
+Values = Mapping[str, Any]
+
+
+def sentence(caveat: Caveat) -> str:
+    """Return a caveat in words; one that nobody has words for as its kind and values."""
+    if caveat.kind in WORDS:
+        return WORDS[caveat.kind](caveat.values)
+    return ", ".join([caveat.kind, *(f"{name} {value}" for name, value in caveat.values.items())])
+
+
+def sentences(caveats: Sequence[Caveat]) -> list[str]:
+    """Return caveats in words."""
+    return [sentence(caveat) for caveat in caveats]
+
+
+def suffered(v: Values) -> str:
+    """Return what the most disturbed of some windows suffered."""
+    parts = [f"others used up to {v['foreign']:.2f} cores"] if v["foreign"] else []
+    return "; ".join([*parts, *([f"the clock was throttled {v['throttled']} times"] if v["throttled"] else [])])
+
+
+def short(v: Values) -> str:
+    count = v["windows"]
+    return (f"short measurement: {count} window{'s' * (count != 1)} of {v['seconds']:.2f} s in all, where at least "
+            f"{v['least_windows']} windows and {v['least_seconds']:g} s make an interval worth reading; "
+            "raise --windows or --steps")
+
+
+def warm_up(v: Values) -> str:
+    tail = ", ".join(f"{seconds:.3g}" for seconds in v["last"]) or "none"
+    return (f"step time had not settled after {v['steps']} warm-up steps (the last took {tail} s); "
+            "early windows may be slow")
+
+
+WORDS: dict[str, Callable[[Values], str]] = {
+    "told": lambda v: str(v["text"]),
+    "throttled": lambda v: f"the clock was throttled {v['times']} times",
+    "foreign": lambda v: f"others used {v['cores']:.2f} cores",
+    "disturbed": lambda v: (
+        f"the machine was disturbed in {v['count']} of {v['windows']} windows ({suffered(v)}), too many to leave them "
+        "out: the numbers are of all windows, and no verdict rests on them; repeat this on a quiet machine"),
+    "windows": lambda v: (
+        f"{v['count']} of {v['windows']} windows, {v['seconds']:.2f} s: the machine was disturbed ({suffered(v)})"),
+    "warm-up steps": lambda v: f"{v['steps']} warm-up steps, {v['seconds']:.2f} s",
+    "short": short,
+    "spread": lambda v: (
+        f"throughput varies between windows: the interquartile range is {100 * v['share']:.1f} % of the median "
+        f"(above {100 * v['bound']:g} %); look for other load or take more windows"),
+    "drift": lambda v: (
+        f"throughput drifts: the last {v['windows']} windows are {100 * v['change']:+.1f} % against the first "
+        f"{v['windows']} (beyond {100 * v['bound']:g} %); the machine may be throttling or still warming up"),
+    "trend": lambda v: (
+        f"throughput moves one way through all {v['windows']} windows, {100 * v['change']:+.1f} % from first to last; "
+        "the machine may be throttling or still warming up"),
+    "stall": lambda v: (
+        f"input was too slow: in {v['stalled']} of {v['windows']} windows training waited for it more than "
+        f"{100 * v['bound']:g} % of the time (up to {100 * v['worst']:.0f} %), so this is not the framework's speed "
+        "alone"),
+    "warm-up": warm_up,
+    "same first batch": lambda v: "several ranks read the same first batch, so the data may not be sharded",
+    "crowded": lambda v: (
+        f"{v['workers']} workers shared {v['cores']:g} usable cores, so each waited for the others' turns; this is "
+        "not how that many machines would do"),
+    "not kept": lambda v: f"this record is not kept: {v['error']}",
+}

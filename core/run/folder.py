@@ -1,0 +1,100 @@
+"""The folder of a run: made, found again, held against others; records written into it as they come."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+from dlcompare.core.errors import DlcompareError, JobError, UsageError
+from dlcompare.core.files import write
+from dlcompare.core.kinds.kind import Kind, Options
+from dlcompare.core.plan.plan import Plan
+from dlcompare.core.plan.rounds import everything
+from dlcompare.core.records.record import Record
+from dlcompare.core.variables import PLAN, RECORD, RECORDS
+
+
+def run_folder(plan: Plan, options: Options) -> Path:
+    """Return a new folder with the plan in it, or for ``--resume`` the newest one of the same plan."""
+    if options.resume and (found := resumable(plan, options.out)):
+        return found
+    stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
+    folder = options.out / f"{stamp}-{secrets.token_hex(2)}"
+    try:
+        folder.mkdir(parents=True)
+        write(folder / PLAN, json.dumps({**json.loads(plan.to_json()), "digest": plan.digest}, indent=1))
+    except (OSError, JobError) as error:
+        cause = error.__cause__ or error
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        raise UsageError(f"cannot write to {options.out}: {getattr(cause, 'strerror', cause)}; name another folder "
+                         "with --out") from error
+    return folder.resolve()  # workers run in folders of their own
+
+
+def resumable(plan: Plan, out: Path) -> Path | None:
+    """Return the newest run of the same plan."""
+    for file in sorted(out.glob(f"*/{PLAN}"), reverse=True):
+        with contextlib.suppress(ValueError, AttributeError, OSError):  # not a plan of ours
+            if json.loads(file.read_text()).get("digest") == plan.digest:
+                return file.parent.resolve()
+    return None
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a run folder against a second ``--resume``; UsageError if another process is at work in it."""
+    with (folder / PLAN).open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"{folder} cannot be resumed: another process is at work in it; wait until it has ended, "
+                             "or leave --resume out to start anew") from None
+        except OSError:
+            pass  # a file system without locks
+        yield
+
+
+def finished_records(plan: Plan, kind: Kind, run: Path) -> dict[str, Record]:
+    """Return by cell folder the records of jobs that have ended well; move what the others left out of the way."""
+    found: dict[str, Record] = {}
+    for cell in everything(plan):
+        folder = run / cell.folder
+        record = kept_record(kind, folder)
+        if record is not None:
+            found[cell.folder] = record
+        elif folder.exists():
+            set_aside(folder)
+    return found
+
+
+def kept_record(kind: Kind, folder: Path) -> Record | None:
+    """Return the record in a folder if it is whole and of a job that ended well."""
+    with contextlib.suppress(OSError, ValueError, DlcompareError):  # none, cut short, or of another version
+        record = kind.record.from_json((folder / RECORD).read_text())
+        return record if record.status == "ok" else None
+    return None
+
+
+def set_aside(folder: Path) -> None:
+    """Give what a job left that did not end well another name, so that its cell can run again in a clean folder."""
+    folder.rename(folder.with_name(f"{folder.name}.{secrets.token_hex(3)}"))
+
+
+def write_records(folder: Path, records: Sequence[Record]) -> None:
+    """Write records in one file, in order; JobError where that cannot be done, and the file stays as it was."""
+    write(folder / RECORDS, json.dumps([record.to_dict() for record in records], indent=1, allow_nan=False))
+
+
+def in_order(plan: Plan, records: Mapping[str, Record]) -> list[Record]:
+    """Return the records there are, by round, in plan order within one; last those that concluded the run."""
+    planned = [cell.folder for cell in everything(plan)]
+    return [records[name] for name in [*planned, *(name for name in records if name not in set(planned))]
+            if name in records]
+
+
