@@ -96,7 +96,8 @@ class Record:
     says in plain sentences what was run but is in no statistic; ``disturbed``: too few windows were undisturbed, so
     the statistics are of all of them and no verdict may rest on them; ``target`` is how training to an accuracy went,
     as ``target.train_to_target`` returns it; ``trained_sha256`` is of the parameters that training ended with, if they
-    were kept beside the record; ``flops_per_second`` is what throughput implies.
+    were kept beside the record; ``flops_per_second`` is what throughput implies; ``verified`` is the certificate that
+    speaks for the job, ``verified_before``, if there is none, one of the same job under other source of dlcompare.
     """
 
     schema: int = SCHEMA
@@ -137,6 +138,7 @@ class Record:
     sample_order_sha256: str | None = None
     first_batch_sha256: str | None = None
     verified: Json | None = None
+    verified_before: Json | None = None
     warnings: list[str] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
     settings: Json = field(default_factory=dict)

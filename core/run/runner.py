@@ -258,7 +258,7 @@ def execute(job: Job, folder: Path, python: Path, options: Options, progress: Pr
     return result.finished(job, ranks, parameters=total.parameters, multiply_adds=total.multiply_adds,
                          image_size=image.shape[-1] if image else None, processes=processes,
                          launch=launched(folder, begin),
-                         verified=certificate.find(job, ranks[0].versions), **about)
+                         **certificate.find(job, ranks[0].versions), **about)
 
 
 def launched(folder: Path, started: float) -> float | None:

@@ -20,7 +20,8 @@ ONE_FOR_ALL = ("params_sha256", "sample_order_sha256", "settings", "versions")
 
 
 def finished(job: Job, ranks: Sequence[RankResult], *, parameters: int, multiply_adds: int, system: Json, run: str,
-             started: float, duration: float, verified: Json | None = None, log: str | None = None,
+             started: float, duration: float, verified: Json | None = None,
+             verified_before: Json | None = None, log: str | None = None,
              dataset: str | None = None, image_size: int | None = None, peak: float | None = None,
              processes: int | None = None, launch: float | None = None) -> Record:
     """Return the record of a job whose workers all ended well.
@@ -35,8 +36,8 @@ def finished(job: Job, ranks: Sequence[RankResult], *, parameters: int, multiply
     """
     ranks = in_order(job, ranks, processes=processes or job.workers)
     record = outline(job, status="ok", run=run, started=started, duration_s=duration, system=system, log=log,
-                     verified=verified, dataset=dataset or job.data, image_size=image_size or job.image_size,
-                     parameters=parameters, multiply_adds=multiply_adds)
+                     verified=verified, verified_before=verified_before, dataset=dataset or job.data,
+                     image_size=image_size or job.image_size, parameters=parameters, multiply_adds=multiply_adds)
     reason = disagreement(job, ranks)
     if reason:
         return dataclasses.replace(record, status="failed", reason=reason)
