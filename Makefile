@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+SOURCES := $(shell find core frameworks models inference -type f -not -name '*.pyc')
 
 .PHONY: demo test quick lint types benchmarks clean
 
@@ -23,13 +24,19 @@ types: $(VENV)/.dev
 benchmarks: $(VENV)/.dev
 	$(BIN)/python tests/benchmarks/overhead.py
 
-$(VENV)/.runtime: pyproject.toml setup.py
+$(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -e .
+
+# The demo runs what a user gets; in place (-e) a file that was left out of the package would not be missed. One of the
+# two is in $(VENV) at a time. setuptools would also pack what an earlier build left in build/lib.
+$(VENV)/.runtime: pyproject.toml setup.py $(SOURCES) | $(BIN)/python
+	rm -rf build/lib $(VENV)/.dev
+	$(BIN)/pip install --quiet --disable-pip-version-check .
 	touch $@
 
 # Type checkers and editors do not follow an editable install, so the folders are linked into a real package as well.
-$(VENV)/.dev: $(VENV)/.runtime
+$(VENV)/.dev: pyproject.toml setup.py | $(BIN)/python
+	rm -f $(VENV)/.runtime
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	$(BIN)/python -m dlcompare.core.environments.sources build/view
 	touch $@

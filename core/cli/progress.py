@@ -39,12 +39,12 @@ class Progress:
             self.bar.stop()
 
     def __call__(self, job: BaseJob | None, event: dict[str, Any]) -> None:
-        name = str(event.get("label", f"{job.runtime} {getattr(job, 'model', '')}".strip() if job else "dlcompare"))
+        name = str(event.get("label", f"{job.runtime} {getattr(job, 'model', '')}".strip() if job else ""))
         phase, text = str(event["phase"]), describe(event)
         if self.bar is not None:
             from rich.markup import escape
 
-            self.bar.update(self.task, description=f"[bold]{name}[/]  {phase}  {escape(text)}")
+            self.bar.update(self.task, description=f"[bold]{name or 'dlcompare'}[/]  {phase}  {escape(text)}")
         if not self.live or phase in LASTING:
             self._line(name, phase, text)
 
@@ -53,7 +53,8 @@ class Progress:
         if now != self.told:  # the first of each phase is enough where nobody watches
             self.told = now
             with contextlib.suppress(OSError):  # whoever read this has gone, which is no reason to stop the run
-                print(f"dlcompare: {name}: {phase} {text}".rstrip(), file=sys.stderr, flush=True)
+                who = f"dlcompare: {name}" if name else "dlcompare"  # no name: of the run as a whole
+                print(f"{who}: {phase} {text}".rstrip(), file=sys.stderr, flush=True)
 
 
 def describe(event: dict[str, Any]) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlcompare.core.files import cache_root, finite, write
 from dlcompare.core.plugins.job import Job
-from dlcompare.core.plugins.registry import plugins
+
+from .source import source_sha256
 
 if TYPE_CHECKING:
     from .check import Check
@@ -27,7 +28,7 @@ def make(job: Job, checks: Sequence[Check], versions: dict[str, str], divergence
         "framework": job.framework, "model": job.model, "image_size": job.image_size, "precision": job.precision,
         "execution": job.execution, "layout": job.layout,
         "device": job.device, "workers": job.workers, "passed": all(c.passed for c in checks),
-        "first_divergence": divergence, "versions": versions, "source_sha256": source_sha256(),
+        "first_divergence": divergence, "versions": versions, "source_sha256": source_sha256(job),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "checks": [{"case": c.case, "quantity": c.quantity, "error": finite(c.error), "allowed": c.allowed,
                     "passed": c.passed} for c in checks],
@@ -45,29 +46,26 @@ def save(certificate: dict[str, Any], folder: Path) -> Path:
     return path
 
 
-def find(job: Job, versions: dict[str, str]) -> dict[str, Any] | None:
-    """Return the newest certificate that speaks for a job, in short, or None.
+def find(job: Job, versions: dict[str, str]) -> dict[str, Any]:
+    """Return the certificates that a record of a job carries, each in short, or None.
 
-    It must be of the same framework, model, precision, execution, layout, device and library versions, of this very
-    source of dlcompare, and of at least as many workers; the image size may differ, for it changes no layer's
-    arithmetic.
+    ``verified`` is the newest that speaks for the job: of the same framework, model, precision, execution, layout,
+    device and library versions, of at least as many workers, and of the same source that decides the arithmetic; the
+    image size may differ, for it changes no layer's arithmetic. Where there is none, ``verified_before`` is the newest
+    that would but for its source.
     """
-    same = {"schema": SCHEMA, "versions": versions, "source_sha256": source_sha256(),
-            **{k: getattr(job, k) for k in ARITHMETIC}}
-    found = []
-    for path in sorted((cache_root() / "certificates").glob("*.json")):
+    own = source_sha256(job)
+    newest: dict[bool, dict[str, Any] | None] = {True: None, False: None}
+    for known in sorted(certificates(job, versions), key=lambda one: str(one["date"])):
+        newest[known["source_sha256"] == own] = {
+            key: known[key] for key in ("certificate", "passed", "date", "image_size", "workers")}
+    return {"verified": newest[True], "verified_before": None if newest[True] else newest[False]}
+
+
+def certificates(job: Job, versions: dict[str, str]) -> Iterator[dict[str, Any]]:
+    """Yield the certificates kept here of what a job does under these versions, of whatever source."""
+    same = {"schema": SCHEMA, "versions": versions, **{k: getattr(job, k) for k in ARITHMETIC}}
+    for path in (cache_root() / "certificates").glob("*.json"):
         known = json.loads(path.read_text())
         if all(known.get(k) == v for k, v in same.items()) and known["workers"] >= min(job.workers, 2):
-            found.append({"certificate": path.stem, "passed": known["passed"], "date": known["date"],
-                          "image_size": known["image_size"], "workers": known["workers"]})
-    return max(found, key=lambda c: str(c["date"]), default=None)
-
-
-def source_sha256() -> str:
-    """Return a hash of everything that decides the arithmetic: core, models and frameworks, and every plugin."""
-    digest = hashlib.sha256()
-    root = Path(__file__).parents[1]
-    for folder in (root, root.parent / "models", root.parent / "frameworks", *plugins().roots()):
-        for path in sorted(folder.resolve().rglob("*.py")) or [folder]:
-            digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()
+            yield {"certificate": path.stem, **known}

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dlcompare.core.errors import DlcompareError, EnvironmentUnavailable, UsageError
+from dlcompare.core.errors import DlcompareError, EnvironmentUnavailable, PluginError, UsageError
 from dlcompare.core.plugins.runtime import EnvironmentSpec, Runtime
 
 from . import store
@@ -182,13 +182,13 @@ def _status(name: str, device: str, spec: EnvironmentSpec | None) -> Status:
     if spec is None:
         version = ".".join(map(str, sys.version_info[:3]))
         return Status(name, device, "ready", python=version, path=Path(sys.executable), note="needs none of its own")
-    if python := locate(spec, name, device):
-        link = python.parent.parent
-        return Status(name, device, "ready", path=link, note=_note(spec), **store.noted(link))
     try:
+        if python := locate(spec, name, device):
+            link = python.parent.parent
+            return Status(name, device, "ready", path=link, note=_note(spec), **store.noted(link))
         _, minor = find_python(spec)
         _need_tools(spec, minor)
-    except EnvironmentUnavailable as error:
+    except (EnvironmentUnavailable, PluginError) as error:  # a lock file that is not there is its plugin's trouble
         return Status(name, device, "unavailable", why=str(error), note=_note(spec))
     return Status(name, device, "absent", python=".".join(map(str, minor)), note=_note(spec))
 
@@ -210,7 +210,10 @@ def doctor(name: str, device: str, spec: EnvironmentSpec | None) -> list[Finding
     """Look at all that a backend's environment needs, one finding each; nothing is changed."""
     if spec is None:
         return [Finding("environment", True, f"needs none of its own: {sys.executable}")]
-    python = locate(spec, name, device)
+    try:
+        python = locate(spec, name, device)
+    except PluginError as error:
+        return [Finding("lock file", False, str(error))]  # without it there is nothing to look for
     findings = [*_needs(spec), Finding("environment", bool(python), str(python or "absent: dlcompare env create"))]
     if python:
         findings.append(Finding("framework", *check(python, spec.check)))

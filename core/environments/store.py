@@ -45,8 +45,9 @@ def requirements(lock: Path) -> list[str]:
     """Return a lock file's requirements without its comments; PluginError names a line that pins nothing."""
     try:
         lines = [line.partition("#")[0].strip() for line in lock.read_text().splitlines()]
-    except OSError as error:
-        raise PluginError(f"the lock file {lock} cannot be read: {error.strerror}") from error
+    except (OSError, UnicodeError) as error:
+        raise PluginError(f"the lock file {lock} cannot be read: {getattr(error, 'strerror', error)}; it comes with "
+                          "the plugin: reinstall the plugin, or tell its author") from error
     for line in filter(None, lines):
         if not PINNED.fullmatch(line):
             raise PluginError(f"{lock} pins no version in the line {line!r}; every line must be NAME==VERSION")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import os
 import platform
-import subprocess
 from pathlib import Path
 from typing import Any
 
-SMI_FIELDS = ("index", "name", "memory.total", "driver_version", "power.limit")
+from .accelerators import accelerators
+
 FLAGS = ("avx", "amx", "fma", "f16c", "asimd", "sve", "bf16", "i8mm")  # beginnings of the names of vector extensions
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 CGROUP = Path("/sys/fs/cgroup")
@@ -75,30 +74,6 @@ def load_average() -> list[float] | None:
     with contextlib.suppress(OSError, AttributeError):
         return list(os.getloadavg())
     return None
-
-
-def accelerators(command: str = "nvidia-smi") -> list[dict[str, Any]]:
-    """Return the NVIDIA devices that the driver's tool lists; empty where there is no tool, driver or device."""
-    query = [command, f"--query-gpu={','.join(SMI_FIELDS)}", "--format=csv,noheader,nounits"]
-    try:
-        text = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return [_device(*row) for row in csv.reader(text.splitlines(), skipinitialspace=True)
-            if len(row) == len(SMI_FIELDS)]
-
-
-def _device(index: str, name: str, mebibytes: str, driver: str, watts: str) -> dict[str, Any]:
-    memory_mib = _number(mebibytes)
-    return {"index": int(index), "name": name, "memory_bytes": None if memory_mib is None else int(memory_mib * 2**20),
-            "driver": driver, "power_limit_w": _number(watts)}
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:  # "[N/A]", "[Not Supported]"
-        return None
 
 
 def _read(path: Path) -> str | None:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Sequence
-from pathlib import Path
 
 from dlcompare.core.graph import Graph
 from dlcompare.core.graph.cost import training_bytes
+from dlcompare.core.machine.accelerators import gpus
 from dlcompare.core.machine.memory import free_memory
 from dlcompare.core.machine.ports import port_trouble
-from dlcompare.core.machine.system import accelerators
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import Plugins
 
 
 def default_device(plugins: Plugins, names: Sequence[str]) -> str:
     """Return ``cuda`` if a GPU is visible and every backend asked for can use it, else ``cpu``."""
-    visible = shutil.which("nvidia-smi") is not None and Path("/dev/nvidiactl").exists()
-    return "cuda" if visible and all("cuda" in plugins.backend(n).devices for n in names) else "cpu"
+    return "cuda" if gpus() and all("cuda" in plugins.backend(n).devices for n in names) else "cpu"
 
 
 def refusal(plugins: Plugins, job: Job, graph: Graph) -> str | None:
@@ -40,15 +36,6 @@ def too_few_gpus(job: Job) -> str | None:
     wanted = f"{job.workers} workers need {job.workers} GPUs" if job.workers > 1 else "a worker needs a GPU"
     return (f"{wanted}; this machine has {there or 'none'}" +
             (f"; use --workers {there}" if there else "; use --device cpu") + ", or another machine")
-
-
-def gpus() -> int:
-    """Return how many GPUs a job may use: what the driver lists, less what CUDA_VISIBLE_DEVICES hides."""
-    listed = len(accelerators()) or len(list(Path("/dev").glob("nvidia[0-9]*")))
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is None or not listed:
-        return listed
-    return len([word for word in chosen.split(",") if word.strip() not in ("", "-1")])  # a part of one counts too
 
 
 def too_large(job: Job, graph: Graph) -> str | None:

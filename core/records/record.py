@@ -92,7 +92,8 @@ class Record:
     rank; ``peak_bytes`` device and ``rss_bytes`` host memory, largest rank; ``discarded`` says what was run but is in
     no statistic; ``disturbed``: too few windows were undisturbed, so the statistics are of all of them and no verdict
     may rest on them; ``environment`` are versions, ``settings`` every choice that could differ between runs;
-    ``verified`` the certificate that speaks for its arithmetic, in short.
+    ``verified`` the certificate that speaks for its arithmetic, in short, and ``verified_before``, if there is none,
+    one of the same job under other source of dlcompare.
     """
 
     schema: int = SCHEMA
@@ -128,6 +129,7 @@ class Record:
     system: dict[str, Any] = field(default_factory=dict)
     log: str | None = None
     verified: dict[str, Any] | None = None
+    verified_before: dict[str, Any] | None = None
     job: dict[str, Any]
     reproduce: str
 

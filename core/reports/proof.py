@@ -33,14 +33,24 @@ def unverified(records: Sequence[Record]) -> Iterator[Text]:
             yield Text(f"verification FAILED: {record.framework} does not compute {record.model} as the reference does "
                        f"(certificate {record.verified['certificate']}, {record.verified['date']}), so its numbers "
                        "must not be compared", style="bold red")
-    commands: dict[str, list[str]] = {}
+    lacking: dict[str, dict[str, list[Record]]] = {}
     for record in ran:
         if not record.verified:
-            commands.setdefault(verify_options(record), []).append(record.framework)
-    for options, frameworks in commands.items():
-        names = list(dict.fromkeys(frameworks))
-        yield Text(f"not verified: {', '.join(names)}; to prove that they compute the same, run", style="bold yellow")
-        yield Text(f"  dlcompare verify --framework {','.join(names)} {options}", no_wrap=True)
+            lacking.setdefault(verify_options(record), {}).setdefault(record.framework, []).append(record)
+    for options, sides in lacking.items():
+        told = ", ".join(name + earlier(found) for name, found in sides.items())
+        yield Text(f"not verified: {told}; to prove that they compute the same, run", style="bold yellow")
+        yield Text(f"  dlcompare verify --framework {','.join(sides)} {options}", no_wrap=True)
+
+
+def earlier(records: Sequence[Record]) -> str:
+    """Return what was certified of a side for source that has changed since, in brackets; "" if nothing was."""
+    found = [record.verified_before for record in records if record.verified_before]
+    if not found:
+        return ""
+    newest = max(found, key=lambda one: str(one["date"]))
+    what = "certified" if newest["passed"] else "failed verification"
+    return f" ({what} on {newest['date'][:10]} for other source; verify again)"
 
 
 def verify_options(record: Record) -> str:

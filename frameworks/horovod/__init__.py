@@ -5,8 +5,8 @@ No plug-in by itself: a backend gives :func:`build` to its environment, and has 
 
 from __future__ import annotations
 
-from dlcompare.core.plugins.runtime import Build
 from dlcompare.core.plugins.job import Job
+from dlcompare.core.plugins.runtime import Build
 
 RANK = "HOROVOD_RANK"  # where horovodrun tells a worker its rank
 FRAMEWORKS = ("TENSORFLOW", "PYTORCH", "MXNET")

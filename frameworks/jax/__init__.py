@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from dlcompare.core import hookimpl
 from dlcompare.core.graph import Graph
 from dlcompare.core.plugins.backend import Backend, Trainer
-from dlcompare.core.plugins.runtime import EnvironmentSpec
 from dlcompare.core.plugins.job import Job
+from dlcompare.core.plugins.runtime import EnvironmentSpec
 
 if TYPE_CHECKING:
     from dlcompare.core.plugins.backend import Arrays

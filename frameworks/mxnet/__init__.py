@@ -14,8 +14,8 @@ from dlcompare.core import hookimpl
 from dlcompare.core.errors import JobError
 from dlcompare.core.graph import Graph
 from dlcompare.core.plugins.backend import Backend, Trainer, cpu_has
-from dlcompare.core.plugins.runtime import EnvironmentSpec
 from dlcompare.core.plugins.job import Job
+from dlcompare.core.plugins.runtime import EnvironmentSpec
 from dlcompare.frameworks import horovod
 
 if TYPE_CHECKING:

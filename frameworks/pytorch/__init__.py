@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from dlcompare.core import hookimpl
 from dlcompare.core.graph import Graph
+from dlcompare.core.machine.accelerators import gpus
 from dlcompare.core.plugins.backend import Backend, Trainer
-from dlcompare.core.plugins.runtime import EnvironmentSpec
 from dlcompare.core.plugins.job import Job
+from dlcompare.core.plugins.runtime import EnvironmentSpec
 
 if TYPE_CHECKING:
     from dlcompare.core.plugins.backend import Arrays
@@ -112,13 +113,6 @@ class PytorchDp(PytorchDdp):
         from .data_parallel import DataParallelTrainer  # the only place the framework is imported
 
         return DataParallelTrainer(graph, params, job)
-
-
-def gpus() -> int:
-    """Return how many NVIDIA GPUs a process that is started here can use, as Linux and CUDA's variable say."""
-    found = len(list(Path("/dev").glob("nvidia[0-9]*")))
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return found if chosen is None else min(found, len(list(filter(None, chosen.split(",")))))
 
 
 @hookimpl

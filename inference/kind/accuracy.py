@@ -41,6 +41,8 @@ def classified(outputs: Arrays, labels: Arrays) -> Answers:
     """Return the answers of a classifier, its only two-dimensional output; UsageError if a label is out of range."""
     import numpy as np
 
+    from dlcompare.core.metrics.classification import ranks
+
     logits = next(value for value in outputs.values() if value.ndim == 2)
     wanted = next(iter(labels.values())).astype(np.int64)
     classes = logits.shape[1]
@@ -48,10 +50,7 @@ def classified(outputs: Arrays, labels: Arrays) -> Answers:
         raise UsageError(f"the label of sample {wrong[0]} is {wanted[wrong[0]]}, but the network tells {classes} "
                          f"classes apart, 0 to {classes - 1} ({len(wrong)} such labels); give data that fits the "
                          "network")
-    own = logits[np.arange(len(logits)), wanted]
-    above = (logits > own[:, None]).sum(axis=1)  # ties are won by the label only where no earlier class holds one
-    tied = (logits == own[:, None]) & (np.arange(classes) < wanted[:, None])
-    rank = np.where(np.isfinite(own), above + tied.sum(axis=1), classes)
+    rank = ranks(logits, wanted)
     return Answers(logits, rank == 0, rank < 5, wanted)
 
 
@@ -62,8 +61,10 @@ def spanned(outputs: Arrays, labels: Arrays) -> Answers:
     """
     import numpy as np
 
+    from dlcompare.core.metrics.classification import ranks
+
     heads = [(outputs[position.partition("_")[0]], wanted) for position, wanted in sorted(labels.items())]
-    right = np.logical_and.reduce([logits.argmax(axis=1) == wanted for logits, wanted in heads])
+    right = np.logical_and.reduce([ranks(logits, wanted) == 0 for logits, wanted in heads])
     return Answers(np.concatenate([logits for logits, _ in heads], axis=1), right, None, None)
 
 

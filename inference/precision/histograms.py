@@ -195,13 +195,15 @@ def extremes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def count(values: np.ndarray, counts: np.ndarray, limit: float) -> None:
     """Add to each bin how many values fall into it; all are within the limit."""
     half = len(counts) // 2
-    scale = np.float32(half / limit)  # a power of two: the product is exact, so floor is too
+    scale = np.float32(half / limit)  # a power of two: floor of the product is exact, unless that comes to zero
     scaled, index = np.empty(CHUNK, np.float32), np.empty(CHUNK, np.intp)
     for begin in range(0, len(values), CHUNK):
         piece = values[begin:begin + CHUNK]
         bins, where = scaled[:len(piece)], index[:len(piece)]
         np.multiply(piece, scale, out=bins)
         np.floor(bins, out=bins)
+        if scale < 1:  # of the smallest negative numbers the product is -0, which is in the bin above theirs
+            np.subtract(bins, (piece < 0) > (bins < 0), out=bins)
         np.add(bins, half, out=where, casting="unsafe")
         counts += np.bincount(where, minlength=len(counts))
 

@@ -19,8 +19,8 @@ from dlcompare.core.environments.sources import view
 from dlcompare.core.errors import DlcompareError, UsageError
 from dlcompare.core.files import finite, write
 from dlcompare.core.launch.start import launch
+from dlcompare.core.machine.accelerators import gpus
 from dlcompare.core.machine.system import system
-from dlcompare.core.plan.matrix import gpus
 from dlcompare.core.plugins.engine import Engine
 from dlcompare.core.plugins.inference_job import InferenceJob
 from dlcompare.core.plugins.registry import plugins

@@ -38,7 +38,6 @@ class Known:
     parameters: int
     multiply_adds: int
     image_size: int | None = None
-    verified: Mapping[str, Any] | None = None
     peak: float | None = None
     launch: float | None = None
     more: Mapping[str, Any] = field(default_factory=dict)  # fields of a kind's own record
@@ -55,7 +54,6 @@ def finished(outline: Callable[..., T], job: Job, ranks: Sequence[RankResult], k
     """
     ranks = in_order(job, ranks, processes=processes)
     about = {"parameters": known.parameters, "multiply_adds": known.multiply_adds,
-             "verified": known.verified and dict(known.verified),
              **({"image_size": known.image_size} if known.image_size else {}), **known.more}
     if reason := disagreement(job, ranks):
         return outline(status="failed", reason=reason, **about)
@@ -73,8 +71,8 @@ def known(job: Job, ranks: Sequence[RankResult], about: Circumstances, **more: A
     graph = plugins().model(job.model).graph(job.image_size)
     total, image = cost(graph), graph.inputs.get("image")
     return Known(total.parameters, total.multiply_adds, image.shape[-1] if image else None,
-                 certificate.find(job, ranks[0].versions),
-                 peak_flops(about.system, job.device, job.precision, devices=job.workers), about.launch, more)
+                 peak_flops(about.system, job.device, job.precision, devices=job.workers), about.launch,
+                 {**certificate.find(job, ranks[0].versions), **more})
 
 
 def judged(record: T, ranks: Sequence[RankResult], known: Known) -> T:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from dlcompare.core import hookimpl
-from dlcompare.core.plugins.runtime import EnvironmentSpec
 from dlcompare.core.plugins.engine import Engine, Session
 from dlcompare.core.plugins.inference_job import InferenceJob
+from dlcompare.core.plugins.runtime import EnvironmentSpec
 
 UNTESTED = "untested: no GPU was at hand"
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from dlcompare.core import hookimpl
 from dlcompare.core.plugins.backend import cpu_has
-from dlcompare.core.plugins.runtime import EnvironmentSpec
 from dlcompare.core.plugins.engine import Engine, Session
 from dlcompare.core.plugins.inference_job import InferenceJob
+from dlcompare.core.plugins.runtime import EnvironmentSpec
 
 
 class OpenVino(Engine):

@@ -8,9 +8,10 @@ from typing import ClassVar
 
 from dlcompare.core import hookimpl
 from dlcompare.core.errors import JobError
-from dlcompare.core.plugins.runtime import EnvironmentSpec
+from dlcompare.core.machine.accelerators import gpus
 from dlcompare.core.plugins.engine import Engine, Session
 from dlcompare.core.plugins.inference_job import InferenceJob
+from dlcompare.core.plugins.runtime import EnvironmentSpec
 
 UNTESTED = "untested: no GPU was at hand"
 WHEELS = ("no TensorRT library here ({}). For CUDA 13 install tensorrt-cu13, for CUDA 12 tensorrt-cu12, both from "
@@ -26,7 +27,6 @@ ENTROPY = "tensorrt-entropy2"  # TensorRT's own calibrator
 REMOVED = ("TensorRT {} has no calibrators: version 11 removed them. Use --engine tensorrt85 (with --env, any version "
            "up to 10), or --calibrate entropy, which finds ranges the same way and writes them into the file")
 TURING = (7, 5)  # compute capability of the first GPUs whose tensor cores multiply eight-bit integers
-DEVICES = ("/dev/nvidiactl", "/dev/dxg", "/dev/nvhost-gpu")  # of the driver: on Linux, under Windows, on Jetsons
 
 
 class TensorRT(Engine):
@@ -52,7 +52,7 @@ class TensorRT(Engine):
             return REMOVED.format("11")
         if reason := super().refuse(job):
             return reason
-        if not any(Path(device).exists() for device in DEVICES) or os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        if not gpus():
             return ("there is no NVIDIA GPU here, or its driver is not loaded; TensorRT neither builds nor runs "
                     "without one. --engine tensorrt-emulated shows on a CPU what accuracy its INT8 has")
         return None

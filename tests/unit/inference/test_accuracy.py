@@ -32,9 +32,10 @@ def test_top_one_and_top_five_are_what_sorting_says() -> None:
 
 
 def test_a_tie_is_won_by_the_earlier_class_and_not_a_number_is_never_right() -> None:
-    logits = np.array([[1.0, 1.0], [1.0, 1.0], [np.nan, 0.0]])
-    found = accuracy.answers("classification", predictions(logits, np.array([0, 1, 0])))
-    assert found.right.tolist() == [True, False, False]
+    logits = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [np.nan, 0.0, 0.0], [np.nan, 0.0, -1.0]])
+    found = accuracy.answers("classification", predictions(logits, np.array([0, 1, 0, 1])))
+    assert found.right.tolist() == [True, False, False, False]
+    assert found.first_five is not None and found.first_five.tolist() == [True, True, False, False]
 
 
 @pytest.mark.parametrize("label", [-1, 10])
@@ -56,6 +57,14 @@ def test_a_span_is_right_if_both_its_ends_are() -> None:
     found = accuracy.answers("span", {"output/start": start, "output/end": end, "output/pooled": np.ones((3, 9)),
                                            **labels})
     assert found.right.tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize(("start", "wanted"), [([0.0, 0.0, 0.0, 0.0], 0), ([np.nan, 0.0, 0.0, 0.0], 0),
+                                              ([0.0, 0.0, 0.0, 1.0], 4)])
+def test_a_span_is_wrong_if_an_end_is_no_answer_or_lies_outside(start: list[float], wanted: int) -> None:
+    found = accuracy.answers("span", {"output/start": np.array([start]), "output/end": np.eye(4)[:1],
+                                      "label/start_positions": np.array([wanted]), "label/end_positions": np.zeros(1)})
+    assert found.right.tolist() == [False]
 
 
 def test_the_paired_interval_covers_as_often_as_it_says() -> None:

@@ -18,7 +18,9 @@ from dlcompare.core.errors import JobError, UsageError
 from dlcompare.inference.precision.histograms import BINS, Artifact, Collector, Observed, instrument
 from dlcompare.inference.precision.samples import ids_sha256
 
-FINITE = st.floats(-(2.0**99), 2.0**99, width=32) | st.floats(-4, 4, width=32)
+LEAST, LARGEST = 2.0**-149, float(np.finfo(np.float32).max)  # beside LARGEST, what is small rounds to zero
+FINITE = (st.floats(-LARGEST, LARGEST, width=32) | st.floats(-4, 4, width=32)
+          | st.sampled_from([-LARGEST, -1e30, -1e-38, -LEAST, -0.0, LEAST, 1e-38, 1e30, LARGEST]))
 
 
 def observed(*batches: np.ndarray, bins: int = BINS) -> Observed:
@@ -53,7 +55,10 @@ def test_neither_order_nor_batches_matter_to_the_last_bit(data: np.ndarray, rand
     random.shuffle(order)  # type: ignore[attr-defined]
     shuffled = data[order]
     parts = [shuffled[begin:begin + size] for begin in range(0, len(data), size)]
-    assert same(observed(data, bins=64), observed(*parts, bins=64))
+    whole = observed(data, bins=64)
+    assert same(whole, observed(*parts, bins=64))
+    exact = np.floor(data.astype(np.float64) * (32 / whole.limit)).astype(int) + 32
+    assert np.array_equal(whole.counts, np.bincount(exact.reshape(-1), minlength=64))
 
 
 @pytest.mark.parametrize(("shape", "channels"), [

@@ -18,7 +18,7 @@ from dlcompare.core.errors import JobError, UsageError
 from dlcompare.core.plugins.engine import Ran
 from dlcompare.core.plugins.inference_job import InferenceJob
 from dlcompare.core.plugins.registry import plugins
-from dlcompare.inference.engines.tensorrt import DEVICES, batch_trouble
+from dlcompare.inference.engines.tensorrt import batch_trouble
 from dlcompare.inference.engines.tensorrt.inspector import ran
 from dlcompare.inference.engines.tensorrt.versions import TABLE, expected, foreign
 from dlcompare.inference.kind.request import InferencePlan
@@ -42,11 +42,11 @@ def test_no_gpu_is_said_plainly_with_what_to_do(engine: Any) -> None:
     assert "runs on cuda" in engine.refuse(job(device="cpu")) and engine.environment("cpu") is None
 
 
-def test_a_gpu_is_enough(engine: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def test_a_gpu_is_enough(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    monkeypatch.setattr("dlcompare.inference.engines.tensorrt.DEVICES", (str(tmp_path),))
-    assert len(DEVICES) > 1 and engine.refuse(job()) is None
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr("dlcompare.core.machine.accelerators.accelerators", lambda: [{"index": 0}])
+    assert engine.refuse(job()) is None
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1,0")
     assert "no NVIDIA GPU" in engine.refuse(job()), "one that is hidden is none"
 
 

@@ -56,29 +56,3 @@ def test_cpuinfo_of_either_architecture(text: str, model: str | None, flags: lis
 @pytest.mark.parametrize("text, cores", [("150000 100000", 1.5), ("max 100000", None), ("max", None), (None, None)])
 def test_a_containers_quota_is_in_cores(text: str | None, cores: float | None) -> None:
     assert system.quota(text) == cores
-
-
-def tool(folder: Path, body: str) -> str:
-    """Return a program that stands where the driver's tool would, and does as ``body`` says."""
-    path = folder / "smi"
-    path.write_text(f"#!/bin/sh\n{body}\n")
-    path.chmod(0o755)
-    return str(path)
-
-
-def test_accelerators_are_read_from_the_drivers_tool(tmp_path: Path) -> None:
-    body = ("[ \"$2\" = --format=csv,noheader,nounits ] || exit 1\n"
-            "echo '0, NVIDIA H200, 143771, 570.86.15, 700.00'\necho '1, Tesla K80, [N/A], 470.256.02, [Not Supported]'")
-    assert system.accelerators(tool(tmp_path, body)) == [
-        {"index": 0, "name": "NVIDIA H200", "memory_bytes": 143771 * 2**20, "driver": "570.86.15",
-         "power_limit_w": 700.0},
-        {"index": 1, "name": "Tesla K80", "memory_bytes": None, "driver": "470.256.02", "power_limit_w": None}]
-
-
-@pytest.mark.parametrize("body", ["echo '0, NVIDIA H200, 1, 2, 3'; exit 9", "echo 'No devices were found'", ""])
-def test_no_driver_or_no_device_is_an_empty_list(tmp_path: Path, body: str) -> None:
-    assert system.accelerators(tool(tmp_path, body)) == []
-
-
-def test_no_tool_is_an_empty_list(tmp_path: Path) -> None:
-    assert system.accelerators(str(tmp_path / "absent")) == []

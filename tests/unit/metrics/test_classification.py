@@ -7,8 +7,9 @@ import pytest
 
 from dlcompare.core.data import Dataset
 from dlcompare.core.errors import JobError, UsageError
-from dlcompare.core.metrics.classification import accuracy
+from dlcompare.core.metrics.classification import NOWHERE, accuracy, ranks
 from dlcompare.core.plugins.job import Job, target_top1
+from dlcompare.inference.kind.accuracy import classified
 
 
 class Labels(Dataset):
@@ -44,6 +45,39 @@ def test_the_short_last_batch_counts() -> None:
 def test_one_that_finds_all_classes_alike_is_never_right() -> None:
     assert accuracy(lambda b: {"logits": np.zeros((len(b["image"]), 10))}, Labels([0, 1]), label="label",
                     batch=2) == {"top1": 0.0, "top5": 0.0}
+
+
+TIED = np.random.default_rng(0).integers(-2, 3, (300, 10)).astype(np.float32)  # as of few bits: most rows have ties
+
+
+def both(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """Return top-1 as training and as inference see it."""
+    found = accuracy(lambda batch: {"logits": logits}, Labels(labels.tolist()), label="label", batch=len(logits))
+    return found["top1"], float(classified({"logits": logits}, {"label": labels}).right.mean())
+
+
+@pytest.mark.parametrize("classes", [2, 10])
+@pytest.mark.parametrize("value", [0.0, -3.5, np.inf, -np.inf])
+def test_training_and_inference_give_nothing_for_finding_all_classes_alike(value: float, classes: int) -> None:
+    labels = np.arange(20) % classes
+    assert both(np.full((20, classes), value, np.float32), labels) == (0.0, 0.0)
+
+
+def test_training_and_inference_settle_ties_as_argmax_does() -> None:
+    labels = np.random.default_rng(1).integers(0, 10, 300)
+    first = np.argsort(-TIED, axis=1, kind="stable")
+    top1 = float((first[:, 0] == labels).mean())
+    assert both(TIED, labels) == (top1, top1) and (first[:, 0] == TIED.argmax(axis=1)).all()
+    assert (ranks(TIED, labels) == np.argmax(first == labels[:, None], axis=1)).all(), "and so for every k"
+
+
+@pytest.mark.parametrize(("logits", "rank"), [
+    ([2.0, 1.0, 0.0], 0), ([1.0, 1.0, 0.0], 0), ([1.0, 2.0, 2.0], 2), ([0.0, -np.inf, -np.inf], 0),
+    ([1.0, np.nan, 0.0], NOWHERE), ([np.nan, 1.0, 0.0], NOWHERE), ([1.0, np.inf, 0.0], NOWHERE),
+    ([np.inf, 1.0, 0.0], NOWHERE), ([1.0, 1.0, 1.0], NOWHERE), ([1.0], 0), ([np.nan], NOWHERE),
+])
+def test_the_rank_of_class_0(logits: list[float], rank: int) -> None:
+    assert ranks(np.array([logits], np.float32), np.array([0])).tolist() == [rank]
 
 
 def test_nan_is_no_answer() -> None:

@@ -66,7 +66,7 @@ GPUS = [{"index": i, "name": "a card"} for i in range(2)]
 ])
 def test_more_workers_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch, workers: int, hidden: str | None,
                                             words: str) -> None:
-    monkeypatch.setattr("dlcompare.core.plan.matrix.accelerators", lambda: GPUS)
+    monkeypatch.setattr("dlcompare.core.machine.accelerators.accelerators", lambda: GPUS)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if hidden is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)

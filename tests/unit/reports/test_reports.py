@@ -109,6 +109,19 @@ def test_unproved_numbers_are_announced_first_with_the_remedy(monkeypatch: pytes
     assert table([on_cpu], monkeypatch).splitlines()[1].endswith("--model resnet50 --device cpu")
 
 
+def test_what_was_certified_for_other_source_is_announced_with_its_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    older = CERTIFICATE | {"date": "2025-11-01T08:00:00+00:00", "passed": False}
+    several = [finished(job(), verified_before=older), finished(job(workers=1), verified_before=CERTIFICATE),
+               finished(job("tf-horovod"), verified_before=older), finished(job("tf-horovod", precision="bf16"))]
+    first, command, other, _, *rest = table(several, monkeypatch, 250).splitlines()
+    assert first == ("not verified: pytorch-ddp (certified on 2025-11-20 for other source; verify again), tf-horovod "
+                     "(failed verification on 2025-11-01 for other source; verify again); to prove that they compute "
+                     "the same, run")
+    assert command == "  dlcompare verify --framework pytorch-ddp,tf-horovod --model resnet50"
+    assert other == "not verified: tf-horovod; to prove that they compute the same, run"
+    assert sum("ok, not verified" in line for line in rest) == 4
+
+
 def test_a_failed_proof_is_announced(monkeypatch: pytest.MonkeyPatch) -> None:
     text = table([finished(job(), verified=CERTIFICATE | {"passed": False})], monkeypatch)
     assert text.startswith("verification FAILED: pytorch-ddp") and "ok, DIFFERS" in text

@@ -215,7 +215,7 @@ def test_a_record_that_cannot_be_written_is_printed_with_a_warning(start_slow: S
     assert record["status"] == "ok"
     said = "cannot write {}: Is a directory"
     assert f"this record is not kept: {said.format(folder / 'record.json')}" in record["warnings"][-1]
-    assert f"dlcompare: dlcompare: records {said.format(folder.parent / 'records.json')}" in command.told
+    assert f"dlcompare: records {said.format(folder.parent / 'records.json')}" in command.told
     assert "Traceback" not in command.told
 
 
