@@ -15,7 +15,7 @@ from dlcompare.core.graph import Input
 from .job import DEVICES
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
-TASKS = ("measure", "predict", "collect", "scenario")
+TASKS = ("measure", "predict", "collect", "scenario", "probe")
 SCENARIOS = ("single-stream", "multi-stream", "server", "offline")
 CHOICES: Mapping[str, tuple[str | None, ...]] = {
     "precision": PRECISIONS, "device": DEVICES, "task": TASKS, "scenario": (None, *SCENARIOS)}
@@ -31,7 +31,8 @@ class InferenceJob:
     the network reads, the label included, so that a dataset can be opened for it; ``outputs`` names what it returns.
 
     ``task``: ``measure`` takes windows at one batch size; ``predict`` writes the outputs for ``samples`` (indices into
-    the split); ``collect`` writes what ``tensors`` hold over ``samples``; ``scenario`` runs one of MLPerf's.
+    the split); ``collect`` writes what ``tensors`` hold over ``samples``; ``scenario`` runs one of MLPerf's;
+    ``probe`` tells how near sums of INT8 products come to the exact ones, on a file made for that.
     """
 
     engine: str
