@@ -12,7 +12,7 @@ from dlcompare.core.settings import setting
 from .job import DEVICES, BaseJob
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
-TASKS = ("measure", "predict", "collect", "scenario")
+TASKS = ("measure", "predict", "collect", "scenario", "probe")
 SCENARIOS = ("single-stream", "multi-stream", "server", "offline")
 
 
@@ -26,7 +26,8 @@ class InferenceJob(BaseJob):
     the network reads, the label included, so that a dataset can be opened for it; ``outputs`` names what it returns.
 
     ``task``: ``measure`` takes windows at one batch size; ``predict`` writes the outputs for ``samples`` (indices into
-    the split); ``collect`` writes what ``tensors`` hold over ``samples``; ``scenario`` runs one of MLPerf's.
+    the split); ``collect`` writes what ``tensors`` hold over ``samples``; ``scenario`` runs one of MLPerf's;
+    ``probe`` tells how near sums of INT8 products come to the exact ones, on a file made for that.
     """
 
     engine: str

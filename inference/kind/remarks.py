@@ -25,6 +25,7 @@ def notes(results: Results, found: list[Speed]) -> Iterator[str]:
                 seen.add(said)
                 yield line
     yield from hurt(results)
+    yield from saturated(results)
     for line in (results.calibration or {}).get("objections", []):
         yield f"TensorRT's rules object to the INT8 file: {line}"
     yield from about_speed(found)
@@ -55,6 +56,19 @@ def hurt(results: Results) -> Iterator[str]:
         worst = ", ".join(f"{name} ({error:.2g})" for name, error in results.calibration["most_sensitive"].items())
         repair = "" if results.searches else "; --search looks for a way to hold the floor"
         yield f"eight bits hurt these tensors most (mean error of a channel, relative to it): {worst}{repair}"
+
+
+def saturated(results: Results) -> Iterator[str]:
+    """Yield which engines' weights take fewer bits, and why."""
+    for engine, found in (results.calibration or {}).get("weights", {}).items():
+        bits = found["bits"]
+        if found["saturating"]:
+            seen = ", ".join(f"{100 * share:.0f} % in {layer}" for layer, share in found["saturating"].items())
+            yield (f"{engine} adds INT8 products in 16 bits on this machine, where they saturate (a probe came to part "
+                   f"of the exact sum: {seen}); its INT8 weights take {bits} bits, with which they do not")
+        elif found["reason"] and bits < 8:
+            yield (f"whether {engine}'s INT8 products saturate on this machine is not known, so its INT8 weights take "
+                   f"{bits} bits, with which they do not; the probe failed: {found['reason']}")
 
 
 def told(row: Mapping[str, Any]) -> Iterator[str]:

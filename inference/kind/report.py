@@ -222,7 +222,7 @@ def as_json(*runs: Results) -> str:
 
 COLUMNS = ("model", "data", "engine", "precision", "ran", "batch", "samples_per_s", "low", "high", "p50_s", "p90_s",
            "p99_s", "joules_per_sample", "accuracy", "top5", "difference", "difference_low", "difference_high",
-           "sqnr_db", "floor")
+           "sqnr_db", "floor", "weight_bits")
 
 
 def as_csv(*runs: Results) -> str:
@@ -241,12 +241,19 @@ def csv_rows(results: Results) -> Iterator[Json]:
     for one in fast:
         yield csv_row(results, right.get((one.engine, one.precision), {})) | {
             "engine": one.engine, "precision": one.precision, "ran": one.ran["precision"], "batch": one.batch,
+            "weight_bits": weight_bits(results, one.engine, one.precision),
             "samples_per_s": one.throughput, "low": one.low, "high": one.high, "p50_s": one.p50, "p90_s": one.p90,
             "p99_s": one.p99, "joules_per_sample": sum(one.joules.values()) if one.joules else None}
     measured = {(one.engine, one.precision) for one in fast}
     for key, row in right.items():
         if key not in measured:
-            yield csv_row(results, row)
+            yield csv_row(results, row) | {"weight_bits": weight_bits(results, *key)}
+
+
+def weight_bits(results: Results, engine: str, precision: str) -> int | None:
+    """Return how many bits an engine's weights took of an INT8 file of ours."""
+    weights = (results.calibration or {}).get("weights", {}) if precision == "int8" else {}
+    return weights[engine]["bits"] if engine in weights else None
 
 
 def csv_row(results: Results, row: Mapping[str, Any]) -> Json:

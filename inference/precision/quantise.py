@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Ranges = Mapping[str, tuple[float, float]]
 LARGEST_BIAS = 2**30  # steps; half of what 32 bits hold, for sums are added to it
+# Of magnitude, by the bits that weights take. Where a CPU adds two products of eight bits in 16 and saturates, 7 bits
+# are right: 2 x 255 x 64 fits, 2 x 255 x 127 does not (see saturation.py).
+WEIGHT_LEVELS = {8: 127, 7: 64}
 LEAST_SCALE = 1e-24  # still a normal float32 number after a multiplication with an activation's
 
 
@@ -34,17 +37,20 @@ def activation_tensors(model: onnx.ModelProto) -> list[str]:
     return list(dict.fromkeys(one.sources[name] for one in placed for name in one.tensors))
 
 
-def quantise(model: onnx.ModelProto, ranges: Ranges, *, scheme: str,
-             exclude: Collection[str] = frozenset()) -> onnx.ModelProto:
-    """Return the model in INT8.
+def quantise(model: onnx.ModelProto, ranges: Ranges, *, scheme: str, exclude: Collection[str] = frozenset(),
+             weight_bits: int = 8) -> onnx.ModelProto:
+    """Return the model in INT8, its weights in as many of the eight bits as are asked for.
 
     Tensors of ``exclude`` stay float; a layer that reads one does too, and in ``u8s8`` a convolution that makes one.
 
     Raises:
-        UsageError: there is no such scheme or tensor, a range is missing, or the opset is below 13.
+        UsageError: there is no such scheme or tensor, weights cannot take so many bits, a range is missing, or the
+            opset is below 13.
     """
     if scheme not in SCHEMES:
         raise unknown("scheme", scheme, SCHEMES)
+    if weight_bits not in WEIGHT_LEVELS:
+        raise UsageError(f"weights of an INT8 file take {' or '.join(map(str, WEIGHT_LEVELS))} bits, not {weight_bits}")
     opset = next((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), 0)
     if opset < 13:
         raise UsageError(f"quantisation by channel needs opset 13 or newer, and the network is of opset {opset}; "
@@ -53,15 +59,16 @@ def quantise(model: onnx.ModelProto, ranges: Ranges, *, scheme: str,
         raise unknown("activation tensor", strange[0], activation_tensors(model))
     made = type(model)()
     made.CopyFrom(model)
-    Renderer(made, ranges, scheme, frozenset(exclude)).render()
+    Renderer(made, ranges, scheme, frozenset(exclude), WEIGHT_LEVELS[weight_bits]).render()
     return made
 
 
 class Renderer:
     """Rewrites a model in place."""
 
-    def __init__(self, model: onnx.ModelProto, ranges: Ranges, scheme: str, exclude: frozenset[str]) -> None:
-        self.graph, self.ranges, self.scheme = model.graph, ranges, scheme
+    def __init__(self, model: onnx.ModelProto, ranges: Ranges, scheme: str, exclude: frozenset[str],
+                 levels: int) -> None:
+        self.graph, self.ranges, self.scheme, self.levels = model.graph, ranges, scheme, levels
         self.wiring = Wiring.of(model)
         self.placed = Placement.of(self.wiring, scheme, exclude)
         self.constants: dict[str, np.ndarray] = {}
@@ -128,7 +135,7 @@ class Renderer:
         made, axis, weight = node.output[0], output_axis(node), self.wiring.value(node.input[1]).astype(np.float32)
         bias = self.wiring.value(node.input[2]) if len(node.input) > 2 and node.input[2] else None
         others = tuple(a for a in range(weight.ndim) if a != axis)
-        scale = np.maximum(np.abs(weight).max(axis=others) / np.float32(127), np.float32(LEAST_SCALE))
+        scale = np.maximum(np.abs(weight).max(axis=others) / np.float32(self.levels), np.float32(LEAST_SCALE))
         name = f"{made}/weight"
         if self.scheme == "s8s8":
             self.before[made] = self.float_weights(node, name, scale, axis)
@@ -137,7 +144,7 @@ class Renderer:
         if bias is not None:  # where a channel's weights are as good as nothing, steps of the bias would overflow
             scale = np.maximum(scale, np.abs(bias) / (reading * np.float32(LARGEST_BIAS)))
         shape = [-1 if a == axis else 1 for a in range(weight.ndim)]
-        integers = np.clip(np.rint(weight / scale.reshape(shape)), -127, 127).astype(np.int8)
+        integers = np.clip(np.rint(weight / scale.reshape(shape)), -self.levels, self.levels).astype(np.int8)
         self.before[made] = [self.held(name, integers, scale.astype(np.float32), axis)]
         node.input[1] = f"{name}/dequantised"
         if bias is not None:

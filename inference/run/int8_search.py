@@ -41,7 +41,7 @@ class Search:
 
     def tried(self, candidate: Candidate) -> Json:
         """Return how accurate and how fast a candidate is."""
-        file = candidate.files.int8(str(self.engine.scheme), exclude=candidate.exclude, name=label(candidate))
+        file = candidate.files.int8(self.engine, exclude=candidate.exclude, name=label(candidate))
         done, found = self.runner.predicted(self.engine, "int8", file, self.samples.measured)
         if found is None:
             raise UsageError(f"the repair of {self.engine.name} stopped at {candidate.name}: {done.reason}")
@@ -93,7 +93,8 @@ class Search:
     def equalised(self) -> Files:
         """Return the files of the network with its channels balanced, to be calibrated anew."""
         plan = dataclasses.replace(self.runner.plan, equalise=True, calibration=None)
-        return Files(self.files.folder / "equalised", self.runner.network, plan, self.runner.collected)
+        return Files(self.files.folder / "equalised", self.runner.network, plan, self.runner.collected,
+                     self.files.weight_bits)
 
 
 def passes(one: Json) -> bool:

@@ -19,15 +19,18 @@ if TYPE_CHECKING:
     from dlcompare.inference.precision.histograms import Artifact
 
 WORST = 8  # tensors to name of those that eight bits hurt most
+WeightBits = Callable[[Engine], int]  # how many bits an engine's INT8 weights may take
 Collect = Callable[[Path, tuple[str, ...], str], Path]  # an ONNX file, its tensors, whose it is -> the artifact
 
 
 class Files:
     """What a network looks like in each precision; ``collect`` runs it over the calibration samples."""
 
-    def __init__(self, folder: Path, network: Network, plan: InferencePlan, collect: Collect) -> None:
+    def __init__(self, folder: Path, network: Network, plan: InferencePlan, collect: Collect,
+                 weight_bits: WeightBits) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.network, self.plan, self.collect = folder, network, plan, collect
+        self.weight_bits = weight_bits
         self._base: onnx.ModelProto | None = None
         self._artifact: Artifact | None = None
         self.objections: dict[str, None] = {}  # of TensorRT's rules to the files written for it, in order
@@ -36,7 +39,7 @@ class Files:
         """Return the file that an engine reads for a precision."""
         own = self.plan.engine_calibrates(precision)
         if precision == "int8" and not own:
-            return self.int8(str(engine.scheme))
+            return self.int8(engine)
         precision = "fp32" if own or precision in engine.lowers else precision
         file = self.folder / f"{precision}.onnx"
         if not file.exists():
@@ -45,14 +48,18 @@ class Files:
             save(self.network.model if precision == "fp32" else lower(self.network.model, precision), file)
         return file
 
-    def int8(self, scheme: str, *, exclude: frozenset[str] = frozenset(), name: str = "") -> Path:
-        """Return the file in INT8 with some tensors left in FP32; ``name`` tells it from others of the scheme."""
+    def int8(self, engine: Engine, *, exclude: frozenset[str] = frozenset(), name: str = "") -> Path:
+        """Return an engine's file in INT8 with some tensors left in FP32; ``name`` tells it from its others.
+
+        Engines share a file where both the scheme and the bits of their weights are the same.
+        """
         from dlcompare.inference.precision.quantise import quantise
         from dlcompare.inference.precision.tensorrt_rules import violations
 
-        file = self.folder / f"int8-{scheme}{name}.onnx"
+        scheme, bits = str(engine.scheme), self.weight_bits(engine)
+        file = self.folder / f"int8-{scheme}{'' if bits == 8 else f'-w{bits}'}{name}.onnx"
         if not file.exists():
-            made = quantise(self.base, self.ranges(scheme), scheme=scheme, exclude=exclude)
+            made = quantise(self.base, self.ranges(scheme), scheme=scheme, exclude=exclude, weight_bits=bits)
             save(made, file)
             self.objections |= dict.fromkeys(violations(made) if scheme == "s8s8" else ())
         return file
@@ -92,13 +99,13 @@ class Files:
             self._artifact = Artifact.load(file, sha256=sha256)
         return self._artifact
 
-    def calibration(self, samples: Samples) -> dict[str, Any] | None:
-        """Return what a record keeps of the calibration; None if there was none."""
+    def calibration(self, samples: Samples, *, weights: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return what a record keeps of the calibration and, by engine, of its weights; None if there was none."""
         if self.plan.engine_calibrates("int8"):
             return {"rule": self.plan.calibrator, "samples": list(samples.calibration),
                     "samples_sha256": ids_sha256(samples.calibration), "protocol": self.plan.protocol,
                     "split": "train" if samples.calibration_train else "test", "data": None, "equalised": False,
-                    "tensors": None, "most_sensitive": {}, "objections": [], "network_sha256": None}
+                    "tensors": None, "most_sensitive": {}, "objections": [], "network_sha256": None, "weights": {}}
         if self._artifact is None:
             return None
         from dlcompare.inference.precision.sensitivity import ranking
@@ -108,5 +115,5 @@ class Files:
                 "split": "train" if self._artifact.meta["train"] else "test", "data": self._artifact.meta["data"],
                 "protocol": self.plan.protocol, "equalised": self.plan.equalise,
                 "tensors": len(self._artifact.tensors), "most_sensitive": dict(worst),
-                "objections": list(self.objections),
+                "objections": list(self.objections), "weights": dict(weights),
                 "network_sha256": self._artifact.meta["sha256"]}

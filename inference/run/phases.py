@@ -33,6 +33,7 @@ from dlcompare.inference.precision.samples import CALIBRATION_BATCH, Samples, ch
 from dlcompare.inference.worker.__main__ import CALIBRATION, PREDICTIONS, RESULT
 
 from .model_files import Files
+from .weight_bits import Probes
 
 MODELS = "models"  # the folder of ONNX files in a run
 PREDICT_BATCH = 32
@@ -144,7 +145,8 @@ def run(plan: InferencePlan, options: Options, progress: Progress) -> Results:
         shutil.rmtree(folder)  # nothing has run, so it would hold a plan and no results
         raise
     plan, net, samples = runner.plan, runner.network, runner.samples
-    files = Files(folder / MODELS, net, plan, runner.collected)
+    probes = Probes(runner, folder / MODELS)
+    files = Files(folder / MODELS, net, plan, runner.collected, probes.weight_bits)
     begun = datetime.now(timezone.utc).isoformat(timespec="seconds")
     results = Results(run=folder.name, started=begun, plan=json.loads(plan.to_json()), system=system(),
                       network=described(net), data=runner.data)
@@ -152,7 +154,7 @@ def run(plan: InferencePlan, options: Options, progress: Progress) -> Results:
         results = accuracies(results, runner, files, engines, samples)
     for number in range(plan.rounds if plan.speed else 0):
         results = measured_round(results, runner, files, number)
-    results = kept(dataclasses.replace(results, calibration=files.calibration(samples)), folder)
+    results = kept(dataclasses.replace(results, calibration=files.calibration(samples, weights=probes.found)), folder)
     return in_scenarios(results, runner, files) if plan.scenarios else results
 
 

@@ -126,6 +126,14 @@ def scenario(job: InferenceJob, folder: Path, events: Events) -> Json:
         return about | {"scenario": drive(session, data, job, folder)} | said(session)
 
 
+def probe(job: InferenceJob, folder: Path, events: Events) -> Json:
+    """Return by layer of a file made for that which share of the exact sum the engine came to."""
+    from dlcompare.inference.precision.saturation import shares
+
+    with opened(job, folder, events) as (session, about):
+        return about | {"shares": shares(session, job.inputs)} | said(session)
+
+
 def said(session: Session) -> Json:
     """Return what a session says of itself, and what memory it came to."""
     ran = session.ran()
@@ -137,7 +145,7 @@ def said(session: Session) -> Json:
 def run(text: str, folder: Path, events: Events) -> None:
     """Do the job that a text of JSON describes, and write its result into the folder."""
     job = InferenceJob.from_json(text)
-    task = {"measure": measure, "predict": predict, "collect": collect, "scenario": scenario}[job.task]
+    task = {"measure": measure, "predict": predict, "collect": collect, "scenario": scenario, "probe": probe}[job.task]
     write(folder / RESULT, json.dumps(finite(task(job, folder, events)), indent=1, allow_nan=False))
 
 

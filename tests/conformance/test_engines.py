@@ -26,16 +26,18 @@ from dlcompare.core.plugins.engine import Engine
 from dlcompare.core.plugins.inference_job import InferenceJob
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import plugins
-from dlcompare.inference.onnx.export import export
+from dlcompare.inference.onnx.export import content_sha256, export
 from dlcompare.inference.precision.half import lower
 from dlcompare.inference.precision.histograms import instrument
 from dlcompare.inference.precision.quantise import activation_tensors, layers_left, quantise
+from dlcompare.inference.precision.saturation import INPUTS, LAYERS, question, saturating
 from dlcompare.inference.precision.tensorrt_rules import violations
 
 ENGINES = [name for name, engine in plugins().engines().items() if "cpu" in engine.devices]
 READING_ONNX = [name for name in ENGINES if plugins().engine(name).reads == "onnx"]
 INT8 = [name for name in READING_ONNX if "int8" in plugins().engine(name).precisions]
-LAYERS = 4  # of the network: conv1, conv2, conv3, fc
+UNSIGNED = [name for name in INT8 if plugins().engine(name).scheme == "u8s8"]
+COUNT = 4  # of layers of the network: conv1, conv2, conv3, fc
 SAMPLES = 12  # in batches of 5: the last one is short
 
 
@@ -85,10 +87,10 @@ class Bench:
         file = self.folder / "network.onnx"
         onnx.save(model or self.network.model, file)
         source: dict[str, Any] = {"weights": str(self.network.weights)} if engine.reads == "graph" else {
-            "file": str(file), "sha256": "of no account: nothing is kept"}
-        job = InferenceJob(engine=engine.name, model="tiny-residual", inputs=tiny.INPUTS, outputs=("logits",),
-                           data="stripes", samples=tuple(range(SAMPLES)),
-                           **{"task": "predict", "batch": 5, **source, **more})
+            "file": str(file), "sha256": content_sha256(file)}
+        job = InferenceJob(engine=engine.name, model="tiny-residual", data="stripes", samples=tuple(range(SAMPLES)),
+                           **{"inputs": tiny.INPUTS, "outputs": ("logits",), "task": "predict", "batch": 5, **source,
+                              **more})
         assert bool(engine.refuse(job)) == refused
         return job
 
@@ -103,11 +105,25 @@ class Bench:
     def predicted(self, engine: Engine, model: onnx.ModelProto | None = None,
                   **more: Any) -> tuple[np.ndarray, dict[str, Any]]:
         """Return the logits and what the session said of itself."""
-        job = self.job(engine, model, **more)
+        said = self.result(engine, self.job(engine, model, **more))
+        with np.load(self.folder / "predictions.npz") as found:
+            return found["output/logits"], said
+
+    def result(self, engine: Engine, job: InferenceJob) -> dict[str, Any]:
+        """Return what a job that must end well has found."""
         ended = self.start(engine, job, "-m", job.worker)
         assert ended.returncode == 0, ended.stdout + ended.stderr
-        with np.load(self.folder / "predictions.npz") as found:
-            return found["output/logits"], json.loads((self.folder / "result.json").read_text())
+        found: dict[str, Any] = json.loads((self.folder / "result.json").read_text())
+        return found
+
+    def saturating(self, engine: Engine, *, weight_bits: int = 8) -> dict[str, float]:
+        """Return what a probe of the engine finds, by layer."""
+        job = self.job(engine, question(weight_bits=weight_bits), task="probe", precision="int8", inputs=INPUTS,
+                       outputs=tuple(LAYERS))
+        found = self.result(engine, job)
+        assert found["ran"] == {"precision": "int8", "layers": len(LAYERS), "left": []}, "FP32 has no such products"
+        assert found["shares"].keys() == LAYERS.keys()
+        return saturating(found["shares"])
 
     def reason(self, engine: Engine, model: onnx.ModelProto) -> str:
         """Return why the engine does not take a file."""
@@ -135,6 +151,16 @@ def quantised(network: Network, engine: Engine, *, scheme: str | None = None, **
     return quantise(network.model, ranges, scheme=scheme or str(engine.scheme), **how)
 
 
+def exact(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
+    """Return the logits in the file's own arithmetic: unfused, Q and DQ round and all between is FP32."""
+    import onnxruntime
+
+    how = onnxruntime.SessionOptions()
+    how.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(model.SerializeToString(), how, providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(["logits"], {"image": images})[0])
+
+
 def noise(found: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.abs(found - wanted).max() / np.abs(wanted).max())
 
@@ -148,16 +174,42 @@ def test_fp32_is_the_oracles_network_and_fp32_throughout(name: str, bench: Bench
     assert logits.shape == (SAMPLES, 10)
     assert noise(logits, bench.network.logits) < 1e-5
     assert said["ran"]["precision"] == "fp32" and said["ran"]["left"] == []
-    assert said["ran"]["layers"] == (LAYERS if engine.reads == "onnx" else 0), "a framework does not tell"
+    assert said["ran"]["layers"] == (COUNT if engine.reads == "onnx" else 0), "a framework does not tell"
     assert said["settings"]["threads"] == 1 and said["versions"]
 
 
 @pytest.mark.parametrize("name", INT8)
 def test_int8_is_int8_in_every_layer(name: str, bench: Bench) -> None:
     engine = plugins().engine(name)
-    logits, said = bench.predicted(engine, quantised(bench.network, engine), precision="int8")
+    bits = 7 if name in UNSIGNED and bench.saturating(engine) else 8
+    logits, said = bench.predicted(engine, quantised(bench.network, engine, weight_bits=bits), precision="int8")
     assert 1e-4 < noise(logits, bench.network.logits) < 0.05
-    assert said["ran"] == {"precision": "int8", "layers": LAYERS, "left": []}
+    assert said["ran"] == {"precision": "int8", "layers": COUNT, "left": []}
+
+
+@pytest.mark.parametrize("name", UNSIGNED)
+def test_a_probe_tells_whether_an_engine_computes_what_a_file_says(name: str, bench: Bench) -> None:
+    """On any CPU: where the probe finds sums to saturate the file is computed wrongly, where not rightly, and with
+    weights of seven bits rightly everywhere."""
+    engine, network = plugins().engine(name), bright(bench.network)
+    right = {}
+    for bits in (8, 7):
+        model = quantised(network, engine, weight_bits=bits)
+        logits, _ = bench.predicted(engine, model, precision="int8")
+        right[bits] = noise(logits, exact(model, network.images)) < 0.02
+    assert right == {8: not bench.saturating(engine), 7: True}
+    assert not bench.saturating(engine, weight_bits=7)
+
+
+def bright(network: Network) -> Network:
+    """Return the network with convolutions that average, so that neighbouring products are both large."""
+    model = onnx.ModelProto()
+    model.CopyFrom(network.model)
+    for tensor in model.graph.initializer:
+        if len(tensor.dims) == 4:
+            even = np.full(tensor.dims, 1 / np.prod(tensor.dims[1:]), np.float32)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(even, tensor.name))
+    return network._replace(model=model)
 
 
 @pytest.mark.parametrize("name", INT8)
@@ -166,7 +218,7 @@ def test_layers_left_in_fp32_are_named_as_the_network_names_them(name: str, benc
     model = quantised(bench.network, engine, exclude={"relu2"})
     _, said = bench.predicted(engine, model, precision="int8")
     assert "conv3" in layers_left(model), "or there is nothing to name"
-    assert sorted(said["ran"]["left"]) == sorted(layers_left(model)) and said["ran"]["layers"] == LAYERS
+    assert sorted(said["ran"]["left"]) == sorted(layers_left(model)) and said["ran"]["layers"] == COUNT
 
 
 @pytest.mark.parametrize("name", INT8)
@@ -174,7 +226,7 @@ def test_what_int8_leaves_is_computed_in_fp32(name: str, bench: Bench) -> None:
     """Not in what an engine likes better: all layers of a file that has nothing quantised are left."""
     logits, said = bench.predicted(plugins().engine(name), precision="int8")
     assert noise(logits, bench.network.logits) < 1e-5
-    assert said["ran"]["precision"] == "fp32" and len(said["ran"]["left"]) == LAYERS
+    assert said["ran"]["precision"] == "fp32" and len(said["ran"]["left"]) == COUNT
 
 
 def test_onnxruntime_says_what_its_profile_says(bench: Bench, tmp_path: Path) -> None:
@@ -201,7 +253,7 @@ def test_onnxruntime_refuses_fp16_on_a_cpu_for_a_reason(bench: Bench) -> None:
     engine = plugins().engine("onnxruntime")
     _, said = bench.predicted(engine, lower(bench.network.model, "fp16"), precision="fp16", refused=True)
     assert said["ran"]["precision"] == "fp32"
-    assert said["ran"]["layers"] == len(said["ran"]["left"]) == LAYERS
+    assert said["ran"]["layers"] == len(said["ran"]["left"]) == COUNT
 
 
 def test_openvinos_bf16_is_asked_for_and_seen(bench: Bench) -> None:

@@ -93,6 +93,23 @@ def test_calibration_is_on_record_and_apart_from_what_is_measured(usual: Done) -
     assert made["samples_sha256"] == ids_sha256(made["samples"]) and made["tensors"] > 20
 
 
+def test_weights_take_the_bits_that_each_engine_s_kernels_are_right_with(usual: Done) -> None:
+    files = {file.name for file in usual.folder.glob("runs/*/models/int8*")}
+    asked = [json.loads(file.read_text())["engine"] for file in usual.folder.glob("runs/*/*-probe-*/job.json")]
+    weights = usual.found["calibration"]["weights"]
+    assert sorted(asked) == sorted(weights) == ["onnxruntime", "openvino"], "each is asked once"
+    assert all(found["bits"] == (7 if found["saturating"] else 8) for found in weights.values())
+    assert files == {int8_file(found["bits"]) for found in weights.values()}
+    for file in usual.folder.glob("runs/*/*/job.json"):
+        job = json.loads(file.read_text())
+        if job["precision"] == "int8" and job["task"] != "probe":
+            assert Path(job["file"]).name == int8_file(weights[job["engine"]]["bits"])
+
+
+def int8_file(bits: int) -> str:
+    return "int8-u8s8.onnx" if bits == 8 else f"int8-u8s8-w{bits}.onnx"
+
+
 def test_the_figure_shows_every_line(usual: Done) -> None:
     text = (usual.folder / "figure.svg").read_text()
     assert xml.etree.ElementTree.fromstring(text).tag.endswith("svg")
@@ -182,7 +199,8 @@ def test_calibration_can_be_used_again_but_not_for_another_network(trained: Path
     first = dlcompare("infer", "--from-run", trained, "--engine", "onnxruntime", "--no-speed", "--format", "json",
                       cwd=tmp_path)
     (artifact,) = tmp_path.glob("runs/*/*/calibration.npz")
-    assert {file.name for file in tmp_path.glob("runs/*/models/*")} == {"fp32.onnx", "int8-u8s8.onnx"}
+    bits = first.found["calibration"]["weights"]["onnxruntime"]["bits"]
+    assert {file.name for file in tmp_path.glob("runs/*/models/*")} == {"fp32.onnx", "probe.onnx", int8_file(bits)}
     builds = list(tmp_path.glob("runs/*/builds/onnxruntime/*/model.onnx"))
     assert builds and all(file.with_name("model.onnx.data").stat().st_size > file.stat().st_size for file in builds)
     again = dlcompare("infer", "--from-run", trained, "--engine", "onnxruntime", "--no-speed", "--calibrate", "minmax",

@@ -142,6 +142,28 @@ def test_csv_has_a_row_for_each_cell_of_each_run(results: Results) -> None:
     assert [row["accuracy"] for row in csv.DictReader(io.StringIO(report.as_csv(alone)))] == ["0.81", "0.81"]
 
 
+SATURATING = {"bits": 7, "saturating": {"Conv 3x3": 0.5059, "Gemm": 0.67}, "reason": None}
+FAILED = {"bits": 7, "saturating": {}, "reason": "out of memory"}
+REFUSED = {"bits": 8, "saturating": {}, "reason": "no GPU"}
+
+
+@pytest.mark.parametrize(("weights", "bits", "words"), [
+    (SATURATING, "7", "saturate (a probe came to part of the exact sum: 51 % in Conv 3x3, 67 % in Gemm); its INT8 "
+                      "weights take 7 bits"),
+    (FAILED, "7", "take 7 bits, with which they do not; the probe failed: out of memory"),
+    (REFUSED, "8", None), ({**REFUSED, "reason": None}, "8", None)])
+def test_weights_of_fewer_bits_are_told_with_what_was_seen(results: Results, weights: Json, bits: str,
+                                                           words: str | None) -> None:
+    made = {**(results.calibration or {}), "weights": {"onnxruntime": weights}}
+    other = dataclasses.replace(results, calibration=made)
+    text = " ".join(report.render(other).split())
+    assert words in text if words else "bits" not in text.replace("eight bits", "")
+    assert [row["weight_bits"] for row in csv.DictReader(io.StringIO(report.as_csv(other)))] == ["", bits]
+    alone = dataclasses.replace(other, cells=[])
+    assert [row["weight_bits"] for row in csv.DictReader(io.StringIO(report.as_csv(alone)))] == ["", bits]
+    assert json.loads(report.as_json(other))["calibration"]["weights"]["onnxruntime"] == weights
+
+
 def test_several_networks_stand_in_one_table_with_their_calibrators(results: Results) -> None:
     other = dataclasses.replace(results, calibration={**(results.calibration or {}), "rule": "mse", "equalised": True})
     text = report.render(results, other)
