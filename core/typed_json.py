@@ -51,6 +51,12 @@ def types_of(cls: Any) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
 
+def is_scalar(wanted: Any) -> bool:
+    """Return whether a type is of single values, None among them."""
+    union = typing.get_origin(wanted) in (typing.Union, types.UnionType)
+    return all(one in SCALARS or one is type(None) for one in (typing.get_args(wanted) if union else (wanted,)))
+
+
 def read(wanted: Any, value: Any, *, what: str) -> Any:
     """Return a value of JSON as the type says; UsageError if it cannot be one."""
     origin, inner = typing.get_origin(wanted), typing.get_args(wanted)
