@@ -48,7 +48,8 @@ def required(spec: dataclasses.Field[Any]) -> bool:
 @functools.cache
 def types_of(cls: Any) -> dict[str, Any]:
     """Return the types of a dataclass's fields, names resolved."""
-    return typing.get_type_hints(cls)
+    hints = typing.get_type_hints(cls)
+    return {spec.name: hints[spec.name] for spec in dataclasses.fields(cls)}
 
 
 def is_scalar(wanted: Any) -> bool:
@@ -80,7 +81,10 @@ def read(wanted: Any, value: Any, *, what: str) -> Any:
 
 
 def json_schema(cls: type) -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of a dataclass; every number may be null where it was not finite."""
+    """Return the JSON Schema (draft 2020-12) of a dataclass; every number may be null where it was not finite.
+
+    What its types do not say, such as a least value, is in the ``json_rules`` of its class and those it stands on.
+    """
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": cls.__name__,
             "description": (cls.__doc__ or "").split("\n\n")[0], **schema_of(cls)}
 
@@ -92,8 +96,10 @@ def schema_of(wanted: Any) -> dict[str, Any]:
         return {"anyOf": [{"type": "null"}, *(schema_of(one) for one in inner if one is not type(None))]}
     if dataclasses.is_dataclass(wanted):
         fields = types_of(typing.cast("Any", wanted))
+        rules = [vars(cls)["json_rules"] for cls in reversed(wanted.__mro__) if "json_rules" in vars(cls)]
         return {"type": "object", "additionalProperties": False, "required": list(fields),
-                "properties": {name: schema_of(kind) for name, kind in fields.items()}}
+                "properties": {name: schema_of(kind) for name, kind in fields.items()},
+                **({"allOf": rules} if rules else {})}
     if origin in (tuple, list, Sequence):
         return {"type": "array", "items": schema_of(inner[0])}
     if origin in (dict, Mapping):

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dlcompare.core.plugins.job import DEVICES, PRECISIONS
 from dlcompare.core.records.caveat import Caveat
 from dlcompare.core.records.record import Json, Record
 
@@ -119,6 +120,18 @@ class TrainingRecord(Record):
     sample_order_sha256: str | None = None
     first_batch_sha256: str | None = None
 
+    json_rules = {
+        "properties": {
+            "device": {"enum": list(DEVICES)}, "precision": {"enum": list(PRECISIONS)},
+            "throughput": {"properties": {"value": {"exclusiveMinimum": 0}, "unit": {"const": "samples/s"}}},
+            **{f"{of}_sha256": {"pattern": "^[0-9a-f]{64}$"}
+               for of in ("params", "trained", "sample_order", "first_batch")},
+        },
+        "if": {"properties": {"status": {"const": "ok"}}},
+        "then": {"properties": {
+            "throughput": {"type": "object"}, "step_time": {"type": "object"}, "windows": {"minItems": 1},
+            "flops_per_second": {"type": "number"}, "params_sha256": {"type": "string"}}},
+    }
     provable = True
     old = (1,)
 
