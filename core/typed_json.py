@@ -69,13 +69,16 @@ def read(wanted: Any, value: Any, *, what: str) -> Any:
         return from_plain(typing.cast("type[Any]", wanted), value, what=what)
     if origin in (tuple, list, Sequence) and isinstance(value, (list, tuple)):
         kinds = inner if origin is tuple and inner[-1] is not Ellipsis else (inner[0],) * len(value)
-        items = [read(kind, item, what=what) for kind, item in zip(kinds, value, strict=False)]
+        if len(kinds) != len(value):
+            raise UsageError(f"{what} must hold {len(kinds)} values, not {len(value)}")
+        items = [read(kind, item, what=what) for kind, item in zip(kinds, value, strict=True)]
         return items if origin is list else tuple(items)
     if origin in (dict, Mapping) and isinstance(value, Mapping):
         return {key: read(inner[1], item, what=what) for key, item in value.items()}
     if wanted is float and (value is None or (isinstance(value, int) and not isinstance(value, bool))):
         return math.nan if value is None else float(value)  # NaN and the infinities were written as null
-    if (wanted in SCALARS and not isinstance(value, wanted)) or (wanted not in SCALARS and wanted is not dict):
+    fits = wanted in (*SCALARS, dict) and isinstance(value, wanted)
+    if not fits or (isinstance(value, bool) and wanted is not bool):  # True is an int to Python
         raise UsageError(f"{what} must be of type {getattr(wanted, '__name__', wanted)}, not {str(value)[:40]!r}")
     return value
 
