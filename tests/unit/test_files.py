@@ -9,7 +9,8 @@ from dlcompare.core.errors import JobError
 from dlcompare.core.files import write
 
 
-def test_a_file_that_cannot_be_written_leaves_nothing_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_cannot_be_written_leaves_nothing_and_says_why(tmp_path: Path,
+                                                                         monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "there").write_text("before")
     with pytest.raises(JobError, match=r"cannot write .*there/file: Not a directory; make room"):
         write(tmp_path / "there" / "file", "text")
