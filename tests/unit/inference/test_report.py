@@ -14,7 +14,7 @@ import pytest
 from dlcompare.core.errors import UsageError
 from dlcompare.inference.kind import report
 from dlcompare.inference.kind.command import is_run
-from dlcompare.inference.kind.result import RESULTS, Results, read, speeds
+from dlcompare.inference.kind.summary import RESULTS, Results, read, speeds
 
 Json = dict[str, Any]
 INT8 = {"precision": "int8", "layers": 21, "left": ["fc"]}

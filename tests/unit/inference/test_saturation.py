@@ -17,8 +17,8 @@ from onnx import numpy_helper
 from dlcompare.core.plugins.engine import Engine, Ran, Session
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.inference.precision.saturation import HIGHEST, INPUTS, LAYERS, question, saturating, shares
-from dlcompare.inference.run.model_files import Files
-from dlcompare.inference.run.weight_bits import Probes
+from dlcompare.inference.preparation.model_files import Files
+from dlcompare.inference.preparation.weight_bits import Probes
 
 INT16 = np.iinfo(np.int16)
 
