@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dlcompare.core.judging.verdict import Judging
 from dlcompare.core.kinds.kind import Answer
-from dlcompare.core.reports import verdicts
+from dlcompare.core.reports.text import columns, printed
 
 from .data import as_csv, as_json
 from .rows import summaries
 from .tables import render as tables
-from .verdicts import comparisons
+from .verdicts import comparisons, shown
 
 
 def render(answer: Answer, form: str, judging: Judging | None) -> str:
@@ -20,4 +20,5 @@ def render(answer: Answer, form: str, judging: Judging | None) -> str:
         return as_csv(runs)
     if form == "json":
         return as_json(runs, found if len(runs) == 1 else ())
-    return "\n".join([tables(*runs), *([verdicts.render(found)] if found else [])])
+    verdicts = printed(shown(found), columns()) if found else ""
+    return f"{tables(*runs)}{verdicts}"

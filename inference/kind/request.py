@@ -23,11 +23,14 @@ from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.settings import check, setting
 from dlcompare.core.typed_json import from_plain, to_plain
 from dlcompare.inference.onnx.source import Source, trained_cell
+from dlcompare.inference.precision.samples import PROTOCOLS
 
 OWN = ("tensorrt-entropy2",)  # calibrators of engines, which read the FP32 file and the samples themselves
 CALIBRATORS = ("entropy", "minmax", "percentile", "mse", *OWN)
-PROTOCOLS = ("split", "xu2018")
+
 PREDICT_BATCH = 32
+NO_MODEL = ("--model must be given, as in: dlcompare infer --model resnet50 --weights FILE; or --onnx FILE, or "
+            "--from-run RUN; 'dlcompare list' shows what models there are")
 NETWORK, COMPARED, INT8, MEASURED = ("The network", "What is compared", "How INT8 is made", "How it is measured")
 
 
@@ -142,6 +145,8 @@ def completed(asked: InferenceRequest) -> InferenceRequest:
     for path in filter(None, (asked.from_run, asked.onnx, asked.calibration)):
         if not Path(path).exists():
             raise UsageError(f"{path} does not exist")
+    if asked.source.onnx is None and not asked.model and not asked.from_run:
+        raise UsageError(NO_MODEL)
     trained = trained_on(asked)
     precisions = asked.precisions or (("fp32", "int8") if asked.device == "cpu" else ("fp32", "fp16", "int8"))
     data = asked.data or trained.get("data") or usual_data(asked)
@@ -166,8 +171,7 @@ def usual_data(asked: InferenceRequest) -> str:
     if asked.onnx:
         raise UsageError("--data must be given: calibration and accuracy need samples that belong to the network, as "
                          "in --data imagefolder:PATH")
-    raise UsageError("--model must be given, as in: dlcompare infer --model resnet50 --weights FILE; or --onnx "
-                     "FILE, or --from-run RUN; 'dlcompare list' shows what models there are")
+    raise UsageError(NO_MODEL)
 
 
 def labelled(data: str) -> bool:

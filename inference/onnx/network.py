@@ -46,12 +46,8 @@ def network(source: Source, folder: Path) -> Network:
     """Return the network of a source, its parameters written into the folder.
 
     Raises:
-        UsageError: the source does not exist, does not fit the model, or names two things at once.
+        UsageError: the source does not exist or does not fit the model.
     """
-    given = [f"--{name}" for name, value in (("weights", source.weights), ("from-run", source.run),
-                                             ("onnx", source.onnx)) if value]
-    if len(given) > 1:
-        raise UsageError(f"{' and '.join(given)} both name the network's parameters; leave one of them out")
     if source.onnx:
         return of_file(source.onnx)
     if source.run:

@@ -11,7 +11,7 @@ from dlcompare.core.variables import JOB, WEIGHTS
 
 @dataclass(frozen=True)
 class Source:
-    """What the command line names; of ``weights``, ``run`` and ``onnx`` at most one is given."""
+    """What the command line names; of ``weights``, ``run`` and ``onnx`` at most one is given, else UsageError."""
 
     model: str | None = None
     image_size: int | None = None
@@ -19,6 +19,12 @@ class Source:
     run: Path | None = None
     onnx: Path | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        given = [f"--{name}" for name, value in (("weights", self.weights), ("from-run", self.run),
+                                                 ("onnx", self.onnx)) if value]
+        if len(given) > 1:
+            raise UsageError(f"{' and '.join(given)} both name the network's parameters; leave one of them out")
 
 
 def trained_cell(run: Path) -> Path:

@@ -100,7 +100,7 @@ def calibration(args: argparse.Namespace, folder: Path) -> Json:
     results = infer(folder, "--model", args.model.split(",")[0], "--image-size", str(args.image_size), "--data",
                     "digits", "--engine", "onnxruntime", "--precision", "int8", "--calibration-samples",
                     str(args.samples), "--batch", "1", "--windows", "1", "--window-seconds", "0.1", "--no-accuracy")
-    file = next(folder.glob(f"{results['run']}/*collect*/result.json"))
+    file = next(folder.glob(f"{results['run']}/*collect*/rank-0.json"))
     done = json.loads(file.read_text())
     print(f"{args.samples} samples: {done['seconds']:.1f} s, {done['rss_bytes'] / 2**30:.2f} GiB at most", flush=True)
     return {"samples": args.samples, "seconds": done["seconds"], "rss_bytes": done["rss_bytes"]}
