@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import UsageError, unknown
+from .typed_json import types_of
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def default_of(cls: Any, name: str, *, device: str = "cpu") -> Any:
 
 def scalar(cls: Any, name: str) -> type:
     """Return the type of a field without its None."""
-    wanted = typing.get_type_hints(cls)[name]
+    wanted = types_of(cls)[name]
     found = [one for one in typing.get_args(wanted) or (wanted,) if one is not type(None)]
     kind: type = found[0]
     return kind

@@ -11,6 +11,7 @@ from typing import Any
 import rich_click as click
 
 from dlcompare.core.settings import Setting, default_of, scalar, settings_of
+from dlcompare.core.typed_json import types_of
 
 GROUPS = ("What is compared", "The network", "How it trains", "How INT8 is made", "How it is measured",
           "How it is judged", "Where it runs and what comes out")  # in the order in which --help shows them
@@ -68,7 +69,7 @@ def of_setting(cls: Any, name: str, about: Setting) -> Callable[[Any], Any]:
 
 def type_of(cls: Any, name: str, about: Setting) -> Any:
     """Return the type that click reads a setting with."""
-    wanted = typing.get_type_hints(cls)[name]
+    wanted = types_of(cls)[name]
     if typing.get_origin(wanted) is tuple:
         return Several(typing.get_args(wanted)[0])
     kind = scalar(cls, name)

@@ -95,7 +95,7 @@ Prepared = Callable[[BaseJob], BaseJob]
 
 
 class Kind(ABC):
-    """One kind of measurement. Importing and asking it loads no framework and no NumPy.
+    """One kind of measurement. Importing and asking it loads no framework and no NumPy, and not its results either.
 
     ``command`` is the sub-command that asks for it, "" for the program's own; of several kinds with one command, that
     is meant whose ``selected_by`` options are given, the one without any otherwise. ``own`` are its options beside the
@@ -107,12 +107,20 @@ class Kind(ABC):
     command: ClassVar[str] = ""
     selected_by: ClassVar[tuple[str, ...]] = ()
     job: ClassVar[type[BaseJob]]
-    rank: ClassVar[type]
-    record: ClassVar[type[Record]] = Record
     own: ClassVar[type] = Nothing
     refused: ClassVar[tuple[str, ...]] = ()  # fields of its job that it chooses itself and a user may not give
     repeats: ClassVar[bool] = True
     forms: ClassVar[tuple[str, ...]] = ("table", "json", "csv")
+
+    @property
+    @abstractmethod
+    def rank(self) -> type:
+        """Return the dataclass of one process's raw result. Imported late: each takes a millisecond of every start."""
+
+    @property
+    def record(self) -> type[Record]:
+        """Return the dataclass of its records; imported late as well."""
+        return Record
 
     @abstractmethod
     def plan(self, request: Request) -> Plan:

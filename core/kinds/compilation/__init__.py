@@ -11,13 +11,14 @@ from dlcompare.core.kinds.kind import Answer, Kind, Request, Tell
 
 from . import request
 from .request import CompilationJob, Own
-from .result import CompilationRecord, RankResult
 
 if TYPE_CHECKING:
     from dlcompare.core.judging.verdict import Judging
     from dlcompare.core.launch.lifeline import Events
     from dlcompare.core.plan.plan import Plan
     from dlcompare.core.records.record import Circumstances
+
+    from .result import CompilationRecord, RankResult
 
 
 class Compilation(Kind):
@@ -27,11 +28,21 @@ class Compilation(Kind):
     title = "a train step compiled for devices that need not be here"
     selected_by = ("compile_only", "topology")
     job = CompilationJob
-    rank = RankResult
-    record = CompilationRecord
     own = Own
     repeats = False
     forms = ("table", "json")
+
+    @property
+    def rank(self) -> type[RankResult]:
+        from .result import RankResult
+
+        return RankResult
+
+    @property
+    def record(self) -> type[CompilationRecord]:
+        from .result import CompilationRecord
+
+        return CompilationRecord
 
     def plan(self, request_: Request) -> Plan:
         return request.plan(request_)

@@ -14,13 +14,14 @@ from dlcompare.core.kinds.training.request import Compiled
 
 from . import request
 from .request import TargetJob
-from .result import TargetRankResult, TargetRecord, missed
 
 if TYPE_CHECKING:
     from dlcompare.core.judging.verdict import Judging
     from dlcompare.core.launch.lifeline import Events
     from dlcompare.core.plan.plan import Plan
     from dlcompare.core.records.record import Circumstances
+
+    from .result import TargetRankResult, TargetRecord
 
 
 class TimeToAccuracy(Kind):
@@ -30,10 +31,20 @@ class TimeToAccuracy(Kind):
     title = "time to train a network to an accuracy"
     selected_by = ("target",)
     job = TargetJob
-    rank = TargetRankResult
-    record = TargetRecord
     own = Compiled
     refused = ("steps", "windows")
+
+    @property
+    def rank(self) -> type[TargetRankResult]:
+        from .result import TargetRankResult
+
+        return TargetRankResult
+
+    @property
+    def record(self) -> type[TargetRecord]:
+        from .result import TargetRecord
+
+        return TargetRecord
 
     def plan(self, request_: Request) -> Plan:
         return request.plan(request_)
@@ -46,6 +57,8 @@ class TimeToAccuracy(Kind):
     def fold(self, job: TargetJob, ranks: Sequence[TargetRankResult], folder: Path,
              about: Circumstances, tell: Tell) -> TargetRecord:
         from dlcompare.core.kinds.training.folding import finished, known
+
+        from .result import missed
 
         target = ranks[0].target
         record: TargetRecord = finished(partial(self.outline, job, about), job, ranks,

@@ -12,13 +12,14 @@ from dlcompare.core.kinds.kind import Answer, Kind, Request, Tell
 from dlcompare.core.plugins.job import Job
 
 from . import request
-from .result import RankResult, TrainingRecord
 
 if TYPE_CHECKING:
     from dlcompare.core.judging.verdict import Judging
     from dlcompare.core.launch.lifeline import Events
     from dlcompare.core.plan.plan import Plan
     from dlcompare.core.records.record import Circumstances, Record
+
+    from .result import RankResult, TrainingRecord
 
 
 class Training(Kind):
@@ -27,9 +28,19 @@ class Training(Kind):
     name = "training"
     title = "training throughput of a network under several frameworks"
     job = Job
-    rank = RankResult
-    record = TrainingRecord
     own = request.Own
+
+    @property
+    def rank(self) -> type[RankResult]:
+        from .result import RankResult
+
+        return RankResult
+
+    @property
+    def record(self) -> type[TrainingRecord]:
+        from .result import TrainingRecord
+
+        return TrainingRecord
 
     def plan(self, request_: Request) -> Plan:
         return request.plan(request_)

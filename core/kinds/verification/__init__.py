@@ -10,13 +10,14 @@ from dlcompare.core import hookimpl
 from dlcompare.core.kinds.kind import Answer, Kind, Request, Tell
 
 from .request import Own, VerificationJob
-from .result import RankResult, VerificationRecord
 
 if TYPE_CHECKING:
     from dlcompare.core.judging.verdict import Judging
     from dlcompare.core.launch.lifeline import Events
     from dlcompare.core.plan.plan import Plan
     from dlcompare.core.records.record import Circumstances
+
+    from .result import RankResult, VerificationRecord
 
 
 class Verification(Kind):
@@ -30,13 +31,23 @@ class Verification(Kind):
     title = "frameworks held against the float64 reference"
     command = "verify"
     job = VerificationJob
-    rank = RankResult
-    record = VerificationRecord
     own = Own
     # The learning rate changes at each step, samples are synthetic and few; --check-workers says how many workers.
     refused = ("workers", "data", "loaders", "lr", "schedule", "momentum", "weight_decay", "steps", "windows", "save")
     repeats = False
     forms = ("table", "json")
+
+    @property
+    def rank(self) -> type[RankResult]:
+        from .result import RankResult
+
+        return RankResult
+
+    @property
+    def record(self) -> type[VerificationRecord]:
+        from .result import VerificationRecord
+
+        return VerificationRecord
 
     def plan(self, request: Request) -> Plan:
         from .request import plan
