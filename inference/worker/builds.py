@@ -13,7 +13,7 @@ from pathlib import Path
 from dlcompare.core.files import write
 from dlcompare.core.plugins.engine import Engine
 from dlcompare.core.plugins.inference_job import InferenceJob
-from dlcompare.inference.kind.result import Build
+from dlcompare.inference.cell.result import Build
 
 NOTE = "built.json"
 PARTS = ("engine", "sha256", "weights", "model", "image_size", "precision", "device", "threads", "largest_batch")
