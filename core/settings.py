@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import UsageError, unknown
+from .typed_json import types_of
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Setting:
     ``group`` is the panel of ``--help`` it stands in, "" for a field that the command line does not offer; ``machine``:
     the plan chooses it where nobody says, so a repetition must be told; ``once``: it matters to one run alone, so a
     repetition leaves it out; ``side``: it may be given for one side alone, as in ``NAME:SETTING=VALUE``;
-    ``arithmetic``: a certificate speaks only for jobs that share it; ``percent``: people give it in percent; ``flag``:
+    ``arithmetic``: a certificate speaks only for jobs that share it; ``gap``: moving it may explain a gap between frameworks;
+    ``build``: an engine's build depends on it; ``percent``: people give it in percent; ``flag``:
     the option's name where it is not the field's.
     """
 
@@ -39,9 +41,15 @@ class Setting:
     machine: bool = False
     side: bool = False
     arithmetic: bool = False
+    gap: bool = False
+    build: bool = False
     percent: bool = False
     flag: str = ""
     per_device: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # defaults other than the field's own
+
+    def option(self, name: str) -> str:
+        """Return what the command line calls the field of this name."""
+        return self.flag or f"--{name.replace('_', '-')}"
 
 
 def setting(default: Any = dataclasses.MISSING, **about: Any) -> Any:
@@ -54,6 +62,11 @@ def settings_of(cls: Any) -> dict[str, Setting]:
     return {spec.name: spec.metadata["setting"] for spec in dataclasses.fields(cls) if "setting" in spec.metadata}
 
 
+def having(cls: Any, what: str) -> tuple[str, ...]:
+    """Return the fields of a dataclass whose setting is marked as ``what``: "arithmetic", "side", "gap" ..."""
+    return tuple(name for name, about in settings_of(cls).items() if getattr(about, what))
+
+
 def default_of(cls: Any, name: str, *, device: str = "cpu") -> Any:
     """Return a setting's default on a device."""
     spec = next(spec for spec in dataclasses.fields(cls) if spec.name == name)
@@ -62,7 +75,7 @@ def default_of(cls: Any, name: str, *, device: str = "cpu") -> Any:
 
 def scalar(cls: Any, name: str) -> type:
     """Return the type of a field without its None."""
-    wanted = typing.get_type_hints(cls)[name]
+    wanted = types_of(cls)[name]
     found = [one for one in typing.get_args(wanted) or (wanted,) if one is not type(None)]
     kind: type = found[0]
     return kind
@@ -96,10 +109,12 @@ def repetition(command: str, settings: Any) -> str:
 
 def words(settings: Any) -> Iterator[str]:
     """Yield the options that ask for these settings."""
-    specs = {spec.name: spec for spec in dataclasses.fields(settings)}
     for name, about in settings_of(type(settings)).items():
-        value = getattr(settings, name)
-        unusual = about.told or about.machine or value != specs[name].default
-        if about.group and not about.once and value is not None and unusual and value is not False:
-            yield f"--{name.replace('_', '-')}"
-            yield from () if value is True else [str(value)]
+        value, default = getattr(settings, name), default_of(type(settings), name)
+        unusual = about.told or about.machine or value != default
+        if not about.group or about.once or value is None or not unusual:
+            continue
+        if not isinstance(value, bool):
+            yield from (about.option(name), ",".join(map(str, value)) if isinstance(value, tuple) else str(value))
+        elif value != default:
+            yield about.option(name)

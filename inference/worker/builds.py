@@ -9,14 +9,14 @@ import secrets
 import shutil
 import time
 from pathlib import Path
-from typing import Any
 
 from dlcompare.core.files import write
 from dlcompare.core.plugins.engine import Engine
 from dlcompare.core.plugins.inference_job import InferenceJob
+from dlcompare.core.settings import having
+from dlcompare.inference.cell.result import Build
 
 NOTE = "built.json"
-PARTS = ("engine", "sha256", "weights", "model", "image_size", "precision", "device", "threads", "largest_batch")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,9 +28,10 @@ class Built:
     bytes: int
     cached: bool
 
-    def as_plain(self) -> dict[str, Any]:
+    @property
+    def kept(self) -> Build:
         """Return what a record keeps of it."""
-        return {"seconds": self.seconds, "bytes": self.bytes, "cached": self.cached, "key": self.folder.name}
+        return Build(self.seconds, self.bytes, self.cached, self.folder.name)
 
 
 def built(engine: Engine, job: InferenceJob, scratch: Path) -> Built:
@@ -56,5 +57,5 @@ def built(engine: Engine, job: InferenceJob, scratch: Path) -> Built:
 
 def key(engine: Engine, job: InferenceJob) -> str:
     """Return what a build is kept under: a hash of everything it depends on."""
-    parts = {name: getattr(job, name) for name in PARTS} | {"identity": engine.identity(job)}
+    parts = {name: getattr(job, name) for name in having(InferenceJob, "build")} | {"identity": engine.identity(job)}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]

@@ -8,8 +8,8 @@ import resource
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,39 +18,34 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("core", "frameworks", "models", "inference")
 
-# A module of core may import those of earlier lines alone; a new one is written on the first line where it fits.
+# A package, or a module that is named here itself, may import those of earlier lines alone, and its own modules.
 LAYERS = [line.split() for line in """
     core
-    energy errors graph host roofline stats system
-    job ops cost memory variants torchfile data data.fit data.loaders data.outlines data.streams
-    model params backend inference_job options record progress tether
-    discard verdict engine
-    framework_engine
-    autopsy crew data.builtin data.decode data.digits data.feed data.imagefolder data.order data.shapes data.synthetic
-    accuracy cases cold fold waterfall windows
-    target
-    hookspecs interpreters reports reports.anatomy reports.as_csv reports.as_json reports.results
-    plugins envbuild reports.coldstart reports.explained reports.ledger
-    conformance envstore launch reports.compared_data reports.listing reports.table
-    envs plan reports.compared view worker
-    certificate reports.environments rounds
-    session
-    compilation explain verification
-    reports.compiled reports.verified
-    cli
-    __main__
+    core.graph core.machine core.meters
+    core.data core.records
+    core.plugins core.judging
+    core.environments core.launch core.metrics core.conformance core.plan
+    core.reports core.kinds.kind frameworks models inference.onnx inference.engines
+    core.run core.worker inference.precision
+    core.kinds.training core.cli inference.worker inference.run
+    core.kinds core.__main__ inference.kind inference
 """.strip().splitlines()]
+PLACE = {name: number for number, names in enumerate(LAYERS) for name in names}
 
-CONTRACTS = {  # what the modules of a folder may import of core; besides that, their own folder
-    "models": {"core", "core.graph", "core.ops", "core.model"},
-    "frameworks": {"core", "core.backend", "core.crew", "core.errors", "core.graph", "core.job", "core.ops",
-                   "core.tether", "frameworks.horovod"},  # the last is no plug-in: two of them share it
-    "inference": {"core", "core.backend", "core.engine", "core.errors", "core.graph", "core.inference_job", "core.job",
-                  "core.plugins"},
+CONTRACTS = {  # what the modules of a plug-in may import of core; besides that, its own folder
+    "models": {"core", "core.graph", "core.graph.model", "core.graph.ops"},
+    "frameworks": {"core", "core.errors", "core.graph", "core.graph.ops", "core.machine.accelerators",
+                   "core.machine.ports", "core.launch.lifeline", "core.launch.process_group", "core.plugins.backend",
+                   "core.plugins.job", "core.plugins.runtime",
+                   "frameworks.horovod"},  # the last is no plug-in: two of them share it
+    "inference.engines": {"core", "core.errors", "core.graph", "core.machine.accelerators", "core.plugins.backend",
+                          "core.plugins.engine", "core.plugins.inference_job", "core.plugins.registry",
+                          "core.plugins.runtime"},
 }
-DOORS = {("core.cli", "inference.command")}  # where core lets a command of another folder in
 FRAMEWORKS = {"torch", "torchvision", "tensorflow", "keras", "horovod", "jax", "jaxlib", "flax", "mxnet"}
-IMPORTING_BY_NAME = {"core.plugins", "core.data.builtin", "core.reports"}
+IMPORTING_BY_NAME = {"core.plugins.registry", "core.data.builtin"}
+FINDING_PLUGINS = {"core.plugins.registry"}  # names the built-in ones
+MOST_FILES = 13  # of a folder, its __init__.py apart
 
 
 class Import(NamedTuple):
@@ -68,6 +63,8 @@ def name_of(path: Path) -> str:
 
 SOURCES = {name_of(path): path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))}
 TREES = {name: ast.parse(path.read_text()) for name, path in SOURCES.items()}
+FUNCTIONS = {f"{name}.{node.name}": (node.end_lineno or 0) - node.lineno + 1 for name, tree in TREES.items()
+             for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
 
 def imports(module: str) -> list[Import]:
@@ -100,54 +97,77 @@ def ours(module: str) -> set[str]:
 
 
 def of(folder: str) -> list[str]:
-    return [name for name in SOURCES if name.partition(".")[0] == folder]
+    return [name for name in SOURCES if name == folder or name.startswith(f"{folder}.")]
 
 
-def layer(module: str) -> int:
-    short = module.removeprefix("core.")
-    found = [number for number, names in enumerate(LAYERS) if short in names]
-    assert found, f"{module} is on no line of LAYERS; write it on the first line after all that it imports"
-    return found[0]
+def package(module: str) -> str:
+    """Return the longest name of LAYERS that a module is, or lies in."""
+    parts = module.split(".")
+    names = [".".join(parts[:count]) for count in range(len(parts), 0, -1)]
+    return next(name for name in names if name in PLACE)
 
 
-@pytest.mark.parametrize("module", of("core"))
-def test_core_imports_downwards(module: str) -> None:
-    upwards = {name for name in ours(module) if (module, name) not in DOORS
-               and (name.partition(".")[0] != "core" or layer(name) >= layer(module))}
-    assert not upwards, f"{module} imports {upwards}"
+@pytest.mark.parametrize("module", SOURCES)
+def test_packages_import_downwards(module: str) -> None:
+    own = package(module)
+    upwards = {name for name in ours(module) if package(name) != own and PLACE[package(name)] >= PLACE[own]}
+    assert not upwards, f"{module} imports {upwards}, which LAYERS puts no lower than {own}"
 
 
-def test_every_module_in_the_layers_exists() -> None:
+def test_every_package_has_one_place_in_the_layers() -> None:
     named = [name for names in LAYERS for name in names]
-    assert len(named) == len(set(named))
-    assert {f"core.{name}" if name != "core" else name for name in named} == set(of("core"))
+    assert len(named) == len(set(named)) and set(named) <= SOURCES.keys()
+    lone = {name for name in SOURCES if SOURCES[name].name == "__init__.py" and name.count(".") == 1
+            and name.partition(".")[0] in ("core", "inference")} - set(named)
+    assert not lone, f"no line of LAYERS names {lone}"
 
 
-def is_plugin(module: str) -> bool:
-    """Return whether a module is part of a plug-in: inference, beside its engines, has what they all share."""
-    folder, *rest = module.split(".")
-    return folder != "inference" or (bool(rest) and (ROOT / folder / rest[0]).is_dir())
+def circles(graph: Mapping[str, Iterable[str]]) -> list[set[str]]:
+    """Return the sets of more than one node of which each leads to all others."""
+    def beyond(start: str) -> set[str]:
+        seen, todo = set[str](), [start]
+        while todo:
+            new = set(graph.get(todo.pop(), ())) - seen
+            seen |= new
+            todo += new
+        return seen
+
+    reach = {name: beyond(name) for name in graph}
+    found = {frozenset(other for other in reach[name] if name in reach.get(other, ())) | {name} for name in graph}
+    return [set(one) for one in found if len(one) > 1]
 
 
-@pytest.mark.parametrize("module", [name for name in of("inference") if not is_plugin(name)])
-def test_what_engines_share_knows_core_but_not_them(module: str) -> None:
-    strange = {name for name in ours(module) if is_plugin(name) and name.partition(".")[0] != "core"}
-    assert not strange | (ours(module) & {"core.cli", "core.__main__"})
+def test_no_files_import_each_other_in_a_circle() -> None:
+    assert not circles({name: ours(name) & SOURCES.keys() for name in SOURCES})
 
 
-@pytest.mark.parametrize("module", [name for folder in CONTRACTS for name in of(folder) if is_plugin(name)])
+def test_circles_are_found() -> None:
+    assert circles({"a": "b", "b": "c", "c": "a", "d": "a", "e": ""}) == [{"a", "b", "c"}]
+
+
+def home(module: str) -> str | None:
+    """Return the plug-in that a module is part of: a folder of frameworks or of inference's engines, or all models."""
+    for parent in CONTRACTS:
+        if module == parent or module.startswith(f"{parent}."):
+            inner = module.removeprefix(parent).split(".")
+            return parent if parent == "models" else ".".join([parent, *inner[1:2]])
+    return None
+
+
+@pytest.mark.parametrize("module", [name for name in SOURCES if home(name)])
 def test_plugins_import_contracts_and_their_own_folder(module: str) -> None:
-    folder, *rest = module.split(".")
-    home = ".".join([folder, *rest[:1]]) if folder != "models" else folder
-    strange = {n for n in ours(module) - CONTRACTS[folder] if n != home and not n.startswith(f"{home}.")}
+    own = str(home(module))
+    allowed = next(names for parent, names in CONTRACTS.items() if own.startswith(parent))
+    strange = {n for n in ours(module) - allowed if n != own and not n.startswith(f"{own}.")}
     assert not strange, f"{module} imports {strange}"
 
 
 def test_plugins_are_named_nowhere_but_where_they_are_found() -> None:
-    for module in of("core"):
+    for module in SOURCES:
         strings = [str(n.value) for n in ast.walk(TREES[module]) if isinstance(n, ast.Constant)]
         named = [s for s in strings if s.startswith(tuple(f"dlcompare.{folder}" for folder in CONTRACTS))]
-        assert bool(named) == (module in ("core.plugins", "core.inference_job"))  # finds them; names their worker
+        assert bool(named) == (module in FINDING_PLUGINS)
+        assert home(module) or not {name for name in ours(module) if home(name)}, f"{module} imports a plug-in"
 
 
 def test_modules_are_imported_by_name_in_few_places() -> None:
@@ -157,7 +177,7 @@ def test_modules_are_imported_by_name_in_few_places() -> None:
 
 
 def inside(module: str) -> bool:
-    """Return whether a module is the inside of a plugin: any of its folder but the one it is entered by."""
+    """Return whether a module is the inside of a framework's plugin: any of its folder but the one it is entered by."""
     return module.startswith("frameworks.") and module.count(".") == 2
 
 
@@ -172,16 +192,31 @@ def test_the_outside_of_a_plugin_enters_its_inside_late(module: str) -> None:
     assert not [name for name in early if name.startswith(f"{module}.") or name.partition(".")[0] == "numpy"]
 
 
+KINDS = [name for name, tree in TREES.items() for node in tree.body
+         if isinstance(node, ast.FunctionDef) and node.name == "dlcompare_kinds" and node.decorator_list
+         and ast.unparse(node.decorator_list[0]) == "hookimpl"]
+
+
+@pytest.mark.parametrize("module", KINDS)
+def test_a_kind_has_the_files_that_every_kind_has_and_enters_them_late(module: str) -> None:
+    own = {name.removeprefix(f"{module}.") for name in of(module)}
+    assert {"request", "worker", "result", "report"} <= own
+    early = {i.name.removeprefix(f"{module}.") for i in imports(module) if not i.late and not i.typing}
+    assert not early & {"worker", "result", "report"}
+
+
 def test_the_walk_sees_what_it_should() -> None:
     """The rules above hold for a reason, not because the walk sees nothing."""
     assert Import("torch", late=False, typing=False) in imports("frameworks.pytorch.trainer")
     assert Import("frameworks.pytorch.trainer", late=True, typing=False) in imports("frameworks.pytorch")
-    assert Import("core.backend", late=False, typing=True) in imports("frameworks.reference")
+    assert Import("core.plugins.backend", late=False, typing=True) in imports("frameworks.reference")
     assert {"core", "core.graph", "core.errors"} <= set().union(*map(ours, of("frameworks")))
-    assert layer("core.graph") < layer("core.ops") < layer("core.plugins") < layer("core.plan") < layer("core.cli")
+    assert "core.kinds.training" in KINDS and "core.kinds.kind" not in KINDS
+    assert [package(name) for name in ("core.files", "core.kinds.kind", "core.kinds.training.loop", "models.vgg")] == [
+        "core", "core.kinds.kind", "core.kinds.training", "models"]
 
 
-HEAVY = FRAMEWORKS | {"numpy", "PIL", "psutil", "safetensors"}
+HEAVY = FRAMEWORKS | {"numpy", "PIL", "psutil", "safetensors", "onnx", "onnxruntime", "openvino", "tensorrt"}
 START = """
 import atexit, sys
 atexit.register(lambda: print("HEAVY", *(sys.modules.keys() & set({heavy!r})), file=sys.stderr))
@@ -191,39 +226,52 @@ main()
 """
 
 
-@pytest.mark.parametrize("argument", ["--help", "list"])
-def test_the_command_line_starts_without_anything_heavy(argument: str) -> None:
+@pytest.mark.parametrize("argument, word", [("--help", "--framework"), ("list", "resnet50")])
+def test_the_command_line_starts_without_anything_heavy(argument: str, word: str) -> None:
     code = START.format(heavy=sorted(HEAVY), argument=argument)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "resnet50" in done.stdout and done.stderr.splitlines()[-1] == "HEAVY"
+    assert word in done.stdout and done.stderr.splitlines()[-1] == "HEAVY"
+
+
+BARE = "import importlib.metadata, pluggy, rich_click"  # what we start on, and can do nothing about
+BARE_SECONDS = 0.06  # that takes on a quiet machine, of the same kind
 
 
 @pytest.mark.parametrize("argument", ["--help", "list"])
-def test_the_command_line_answers_within_half_a_second(argument: str) -> None:
-    """Wall time; where more wants to run than there are cores, processor time, for the rest is the others'."""
-    busy = os.getloadavg()[0] > len(os.sched_getaffinity(0)) / 2
-    seconds = statistics.median(answer(argument, busy=busy) for _ in range(3))
-    assert seconds < 0.5, "of processor time" if busy else "of wall time"
+def test_the_command_line_answers_within_a_fifth_of_a_second(argument: str) -> None:
+    """Of processor time, on a quiet machine: others in the same caches make all slower, so what we start on as well."""
+    taken = [(seconds("-c", BARE), seconds("-m", "dlcompare.core", argument)) for _ in range(6)][1:]  # first: compiled
+    bare, whole = (statistics.median(column) for column in zip(*taken, strict=True))
+    assert whole * min(1.0, BARE_SECONDS / bare) < 0.2, f"{whole:.3f} s, of which {bare:.3f} s for what it stands on"
 
 
-def answer(argument: str, *, busy: bool) -> float:
-    def now() -> float:
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return used.ru_utime + used.ru_stime if busy else time.perf_counter()
+def seconds(*argv: str) -> float:
+    """Return the processor time that an interpreter takes, which may keep what it compiles."""
+    def used() -> float:
+        found = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return found.ru_utime + found.ru_stime
 
-    begin = now()
-    subprocess.run([sys.executable, "-m", "dlcompare.core", argument], stdout=subprocess.DEVNULL, check=True)
-    return now() - begin
+    begin = used()
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    subprocess.run([sys.executable, *argv], stdout=subprocess.DEVNULL, check=True, env=variables)
+    return used() - begin
 
 
 def test_functions_are_short() -> None:
-    found = [((node.end_lineno or 0) - node.lineno + 1, f"{module}.{node.name}") for module, tree in TREES.items()
-             for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    assert not [(lines, name) for lines, name in found if lines > 45]
-    lengths = [lines for lines, _ in found]
-    assert statistics.median(lengths) <= 10 and statistics.quantiles(lengths, n=10)[-1] <= 25
+    assert not {name: lines for name, lines in FUNCTIONS.items() if lines > 45}
+    lengths = list(FUNCTIONS.values())
+    assert statistics.median(lengths) <= 8 and statistics.quantiles(lengths, n=10)[-1] <= 25
 
 
-def test_files_are_short() -> None:
+def test_files_are_short_and_folders_small() -> None:
     lines = {name: len(path.read_text().splitlines()) for name, path in SOURCES.items()}
     assert not {name: count for name, count in lines.items() if count > 300}
+    files = Counter(path.parent.relative_to(ROOT) for path in SOURCES.values() if path.name != "__init__.py")
+    assert not {str(folder): count for folder, count in files.items() if count > MOST_FILES}
+
+
+def test_every_package_says_what_it_is_for() -> None:
+    folders = {path.parent for path in SOURCES.values()}
+    assert not [folder for folder in folders if not (folder / "__init__.py").is_file()]
+    assert not [name for name, path in SOURCES.items() if path.name == "__init__.py"
+                and not ast.get_docstring(TREES[name])]

@@ -23,7 +23,6 @@ class OnnxRuntime(Engine):
     precisions: ClassVar[tuple[str, ...]] = ("fp32", "fp16", "int8")
     scheme = "u8s8"
     collects = True
-    hides: ClassVar[bool] = False  # whether TensorRT's provider compiles the nodes, which then nobody can look at
 
     def environment(self, device: str) -> EnvironmentSpec:
         return EnvironmentSpec(lock=Path(__file__).parent / f"{device}.lock", python=((3, 11), (3, 14)),
@@ -74,7 +73,6 @@ class OnnxRuntimeTensorRT(Variant):
     name = "onnxruntime-tensorrt"
     title = "ONNX Runtime with its TensorRT provider"
     devices = ("cuda",)
-    hides = True
 
 
 class TensorRTEmulated(Variant):

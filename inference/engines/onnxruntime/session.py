@@ -14,13 +14,11 @@ import onnx
 import onnxruntime
 
 from dlcompare.core.errors import JobError
-from dlcompare.core.plugins.engine import Ran, Session
+from dlcompare.core.plugins.engine import Engine, Ran, Session
 from dlcompare.core.plugins.inference_job import InferenceJob
 
 if TYPE_CHECKING:
     from dlcompare.core.plugins.backend import Arrays
-
-    from . import OnnxRuntime
 
 OPTIMISED, WEIGHTS = "model.onnx", "model.onnx.data"
 INTEGER = {"QLinearConv", "QGemm", "QLinearMatMul", "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat",
@@ -29,10 +27,11 @@ FLOAT = {"Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "Tra
 LAYERS = {"Conv", "Gemm", "MatMul"}
 KINDS = {onnx.TensorProto.FLOAT: "fp32", onnx.TensorProto.FLOAT16: "fp16", onnx.TensorProto.BFLOAT16: "bf16"}
 AFFIXES = re.compile(r"^InsertedPrecisionFreeCast_|_nchwc$|_token_\d+$|/DuplicateInitializer.*$")
+TENSORRT = "onnxruntime-tensorrt"  # its provider compiles the nodes, which then nobody can look at
 EMULATION = "tensorrt-emulated"  # nothing is fused: a Q/DQ pair then rounds as the device is told to
 
 
-def options(engine: OnnxRuntime, job: InferenceJob, *, optimise: bool) -> onnxruntime.SessionOptions:
+def options(engine: Engine, job: InferenceJob, *, optimise: bool) -> onnxruntime.SessionOptions:
     """Return what a session is opened with."""
     found = onnxruntime.SessionOptions()
     found.intra_op_num_threads, found.inter_op_num_threads = job.threads, 1
@@ -44,12 +43,12 @@ def options(engine: OnnxRuntime, job: InferenceJob, *, optimise: bool) -> onnxru
     return found
 
 
-def providers(engine: OnnxRuntime, job: InferenceJob, folder: Path | None = None) -> list[Any]:
+def providers(engine: Engine, job: InferenceJob, folder: Path | None = None) -> list[Any]:
     """Return who runs the nodes, first come first, with their options; on a GPU the CPU takes what no other can."""
     if job.device == "cpu":
         return ["CPUExecutionProvider"]
     cuda = ("CUDAExecutionProvider", {"use_tf32": "0"})  # FP32 is FP32; the variable tells TensorRT and the libraries
-    own = [("TensorrtExecutionProvider", tensorrt(job, folder))] if engine.hides and folder else []
+    own = [("TensorrtExecutionProvider", tensorrt(job, folder))] if engine.name == TENSORRT and folder else []
     return [*own, cuda, "CPUExecutionProvider"]
 
 
@@ -66,7 +65,7 @@ def tensorrt(job: InferenceJob, folder: Path) -> dict[str, str]:
             "trt_profile_max_shapes": shapes(max(job.batch, job.largest_batch))}
 
 
-def identity(engine: OnnxRuntime, job: InferenceJob) -> dict[str, str]:
+def identity(engine: Engine, job: InferenceJob) -> dict[str, str]:
     return {"onnxruntime": onnxruntime.__version__, "cpu": processor()}
 
 
@@ -76,20 +75,20 @@ def processor() -> str:
     return " ".join(names) or platform.machine()
 
 
-def build(engine: OnnxRuntime, job: InferenceJob, folder: Path) -> None:
+def build(engine: Engine, job: InferenceJob, folder: Path) -> None:
     """Write the optimised file; JobError naming the operator or node that ONNX Runtime does not take.
 
     Weights go into a file beside it, since one protocol buffer holds 2 GB at most.
     What TensorRT's provider compiles ONNX Runtime refuses to write; that provider keeps its engines there itself.
     """
     how = options(engine, job, optimise=True)
-    if not engine.hides:
+    if engine.name != TENSORRT:
         how.optimized_model_filepath = str(folder / OPTIMISED)
         how.add_session_config_entry("session.optimized_model_external_initializers_file_name", WEIGHTS)
     opened(engine, job, Path(str(job.file)), how, folder)
 
 
-def opened(engine: OnnxRuntime, job: InferenceJob, file: Path, how: onnxruntime.SessionOptions,
+def opened(engine: Engine, job: InferenceJob, file: Path, how: onnxruntime.SessionOptions,
            folder: Path) -> onnxruntime.InferenceSession:
     """Return ONNX Runtime's own session; JobError if it does not take the file, or would fall back to the CPU."""
     wanted = providers(engine, job, folder)
@@ -114,10 +113,11 @@ def opened(engine: OnnxRuntime, job: InferenceJob, file: Path, how: onnxruntime.
 class OnnxRuntimeSession(Session):
     """One session on the optimised file. On a CPU a run is done when it returns."""
 
-    def __init__(self, engine: OnnxRuntime, job: InferenceJob, folder: Path) -> None:
+    def __init__(self, engine: Engine, job: InferenceJob, folder: Path) -> None:
         self.engine, self.job, self.folder = engine, job, folder
-        file = Path(str(job.file)) if engine.hides else folder / OPTIMISED
-        self.session: Any = opened(engine, job, file, options(engine, job, optimise=engine.hides), folder)
+        whole = engine.name == TENSORRT  # its provider reads the file itself, and keeps its engines
+        file = Path(str(job.file)) if whole else folder / OPTIMISED
+        self.session: Any = opened(engine, job, file, options(engine, job, optimise=whole), folder)
         self.inputs = [value.name for value in self.session.get_inputs()]
         self.outputs = [value.name for value in self.session.get_outputs()]
         self.results: list[Any] = []
@@ -152,7 +152,7 @@ class OnnxRuntimeSession(Session):
 
     def ran(self) -> Ran:
         """Read off the optimised file which layers multiply what; TensorRT's provider hides that in its engines."""
-        if self.engine.hides:
+        if self.engine.name == TENSORRT:
             return Ran(self.job.precision, layers=0)
         graph = onnx.load(self.folder / OPTIMISED, load_external_data=False).graph
         origin, found = Origin.of(str(self.job.file)), {}

@@ -14,8 +14,8 @@ import tensorrt as trt
 from dlcompare.core.errors import JobError
 from dlcompare.core.plugins.inference_job import InferenceJob
 
-from . import REMOVED, batch_trouble, fours
 from .cudart import WHAT_TO_DO, Cuda
+from .limits import REMOVED, batch_trouble, fours
 from .versions import Api, allow, api_of, create_network, missing, named
 
 PLAN, ABOUT = "engine.plan", "engine.json"

@@ -16,9 +16,10 @@ from dlcompare.core.errors import JobError
 from dlcompare.core.plugins.engine import Ran, Session
 from dlcompare.core.plugins.inference_job import InferenceJob
 
-from . import batch_trouble, fours, inspector
+from . import inspector
 from .building import ABOUT, LOG, PLAN, build, cuda, identity
 from .cudart import Memory
+from .limits import batch_trouble, fours
 from .versions import api_of, foreign
 
 if TYPE_CHECKING:

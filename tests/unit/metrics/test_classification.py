@@ -8,7 +8,7 @@ import pytest
 from dlcompare.core.data import Dataset
 from dlcompare.core.errors import JobError
 from dlcompare.core.metrics.classification import NOWHERE, accuracy, ranks
-from dlcompare.inference.kind.accuracy import classified
+from dlcompare.inference.cell.accuracy import classified
 
 
 class Labels(Dataset):
