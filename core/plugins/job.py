@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import math
@@ -168,10 +167,6 @@ class Job(BaseJob):
         return {"framework": self.framework, "model": self.model, "dataset": self.data, "device": self.device,
                 "precision": self.precision, "workers": self.workers, "batch_per_worker": self.batch,
                 "global_batch": self.batch * self.workers, "image_size": self.image_size}
-
-    def to(self, cls: type[J], **more: Any) -> J:
-        """Return this job as one of another kind that trains too, with what that kind needs besides."""
-        return cls(**{spec.name: getattr(self, spec.name) for spec in dataclasses.fields(self)} | more)
 
 
 def learning_rate(job: Job, *, step: int) -> float:
