@@ -11,12 +11,12 @@ from fabricated import CERTIFICATE, comparison, failed, finished, in_rounds, job
 from dlcompare.core.kinds.kind import kind, kinds
 from dlcompare.core.kinds.training.result import TrainingRecord
 from dlcompare.core.records.record import Circumstances
-from dlcompare.core.reports import record_csv, record_json
+from dlcompare.core.reports import forms, record_csv
 from dlcompare.core.run.stored import parse
 
 
 def test_json_reads_back() -> None:
-    assert parse(record_json.render(comparison())) == comparison()
+    assert parse(forms.as_json(comparison())) == comparison()
 
 
 def rows(records: list[TrainingRecord]) -> list[dict[str, str]]:
