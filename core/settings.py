@@ -25,9 +25,9 @@ class Setting:
     ``group`` is the panel of ``--help`` it stands in, "" for a field that the command line does not offer; ``machine``:
     the plan chooses it where nobody says, so a repetition must be told; ``once``: it matters to one run alone, so a
     repetition leaves it out; ``side``: it may be given for one side alone, as in ``NAME:SETTING=VALUE``;
-    ``arithmetic``: a certificate speaks only for jobs that share it; ``gap``: moving it may explain a gap between frameworks;
-    ``build``: an engine's build depends on it; ``percent``: people give it in percent; ``flag``:
-    the option's name where it is not the field's.
+    ``arithmetic``: a certificate speaks only for jobs that share it; ``gap``: moving it may explain a gap between
+    frameworks; ``build``: an engine's build depends on it; ``percent``: people give it in percent; ``flag``: the
+    option's name where it is not the field's.
     """
 
     help: str = ""
