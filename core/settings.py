@@ -44,6 +44,10 @@ class Setting:
     flag: str = ""
     per_device: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # defaults other than the field's own
 
+    def option(self, name: str) -> str:
+        """Return what the command line calls the field of this name."""
+        return self.flag or f"--{name.replace('_', '-')}"
+
 
 def setting(default: Any = dataclasses.MISSING, **about: Any) -> Any:
     """Return a dataclass field that carries a :class:`Setting`."""
@@ -97,10 +101,12 @@ def repetition(command: str, settings: Any) -> str:
 
 def words(settings: Any) -> Iterator[str]:
     """Yield the options that ask for these settings."""
-    specs = {spec.name: spec for spec in dataclasses.fields(settings)}
     for name, about in settings_of(type(settings)).items():
-        value = getattr(settings, name)
-        unusual = about.told or about.machine or value != specs[name].default
-        if about.group and not about.once and value is not None and unusual and value is not False:
-            yield f"--{name.replace('_', '-')}"
-            yield from () if value is True else [str(value)]
+        value, default = getattr(settings, name), default_of(type(settings), name)
+        unusual = about.told or about.machine or value != default
+        if not about.group or about.once or value is None or not unusual:
+            continue
+        if not isinstance(value, bool):
+            yield from (about.option(name), ",".join(map(str, value)) if isinstance(value, tuple) else str(value))
+        elif value != default:
+            yield about.option(name)

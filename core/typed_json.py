@@ -48,7 +48,14 @@ def required(spec: dataclasses.Field[Any]) -> bool:
 @functools.cache
 def types_of(cls: Any) -> dict[str, Any]:
     """Return the types of a dataclass's fields, names resolved."""
-    return typing.get_type_hints(cls)
+    hints = typing.get_type_hints(cls)
+    return {spec.name: hints[spec.name] for spec in dataclasses.fields(cls)}
+
+
+def is_scalar(wanted: Any) -> bool:
+    """Return whether a type is of single values, None among them."""
+    union = typing.get_origin(wanted) in (typing.Union, types.UnionType)
+    return all(one in SCALARS or one is type(None) for one in (typing.get_args(wanted) if union else (wanted,)))
 
 
 def read(wanted: Any, value: Any, *, what: str) -> Any:
@@ -62,19 +69,25 @@ def read(wanted: Any, value: Any, *, what: str) -> Any:
         return from_plain(typing.cast("type[Any]", wanted), value, what=what)
     if origin in (tuple, list, Sequence) and isinstance(value, (list, tuple)):
         kinds = inner if origin is tuple and inner[-1] is not Ellipsis else (inner[0],) * len(value)
-        items = [read(kind, item, what=what) for kind, item in zip(kinds, value, strict=False)]
+        if len(kinds) != len(value):
+            raise UsageError(f"{what} must hold {len(kinds)} values, not {len(value)}")
+        items = [read(kind, item, what=what) for kind, item in zip(kinds, value, strict=True)]
         return items if origin is list else tuple(items)
     if origin in (dict, Mapping) and isinstance(value, Mapping):
         return {key: read(inner[1], item, what=what) for key, item in value.items()}
     if wanted is float and (value is None or (isinstance(value, int) and not isinstance(value, bool))):
         return math.nan if value is None else float(value)  # NaN and the infinities were written as null
-    if (wanted in SCALARS and not isinstance(value, wanted)) or (wanted not in SCALARS and wanted is not dict):
+    fits = wanted in (*SCALARS, dict) and isinstance(value, wanted)
+    if not fits or (isinstance(value, bool) and wanted is not bool):  # True is an int to Python
         raise UsageError(f"{what} must be of type {getattr(wanted, '__name__', wanted)}, not {str(value)[:40]!r}")
     return value
 
 
 def json_schema(cls: type) -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of a dataclass; every number may be null where it was not finite."""
+    """Return the JSON Schema (draft 2020-12) of a dataclass; every number may be null where it was not finite.
+
+    What its types do not say, such as a least value, is in the ``json_rules`` of its class and those it stands on.
+    """
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": cls.__name__,
             "description": (cls.__doc__ or "").split("\n\n")[0], **schema_of(cls)}
 
@@ -86,8 +99,10 @@ def schema_of(wanted: Any) -> dict[str, Any]:
         return {"anyOf": [{"type": "null"}, *(schema_of(one) for one in inner if one is not type(None))]}
     if dataclasses.is_dataclass(wanted):
         fields = types_of(typing.cast("Any", wanted))
+        rules = [vars(cls)["json_rules"] for cls in reversed(wanted.__mro__) if "json_rules" in vars(cls)]
         return {"type": "object", "additionalProperties": False, "required": list(fields),
-                "properties": {name: schema_of(kind) for name, kind in fields.items()}}
+                "properties": {name: schema_of(kind) for name, kind in fields.items()},
+                **({"allOf": rules} if rules else {})}
     if origin in (tuple, list, Sequence):
         return {"type": "array", "items": schema_of(inner[0])}
     if origin in (dict, Mapping):

@@ -55,8 +55,7 @@ def of_setting(cls: Any, name: str, about: Setting) -> Callable[[Any], Any]:
     """Return the click option of one setting."""
     default, kind, help_ = default_of(cls, name), type_of(cls, name, about), about.help
     if kind is bool:
-        flag = about.flag or f"--{name.replace('_', '-')}"
-        return click.option(flag, name, is_flag=True, default=default, flag_value=not default, help=help_)
+        return click.option(about.option(name), name, is_flag=True, default=default, flag_value=not default, help=help_)
     if about.per_device:
         told = ", ".join(f"on {device.upper()} {value}" for device, value in about.per_device.items())
         help_ = f"{help_} Default {default}, {told}."
@@ -64,7 +63,7 @@ def of_setting(cls: Any, name: str, about: Setting) -> Callable[[Any], Any]:
     shown = None if required or about.machine or about.per_device else default
     if about.percent and shown is not None:
         shown = 100 * shown
-    return option(about.flag or f"--{name.replace('_', '-')}", name, type=kind, metavar=about.metavar, default=shown,
+    return option(about.option(name), name, type=kind, metavar=about.metavar, default=shown,
                   help=help_, show_default=shown not in (None, (), "") and "default" not in help_.lower())
 
 
@@ -102,6 +101,6 @@ def panels(command: str, settings: Mapping[str, Setting]) -> None:
     """Let a command's ``--help`` show its options in groups."""
     groups: dict[str, list[str]] = {name: [] for name in GROUPS}
     for name, about in settings.items():
-        groups.setdefault(about.group, []).append(about.flag or f"--{name.replace('_', '-')}")
+        groups.setdefault(about.group, []).append(about.option(name))
     click.rich_click.OPTION_GROUPS[command] = [{"name": name, "options": found} for name, found in groups.items()
                                                if found]

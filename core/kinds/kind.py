@@ -87,6 +87,9 @@ class Run(Protocol):
     def start(self, job: BaseJob, folder: Path, *, label: str) -> str | None:
         """Run a job's processes to their end in a folder; return why that came to nothing, None if it did not."""
 
+    def kept(self, name: str) -> Record | None:
+        """Return what a run that is resumed has of a record that concludes it."""
+
 
 Prepared = Callable[[BaseJob], BaseJob]
 
@@ -157,8 +160,8 @@ class Kind(ABC):
         """Return what makes of a job that was asked for the one that is run, just before it is; the same by default."""
         return lambda job: job
 
-    def conclude(self, plan: Plan, run: Run, records: Sequence[Any], judging: Judging) -> Iterator[Record]:
-        """Yield what a run's records still lack when all cells have run."""
+    def conclude(self, plan: Plan, run: Run, records: Sequence[Any], prepared: Prepared) -> Iterator[Record]:
+        """Yield what a run's records still lack when all cells have run; ``prepared`` is what :meth:`prepare` made."""
         yield from ()
 
     def compare(self, records: Sequence[Any], judging: Judging) -> list[Comparison]:

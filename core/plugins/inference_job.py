@@ -12,7 +12,7 @@ from dlcompare.core.settings import setting
 from .job import DEVICES, BaseJob
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
-TASKS = ("measure", "predict", "collect", "scenario", "probe")
+TASKS = ("measure", "predict", "collect", "scenario", "probe", "search")
 SCENARIOS = ("single-stream", "multi-stream", "server", "offline")
 
 

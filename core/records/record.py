@@ -44,6 +44,11 @@ class Window:
     joules: dict[str, float] = field(default_factory=dict)
     discarded: Caveat | None = None
 
+    json_rules: ClassVar[Json] = {"properties": {
+        "steps": {"minimum": 1}, "samples": {"minimum": 1}, "step": {"minimum": 0}, "feed_seconds": {"minimum": 0},
+        "seconds": {"minItems": 1, "items": {"type": "number", "exclusiveMinimum": 0}}, "foreign_cores": {"minimum": 0},
+    }}
+
     @property
     def rate(self) -> float:
         """Return samples per second, over the slowest rank's time."""
@@ -133,6 +138,17 @@ class Record:
     job: dict[str, Any]
     reproduce: str
 
+    json_rules: ClassVar[Json] = {
+        "properties": {
+            "schema": {"const": SCHEMA}, "status": {"enum": ["ok", "refused", "failed"]},
+            "started": {"pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00$"}, "duration_s": {"minimum": 0},
+            "round": {"minimum": 0}, "rounds": {"minimum": 2}, "image_size": {"minimum": 1}, "workers": {"minimum": 1},
+            "batch_per_worker": {"minimum": 1}, "global_batch": {"minimum": 1},
+        },
+        "if": {"properties": {"status": {"const": "ok"}}},
+        "then": {"properties": {"reason": {"type": "null"}}},
+        "else": {"properties": {"reason": {"type": "string", "minLength": 1}, "throughput": {"type": "null"}}},
+    }
     provable: ClassVar[bool] = False  # whether a certificate can speak for its arithmetic
     old: ClassVar[tuple[int, ...]] = ()  # schemas before this one that upgraded() understands
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from dlcompare.core.records.disturbance import counted
 from dlcompare.core.records.record import Record
+from dlcompare.core.typed_json import is_scalar, types_of
 
 from .words import sentences
 
@@ -32,14 +33,18 @@ def row(record: Record) -> dict[str, Any]:
     """Return a record's cells by column; None becomes an empty cell."""
     data = record.to_dict()
     verified = data["verified"] or {}
-    plain = {name: value for name, value in data.items() if name not in (*LEFT_OUT, *LAST)}
     return {
-        **{name: value for name, value in plain.items() if not isinstance(value, (dict, list))},
+        **{name: data[name] for name in scalars(type(record)) if name not in (*LEFT_OUT, *LAST)},
         **dict(measured(record, data)),
         "verified": verified.get("passed"), "certificate": verified.get("certificate"),
         **{name: json.dumps(data[name], sort_keys=True) for name in ("environment", "settings", "system")},
         "warnings": " | ".join(sentences(record.warnings)), "log": data["log"], "reproduce": data["reproduce"],
     }
+
+
+def scalars(cls: Any) -> Iterator[str]:
+    """Yield the fields that may hold a single value, whatever a record holds: columns are those of its kind."""
+    yield from (name for name, wanted in types_of(cls).items() if is_scalar(wanted))
 
 
 def measured(record: Record, data: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -35,11 +35,12 @@ def printed(found: Iterable[RenderableType], width: int) -> str:
 
 def heading(records: Sequence[Record]) -> str:
     """Return one line naming data, image size and device; several of each where the records differ."""
+    kind = records[0].kind.replace("_", " ").capitalize()
     seen = [record for record in records if record.system] or records  # a refused job has seen no machine
     sizes = dict.fromkeys(f"{r.image_size} x {r.image_size} pixels" for r in records if r.image_size)
     named = [f"data {' / '.join(dict.fromkeys(r.dataset for r in records))}", " / ".join(sizes),
              " / ".join(dict.fromkeys(map(device, seen)))]
-    return f"Training: {', '.join(part for part in named if part)}\n"
+    return f"{kind}: {', '.join(part for part in named if part)}\n"
 
 
 def device(record: Record) -> str:

@@ -17,7 +17,7 @@ from .explanation import waterfall
 from .fairness import fairness
 from .proof import unverified
 from .text import WIDE, columns, heading, interval, number, plain_table, printed, remarks, state
-from .words import sentence
+from .words import likeness, sentence
 
 STYLES = {"faster": "bold green", "slower": "bold red", "same": "bold cyan", "undecided": "bold yellow"}
 
@@ -179,7 +179,7 @@ def doubts(sides: Sequence[Side], rows: Mapping[tuple[str, str], int]) -> Iterat
         kinds: dict[str, list[str]] = {}
         for record in side.ran:
             for caveat in [*record.warnings, *(one for one in record.discarded if one.kind != "warm-up steps")]:
-                kinds.setdefault(caveat.kind, []).append(sentence(caveat))
+                kinds.setdefault(likeness(caveat), []).append(sentence(caveat))
         if kinds:
             yield Text(f"\n{number_} {side.name}, warnings", style="yellow")
             bullets = Table.grid(padding=(0, 1, 0, 0))

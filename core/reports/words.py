@@ -22,6 +22,12 @@ def sentences(caveats: Sequence[Caveat]) -> list[str]:
     return [sentence(caveat) for caveat in caveats]
 
 
+def likeness(caveat: Caveat) -> str:
+    """Return what caveats share that say the same of other numbers: of sentences, what they say before the numbers."""
+    said = str(caveat.values["text"]) if caveat.kind == "told" else ""
+    return " ".join([caveat.kind, *said.partition(":")[0].split()[-3:]])
+
+
 def suffered(v: Values) -> str:
     """Return what the most disturbed of some windows suffered."""
     parts = [f"others used up to {v['foreign']:.2f} cores"] if v["foreign"] else []

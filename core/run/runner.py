@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +13,7 @@ from typing import Any
 
 from dlcompare.core.environments import resolve
 from dlcompare.core.environments.sources import view
-from dlcompare.core.errors import DlcompareError, EnvironmentUnavailable, JobError
+from dlcompare.core.errors import DlcompareError, EnvironmentUnavailable, JobError, UsageError
 from dlcompare.core.files import write
 from dlcompare.core.kinds.kind import Kind, Options, Prepared, Tell, kind
 from dlcompare.core.launch import failure
@@ -64,13 +66,24 @@ class Carrying:
         if self.options.resume:
             self.records = finished_records(self.plan, self.kind, self.folder)
         self.keep_all()  # the last run may have been killed before it could
-        prepared = self.kind.prepare(self.plan, self)
+        prepared = self.prepared()
         self.make_environments([c.job for c in rounds.everything(self.plan) if c.folder not in self.records])
         for cell in rounds.to_run(self.plan, self.records, self.decided):
             self.keep(cell.folder, self.record_of(cell, prepared))
-        for record in self.kind.conclude(self.plan, self, in_order(self.plan, self.records), self.plan.judging):
-            self.keep(record.id, record)
+        for record in self.kind.conclude(self.plan, self, in_order(self.plan, self.records), prepared):
+            folder = self.folder / record.id
+            folder.mkdir(exist_ok=True)
+            self.keep(record.id, kept(record, folder))
         return in_order(self.plan, self.records)
+
+    def prepared(self) -> Prepared:
+        """Return what makes jobs ready; a run that cannot be prepared, and has nothing yet, leaves no folder behind."""
+        try:
+            return self.kind.prepare(self.plan, self)
+        except UsageError:
+            if not self.records:
+                shutil.rmtree(self.folder)
+            raise
 
     def decided(self, records: Any) -> bool:
         return self.kind.decided(records, self.plan.judging)
@@ -171,7 +184,7 @@ class Carrying:
                        on_event=lambda event: self.tell(job, {"label": label, **event}))
         return ended.reason
 
-    def kept_record(self, name: str) -> Record | None:
+    def kept(self, name: str) -> Record | None:
         """Return what a run that is resumed has of a record that concludes it; what did not end well is set aside."""
         record = kept_record(self.kind, self.folder / name) if self.options.resume else None
         if record is None and (self.folder / name).exists():
@@ -180,8 +193,6 @@ class Carrying:
 
 
 def read(file: Path) -> Any:
-    import json
-
     return json.loads(file.read_text())
 
 

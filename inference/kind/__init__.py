@@ -1,1 +1,131 @@
 """The kind of measurement `inference`, with the file names that every kind has; see core/kinds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlcompare.core import hookimpl
+from dlcompare.core.kinds.kind import Answer, Kind, Prepared, Request, Run, Tell
+from dlcompare.core.plugins.inference_job import InferenceJob
+from dlcompare.core.plugins.registry import plugins
+from dlcompare.core.settings import repetition
+
+from .result import InferenceRecord, RankResult
+
+if TYPE_CHECKING:
+    from dlcompare.core.judging.verdict import Comparison, Judging
+    from dlcompare.core.launch.lifeline import Events
+    from dlcompare.core.plan.plan import Plan
+    from dlcompare.core.plugins.job import BaseJob
+    from dlcompare.core.plugins.runtime import Runtime
+    from dlcompare.core.records.record import Circumstances, Record
+
+from .request import InferenceRequest, cell_request
+
+
+class Inference(Kind):
+    """Run a trained network under inference engines in FP32, FP16 and INT8: accuracy and speed side by side.
+
+    INT8 is calibrated on real samples, held against FP32 on the same samples one by one, and says which layers really
+    ran in INT8. With --rounds cells are interleaved, and engines and precisions get a verdict.
+    """
+
+    name = "inference"
+    title = "accuracy and speed of a trained network under inference engines"
+    command = "infer"
+    job = InferenceJob
+    rank = RankResult
+    record = InferenceRecord
+    own = InferenceRequest
+
+    def runtime(self, job: InferenceJob) -> Runtime:
+        return plugins().engine(job.engine)
+
+    def plan(self, request: Request) -> Plan:
+        from .request import plan
+
+        return plan(request)
+
+    def answer(self, request: Request, carry_out: Callable[[Plan], list[Record]]) -> Answer:
+        from . import figure
+        from .rows import summary
+
+        plot = Path(request.own.plot) if request.own.plot else None
+        if plot:
+            figure.check(plot)
+        records: list[Any] = carry_out(self.plan(request))
+        if plot:
+            figure.draw(summary(records), plot)
+        return Answer(records)
+
+    def prepare(self, plan: Plan, run: Run) -> Prepared:
+        from dlcompare.inference.preparation.preparation import Preparation
+
+        return Preparation.of(run, self.asked(plan))
+
+    def asked(self, plan: Plan) -> InferenceRequest:
+        """Return the request that a plan was made of."""
+        from dlcompare.core.typed_json import from_plain
+
+        return from_plain(InferenceRequest, plan.asked, what="request")
+
+    def work(self, job: InferenceJob, folder: Path, events: Events) -> None:
+        from .worker import work
+
+        work(job, folder, events)
+
+    def fold(self, job: InferenceJob, ranks: Sequence[RankResult], folder: Path, about: Circumstances,
+             tell: Tell) -> InferenceRecord:
+        from dlcompare.inference.preparation.preparation import prepared
+
+        from .answers import accuracy_of
+        from .result import filled
+
+        known = prepared(folder.parent)
+        more: dict[str, Any] = {**known, "calibration": known["calibration"] if job.precision == "int8" else None}
+        if job.task == "predict":
+            more["accuracy"] = accuracy_of(job, folder, known)
+        record: InferenceRecord = self.outline(job, about, status="ok")
+        more["reproduce"] = repetition(job.command, cell_request(known["asked"], job))
+        return filled(record, ranks[0], more)
+
+    def outline(self, job: BaseJob, about: Circumstances, *, status: str, reason: str | None = None,
+                **more: Any) -> Any:
+        assert isinstance(job, InferenceJob)
+        short = dataclasses.replace(job, samples=(), calibration=())  # thousands; job.json beside the record has them
+        return super().outline(short, about, status=status, reason=reason, id=job.id, task=job.task, **more)
+
+    def conclude(self, plan: Plan, run: Run, records: Sequence[Any], prepared: Prepared) -> Iterator[Record]:
+        from .answers import searches
+
+        asked = self.asked(plan)
+        if asked.search:
+            yield from searches(self, asked, run, records, prepared)
+
+    def compare(self, records: Sequence[Any], judging: Judging) -> list[Comparison]:
+        from .verdicts import comparisons
+
+        return comparisons(records, judging)
+
+    def passed(self, records: Sequence[Any]) -> bool:
+        from .rows import summaries
+
+        return all(one.well for one in summaries(records))
+
+    def report(self, answer: Answer, form: str, judging: Judging | None) -> str:
+        from .report import render
+
+        return render(answer, form, judging)
+
+    def stored(self, path: Path) -> list[Record] | None:
+        from .rows import stored
+
+        return stored(path)  # type: ignore[return-value]  # lists of a kind's own records are read alone
+
+
+@hookimpl
+def dlcompare_kinds() -> list[Kind]:
+    return [Inference()]

@@ -10,9 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlcompare.core.errors import UsageError
+
+from .files import PREDICTIONS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -151,3 +154,11 @@ def worst_classes(reference: Answers, found: Answers) -> list[Json]:
         if after < before:
             rows.append({"class": int(label), "samples": int(own.sum()), "before": before, "after": after})
     return sorted(rows, key=lambda row: row["after"] - row["before"])[:WORST]
+
+
+def predicted(folder: Path, task: str) -> Answers:
+    """Return the answers that a job has left in its folder."""
+    import numpy as np
+
+    with np.load(folder / PREDICTIONS) as predictions:
+        return answers(task, dict(predictions))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dlcompare.core.errors import UsageError
 
-from .result import Results, speeds
+from .summary import Results, speeds
 
 KINDS = (".png", ".svg")
 STYLES = {"fp32": "-", "fp16": "--", "bf16": "-.", "int8": "-"}

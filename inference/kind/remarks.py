@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .result import Results, Speed
+from .summary import Results, Speed
 
 NAMED = 4  # layers named in a line before the rest are only counted
 GAIN = {"int8": 2.0}  # times FP32 of the same engine; less is worth a word

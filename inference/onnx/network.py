@@ -7,13 +7,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dlcompare.core.errors import UsageError
 from dlcompare.core.graph import Input
 from dlcompare.core.graph.params import initial_params, params_sha256, read_weights, write_params
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.variables import WEIGHTS
+
+from .source import Source, trained_cell
 
 if TYPE_CHECKING:
     import onnx
@@ -40,37 +42,21 @@ class Network:
     trained: bool
 
 
-@dataclass(frozen=True)
-class Source:
-    """What the command line names; of ``weights``, ``run`` and ``onnx`` at most one is given."""
-
-    model: str | None = None
-    image_size: int | None = None
-    weights: str | None = None
-    run: Path | None = None
-    onnx: Path | None = None
-    seed: int = 0
-
-
-def network(source: Source, folder: Path) -> tuple[Network, dict[str, Any]]:
-    """Return the network of a source, its parameters written into the folder, and the job that trained it if known.
+def network(source: Source, folder: Path) -> Network:
+    """Return the network of a source, its parameters written into the folder.
 
     Raises:
-        UsageError: the source does not exist, does not fit the model, or names two things at once.
+        UsageError: the source does not exist or does not fit the model.
     """
-    given = [f"--{name}" for name, value in (("weights", source.weights), ("from-run", source.run),
-                                             ("onnx", source.onnx)) if value]
-    if len(given) > 1:
-        raise UsageError(f"{' and '.join(given)} both name the network's parameters; leave one of them out")
     if source.onnx:
-        return of_file(source.onnx), {}
+        return of_file(source.onnx)
     if source.run:
         cell = trained_cell(source.run)
         job = json.loads((cell / "job.json").read_text())
         source = dataclasses.replace(source, model=source.model or job["model"], weights=str(cell / WEIGHTS),
                                      image_size=source.image_size or job["image_size"])
-        return of_model(source, folder, origin=f"trained by {job['framework']} on {job['data']}, {cell}"), job
-    return of_model(source, folder, origin=source.weights or f"initial parameters of seed {source.seed}"), {}
+        return of_model(source, folder, origin=f"trained by {job['framework']} on {job['data']}, {cell}")
+    return of_model(source, folder, origin=source.weights or f"initial parameters of seed {source.seed}")
 
 
 def of_model(source: Source, folder: Path, *, origin: str) -> Network:
@@ -104,15 +90,3 @@ def of_file(path: Path) -> Network:
     return Network(path.stem, "classification", {**inputs, "label": LABEL},
                    tuple(value.name for value in model.graph.output), model,
                    shapes[0][-1] if len(shapes[0]) == 3 else None, None, None, str(path), trained=True)
-
-
-def trained_cell(run: Path) -> Path:
-    """Return the folder below a run, or the run itself, that holds trained parameters; UsageError unless it is one."""
-    found = [run] if (run / WEIGHTS).is_file() else sorted(file.parent for file in run.glob(f"*/{WEIGHTS}"))
-    if len(found) == 1 and (found[0] / "job.json").is_file():
-        return found[0].resolve()
-    if not found:
-        raise UsageError(f"{run} holds no trained parameters; train with --save, as in: dlcompare --framework "
-                         "pytorch-ddp --model resnet18 --target top1=0.97 --save")
-    raise UsageError(f"{run} holds the parameters of {len(found)} jobs; name one: "
-                     f"{', '.join(str(one) for one in found)}")

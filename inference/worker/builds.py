@@ -9,11 +9,11 @@ import secrets
 import shutil
 import time
 from pathlib import Path
-from typing import Any
 
 from dlcompare.core.files import write
 from dlcompare.core.plugins.engine import Engine
 from dlcompare.core.plugins.inference_job import InferenceJob
+from dlcompare.inference.kind.result import Build
 
 NOTE = "built.json"
 PARTS = ("engine", "sha256", "weights", "model", "image_size", "precision", "device", "threads", "largest_batch")
@@ -28,9 +28,10 @@ class Built:
     bytes: int
     cached: bool
 
-    def as_plain(self) -> dict[str, Any]:
+    @property
+    def kept(self) -> Build:
         """Return what a record keeps of it."""
-        return {"seconds": self.seconds, "bytes": self.bytes, "cached": self.cached, "key": self.folder.name}
+        return Build(self.seconds, self.bytes, self.cached, self.folder.name)
 
 
 def built(engine: Engine, job: InferenceJob, scratch: Path) -> Built:

@@ -22,10 +22,12 @@ from dlcompare.core.environments.sources import view
 from dlcompare.core.errors import EnvironmentUnavailable
 from dlcompare.core.graph.ops import trace
 from dlcompare.core.graph.params import initial_params, write_params
+from dlcompare.core.launch.start import WORKER
 from dlcompare.core.plugins.engine import Engine
 from dlcompare.core.plugins.inference_job import InferenceJob
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import plugins
+from dlcompare.core.variables import rank_file
 from dlcompare.inference.onnx.export import content_sha256, export
 from dlcompare.inference.precision.half import lower
 from dlcompare.inference.precision.histograms import instrument
@@ -111,9 +113,9 @@ class Bench:
 
     def result(self, engine: Engine, job: InferenceJob) -> dict[str, Any]:
         """Return what a job that must end well has found."""
-        ended = self.start(engine, job, "-m", job.worker)
+        ended = self.start(engine, job, "-m", WORKER)
         assert ended.returncode == 0, ended.stdout + ended.stderr
-        found: dict[str, Any] = json.loads((self.folder / "result.json").read_text())
+        found: dict[str, Any] = json.loads((self.folder / rank_file(0)).read_text())
         return found
 
     def saturating(self, engine: Engine, *, weight_bits: int = 8) -> dict[str, float]:
@@ -128,7 +130,7 @@ class Bench:
     def reason(self, engine: Engine, model: onnx.ModelProto) -> str:
         """Return why the engine does not take a file."""
         job = self.job(engine, model)
-        assert self.start(engine, job, "-m", job.worker).returncode != 0
+        assert self.start(engine, job, "-m", WORKER).returncode != 0
         (word,) = [json.loads(file.read_text()) for file in self.folder.glob("error-*.json")]
         assert word["kind"] == "known", word
         return str(word["message"])

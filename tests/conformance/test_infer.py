@@ -258,8 +258,8 @@ def test_an_interrupt_leaves_no_process_and_keeps_what_was_found(trained: Path, 
     eventually(lambda: "samples/s" in command.told or command.process.poll() is not None, within=120)
     command.process.send_signal(signal.SIGINT)
     assert command.wait() == 130 and command.nothing_left()
-    (kept,) = (tmp_path / "out").glob("*/inference.json")
-    assert json.loads(kept.read_text())["accuracy"][0]["right"] > 0.9
+    (kept,) = (tmp_path / "out").glob("*/records.json")
+    assert json.loads(kept.read_text())[0]["accuracy"]["right"] > 0.9
 
 
 def test_without_a_gpu_every_engine_on_cuda_says_so_and_nothing_is_installed(tmp_path: Path) -> None:

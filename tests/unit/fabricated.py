@@ -3,14 +3,18 @@
 import dataclasses
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from dlcompare.core.kinds.training import result
-from dlcompare.core.plugins.job import Job
-from dlcompare.core.records import record
-from dlcompare.core.records.record import RankResult, Record
+from dlcompare.core.kinds.kind import kind
+from dlcompare.core.kinds.training import folding
+from dlcompare.core.kinds.training.folding import Known
+from dlcompare.core.kinds.training.result import LossPoint, RankResult, RankWindow, StepSeconds, TrainingRecord
+from dlcompare.core.plugins.job import BaseJob, Job
+from dlcompare.core.records.record import Circumstances
 
 STARTED = 1_763_712_000.0  # 2025-11-21 08:00 UTC
+RUN = "20251121-080000-1a2b"
 SYSTEM = {
     "os": "Debian GNU/Linux 12 (bookworm)", "kernel": "6.1.0-28-amd64", "machine": "x86_64",
     "cpu": {"model": "Intel(R) Xeon(R) Processor", "physical": 2, "logical": 2, "usable": 2, "quota": None,
@@ -49,14 +53,15 @@ def ranks(job: Job, seconds: Sequence[float] = (2.01, 2.03, 2.02, 2.0, 2.02), *,
 def _rank(job: Job, rank: int, seconds: Sequence[float], *, steps: int, slower: float, loss: float,
           feed: float = 0.001, warmup: Sequence[float] = (4.1, 0.71, 0.69), **given: Any) -> RankResult:
     first = len(warmup)
-    windows = [{"steps": steps, "seconds": own + slower * rank, "peers": [own + slower * r for r in range(job.workers)],
-                "loss": loss - 0.01 * (n + 1) + 0.002 * rank, "step": first + steps * (n + 1) - 1,
-                "started": STARTED + 20 + sum(seconds[:n]), "feed_seconds": feed} for n, own in enumerate(seconds)]
-    losses = [{"step": n, "loss": loss + 0.002 * rank} for n in range(first)]
-    losses += [{"step": window["step"], "loss": window["loss"]} for window in windows]
+    windows = tuple(RankWindow(
+        steps=steps, seconds=own + slower * rank, peers=tuple(own + slower * r for r in range(job.workers)),
+        loss=loss - 0.01 * (n + 1) + 0.002 * rank, step=first + steps * (n + 1) - 1,
+        started=STARTED + 20 + sum(seconds[:n]), feed_seconds=feed) for n, own in enumerate(seconds))
+    losses = (*(LossPoint(n, loss + 0.002 * rank) for n in range(first)),
+              *(LossPoint(window.step, window.loss) for window in windows))
     said: dict[str, Any] = {
         "rank": rank, "world": job.workers, "pid": 4100 + rank, "samples_per_step": job.batch,
-        "warmup": [{"step": n, "seconds": s} for n, s in enumerate(warmup)], "warmup_settled": True,
+        "warmup": tuple(StepSeconds(n, s) for n, s in enumerate(warmup)), "warmup_settled": True,
         "windows": windows, "losses": losses, "params_sha256": sha("params"), "sample_order_sha256": sha("order"),
         "first_batch_sha256": sha(f"batch {rank}"),
         "versions": VERSIONS.get(job.framework, VERSIONS["pytorch-ddp"]),
@@ -67,14 +72,34 @@ def _rank(job: Job, rank: int, seconds: Sequence[float], *, steps: int, slower: 
     return RankResult(**{**said, **given})
 
 
-def finished(job: Job, results: Sequence[RankResult] | None = None, **given: Any) -> Record:
-    about: dict[str, Any] = {
-        "parameters": 25_557_032, "multiply_adds": 341_000_000, "system": SYSTEM, "run": "20251121-080000-1a2b",
-        "started": STARTED, "duration": 41.7, "log": f"runs/20251121-080000-1a2b/{job.id}/log.txt"}
-    return result.finished(job, ranks(job) if results is None else results, **{**about, **given})
+def finished(job: Job, results: Sequence[RankResult] | None = None, **given: Any) -> TrainingRecord:
+    """Return the record of a job that ran; ``given`` are circumstances, what is known, or fields of the record."""
+    about = {"system": SYSTEM, "run": RUN, "started": STARTED, "duration": 41.7, "log": f"runs/{RUN}/{job.id}/log.txt"}
+    known = {"parameters": 25_557_032, "multiply_adds": 341_000_000}
+    about, known = ({**usual, **{key: value for key, value in given.items() if key in fields(cls)}}
+                    for usual, cls in ((about, Circumstances), (known, Known)))
+    launch = about.pop("launch", None)
+    more = {key: value for key, value in given.items() if key not in fields(Circumstances) | fields(Known)}
+    return folding.finished(partial(kind("training").outline, job, Circumstances(**about)), job,
+                            ranks(job) if results is None else results,
+                            Known(**{"launch": launch, "more": more, **known}), processes=job.workers)
 
 
-def comparison() -> list[Record]:
+def fields(cls: Any) -> set[str]:
+    return {spec.name for spec in dataclasses.fields(cls)}
+
+
+def refused(job: BaseJob, reason: str, **about: Any) -> Any:
+    """Return the record of a job that cannot run here."""
+    return kind(job.kind).outline(job, Circumstances(**about), status="refused", reason=reason)
+
+
+def failed(job: BaseJob, reason: str, **about: Any) -> Any:
+    """Return the record of a job that was started and did not end well."""
+    return kind(job.kind).outline(job, Circumstances(**about), status="failed", reason=reason)
+
+
+def comparison() -> list[TrainingRecord]:
     """Return what a comparison of four frameworks may give: verified, shaky, refused and killed."""
     torch, flow = job("pytorch-ddp"), job("tf-horovod")
     killed = job("jax", precision="bf16")
@@ -82,16 +107,16 @@ def comparison() -> list[Record]:
     return [
         finished(torch, verified=CERTIFICATE),
         finished(flow, shaky),
-        record.refused(job("mxnet"), "mxnet 1.9 needs CPython 3.8 or older, and none is on PATH; install one, or name "
-                       "an interpreter that holds mxnet with --env", run="20251121-080000-1a2b", started=STARTED),
-        record.failed(killed, "rank 1 was killed by SIGKILL (9) in window 2, most likely for want of memory "
-                      "[MemAvailable 212 MiB]", run="20251121-080000-1a2b", started=STARTED + 60, duration=12.5,
-                      system=SYSTEM, log=f"runs/20251121-080000-1a2b/{killed.id}/log.txt"),
+        refused(job("mxnet"), "mxnet 1.9 needs CPython 3.8 or older, and none is on PATH; install one, or name an "
+                "interpreter that holds mxnet with --env", run=RUN, started=STARTED),
+        failed(killed, "rank 1 was killed by SIGKILL (9) in window 2, most likely for want of memory "
+               "[MemAvailable 212 MiB]", run=RUN, started=STARTED + 60, duration=12.5, system=SYSTEM,
+               log=f"runs/{RUN}/{killed.id}/log.txt"),
     ]
 
 
-def in_rounds(job: Job, factors: Sequence[float], *, variant: str = "", run: str = "20251121-080000-1a2b",
-              rounds: int | None = -1, **given: Any) -> list[Record]:
+def in_rounds(job: Job, factors: Sequence[float], *, variant: str = "", run: str = RUN, rounds: int | None = -1,
+              **given: Any) -> list[TrainingRecord]:
     """Return a record for each round, whose windows took the usual seconds times a factor; ``rounds`` None: until
     decided."""
     made = []

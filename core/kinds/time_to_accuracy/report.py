@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from dlcompare.core.judging.verdict import Judging
 from dlcompare.core.kinds.kind import Answer
 from dlcompare.core.kinds.training import report
@@ -12,14 +14,22 @@ from .result import Target, TargetRecord
 def render(answer: Answer, form: str, judging: Judging | None) -> str:
     """Return records in one of the forms."""
     text = report.render(answer, form, judging)
-    rows = [(number, record) for number, record in enumerate(answer.records, start=1)]
-    lines = [went(number, record, record.target) for number, record in rows if record.target and record.target.reached]
-    return text if form != "table" else "\n".join([text.rstrip("\n"), *(f"\n{line}" for line in lines)])
+    if form != "table":
+        return text
+    lines = [went(name, record.target) for name, record in named(answer.records, judging)
+             if record.target and record.target.reached]
+    return "\n".join([text.rstrip("\n"), *(f"\n{line}" for line in lines)])
 
 
-def went(number: int, record: TargetRecord, target: Target) -> str:
+def named(records: Sequence[TargetRecord], judging: Judging | None) -> Iterator[tuple[str, TargetRecord]]:
+    """Yield records with what the table above calls them: by row, or where a row is of several rounds, by round."""
+    for number, record in enumerate(records, start=1):
+        of_round = "" if record.round is None else f", round {record.round + 1}"
+        yield f"{number} {record.name}" if judging is None else f"{record.name}{of_round}", record
+
+
+def went(name: str, target: Target) -> str:
     """Return how long training to an accuracy took."""
-    return (f"{number} {record.name}: {target.quantity} {target.value:.4f} (target {target.wanted:g}) after "
-            f"{target.seconds:.1f} s, {target.epochs} epochs, {target.samples:,} samples; of the time, "
-            f"{target.evaluation_seconds:.1f} s went into {target.epochs} examinations on {target.test_samples} test "
-            "samples")
+    return (f"{name}: {target.quantity} {target.value:.4f} (target {target.wanted:g}) after {target.seconds:.1f} s, "
+            f"{target.epochs} epochs, {target.samples:,} samples; of the time, {target.evaluation_seconds:.1f} s went "
+            f"into {target.epochs} examinations on {target.test_samples} test samples")

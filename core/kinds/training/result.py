@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dlcompare.core.plugins.job import DEVICES, PRECISIONS
 from dlcompare.core.records.caveat import Caveat
 from dlcompare.core.records.record import Json, Record
 
 FIRST_STEP = "first_step"  # of a record's startup; it is the first of the warm-up steps as well
 COMPILE = "compile"
+WARM_UP_STEPS = re.compile(r"(\d+) warm-up steps, ([\d.]+) s")  # as schema 1 words what is no doubt
+OF_ONE_KIND = {"task", "cases", "target", "max_epochs"}  # fields of every job in schema 1
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,18 @@ class TrainingRecord(Record):
     sample_order_sha256: str | None = None
     first_batch_sha256: str | None = None
 
+    json_rules = {
+        "properties": {
+            "device": {"enum": list(DEVICES)}, "precision": {"enum": list(PRECISIONS)},
+            "throughput": {"properties": {"value": {"exclusiveMinimum": 0}, "unit": {"const": "samples/s"}}},
+            **{f"{of}_sha256": {"pattern": "^[0-9a-f]{64}$"}
+               for of in ("params", "trained", "sample_order", "first_batch")},
+        },
+        "if": {"properties": {"status": {"const": "ok"}}},
+        "then": {"properties": {
+            "throughput": {"type": "object"}, "step_time": {"type": "object"}, "windows": {"minItems": 1},
+            "flops_per_second": {"type": "number"}, "params_sha256": {"type": "string"}}},
+    }
     provable = True
     old = (1,)
 
@@ -136,12 +152,24 @@ class TrainingRecord(Record):
     @classmethod
     def upgraded(cls, data: Mapping[str, Any]) -> Json:
         """Return a record of schema 1: its caveats were sentences, and a target was there for all or None."""
-        def told(sentence: str | None) -> Json | None:
-            return None if sentence is None else dataclasses.asdict(Caveat.told(sentence))
-
-        new = dict(data) | {"schema": 2, "kind": cls.kind}
+        new = dict(data) | {"schema": 2, "kind": cls.kind, "job": upgraded_job(data.get("job", {}), cls.kind)}
         new |= {name: [told(one) for one in data.get(name, ())] for name in ("warnings", "discarded")}
         new["windows"] = [window | {"discarded": told(window.get("discarded"))} for window in data.get("windows", ())]
         if "target" in new and new["target"] is None:
             del new["target"]
         return new
+
+
+def told(sentence: str | None) -> Json | None:
+    """Return a sentence of schema 1 as a caveat; that on warm-up steps as what it is, for it is no doubt."""
+    if sentence is None:
+        return None
+    found = WARM_UP_STEPS.fullmatch(sentence)
+    return dataclasses.asdict(Caveat.of("warm-up steps", steps=int(found[1]), seconds=float(found[2])) if found
+                              else Caveat.told(sentence))
+
+
+def upgraded_job(job: Mapping[str, Any], kind: str) -> Json:
+    """Return a job of schema 1, which held what is now of one kind alone, as that of a kind."""
+    gone = OF_ONE_KIND if job.get("target") is None else OF_ONE_KIND - {"target", "max_epochs"}
+    return {"kind": kind, **{name: value for name, value in job.items() if name not in gone}}

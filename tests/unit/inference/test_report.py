@@ -12,9 +12,13 @@ from typing import Any
 import pytest
 
 from dlcompare.core.errors import UsageError
-from dlcompare.inference.kind import report
-from dlcompare.inference.kind.command import is_run
-from dlcompare.inference.kind.result import RESULTS, Results, read, speeds
+from dlcompare.core.judging.verdict import Judging
+from dlcompare.core.kinds.kind import Answer, kind
+from dlcompare.inference.kind.data import as_csv, as_json
+from dlcompare.inference.kind.files import OLD
+from dlcompare.inference.kind.rows import records_of, stored, summaries, summary
+from dlcompare.inference.kind.summary import Results, speeds
+from dlcompare.inference.kind.tables import render
 
 Json = dict[str, Any]
 INT8 = {"precision": "int8", "layers": 21, "left": ["fc"]}
@@ -27,11 +31,12 @@ def window(rate: float, *, foreign: float = 0.0) -> Json:
 
 
 def cell(precision: str, rates: list[Json], *, number: int = 0, latency: float = 0.01) -> Json:
-    measured = {"windows": rates, "latencies": [latency] * 9 + [3 * latency], "warmup": [], "settled": True}
+    measured = {"windows": rates, "latencies": [latency] * 9 + [3 * latency], "warmup": [], "settled": True,
+                "copies": {"place": [], "fetch": []}}
     return {"engine": "onnxruntime", "precision": precision, "batch": 8, "round": number, "status": "ok",
             "reason": None, "ran": {**INT8, "precision": precision, "left": []},
             "startup": {"import": 0.5, "build": 0.0, "open": 0.1}, "measured": measured | {"first_run": 0.02},
-            "build": {"seconds": 0.25, "bytes": 10, "cached": True}}
+            "build": {"seconds": 0.25, "bytes": 10, "cached": True, "key": "0a"}}
 
 
 def accuracy(precision: str, *, verdict: str = "pass") -> Json:
@@ -84,10 +89,10 @@ def test_energy_is_per_sample_and_only_of_windows_that_counters_can_tell(results
     metered = dataclasses.replace(results, cells=cells)
     (one,) = speeds(metered)
     assert one.joules == {"cpu package-0": pytest.approx(16 / 80)}
-    assert "onnxruntime fp32 batch 8: cpu package-0 0.2" in report.render(metered)
-    (row, _) = csv.DictReader(io.StringIO(report.as_csv(metered)))
+    assert "onnxruntime fp32 batch 8: cpu package-0 0.2" in render(metered)
+    (row, _) = csv.DictReader(io.StringIO(as_csv([metered])))
     assert float(row["joules_per_sample"]) == pytest.approx(0.2)
-    assert "Energy" not in report.render(results) and not speeds(results)[0].joules
+    assert "Energy" not in render(results) and not speeds(results)[0].joules
 
 
 def test_rounds_of_a_cell_are_one_speed(results: Results) -> None:
@@ -97,7 +102,7 @@ def test_rounds_of_a_cell_are_one_speed(results: Results) -> None:
 
 
 def test_the_table_shows_measured_beside_published_and_names_what_stayed(results: Results) -> None:
-    text = " ".join(report.render(results).split())
+    text = " ".join(render(results).split())
     for words in ("81.00 %", "-0.11 [-0.30, +0.08]", "31.5 dB", "pass (of 0.99)", "1 of 21 layers not",
                   "not in int8: fc", "3.00", "top-1 72.90 % in FP32, 72.84 % in INT8",
                   "entropy over 1250 samples of the train split"):
@@ -106,19 +111,19 @@ def test_the_table_shows_measured_beside_published_and_names_what_stayed(results
 
 
 def test_a_cold_start_counts_the_build_that_was_kept(results: Results) -> None:
-    text = report.render(results)
+    text = render(results)
     assert "onnxruntime int8: 0.87 (import 0.50, build 0.25, open 0.10, first run 0.02), batch 8" in text
     assert text.index("onnxruntime fp32: 0.87") < text.index("onnxruntime int8: 0.87")
 
 
 def test_what_wastes_the_gain_is_said(results: Results) -> None:
     slow = dataclasses.replace(results, cells=[cell("fp32", [window(100)]), cell("int8", [window(120)])])
-    assert "batch 8 is only 1.20 times its FP32" in " ".join(report.render(slow).split())
+    assert "batch 8 is only 1.20 times its FP32" in " ".join(render(slow).split())
 
 
 def test_no_gain_is_blamed_on_a_busy_machine(results: Results) -> None:
     cells = [cell("fp32", [window(100)]), cell("int8", [window(120, foreign=1.5)])]
-    text = " ".join(report.render(dataclasses.replace(results, cells=cells)).split())
+    text = " ".join(render(dataclasses.replace(results, cells=cells)).split())
     assert "speeds mean little: onnxruntime int8 batch 8" in text and "only 1.20" not in text
 
 
@@ -126,20 +131,20 @@ def test_a_floor_that_is_not_surely_held_names_the_tensors_and_fails(results: Re
     assert results.well
     for verdict in ("inconclusive", "fail"):
         other = dataclasses.replace(results, accuracy=[accuracy("fp32"), accuracy("int8", verdict=verdict)])
-        assert not other.well and "layer1.0.relu1 (0.3); --search looks" in " ".join(report.render(other).split())
+        assert not other.well and "layer1.0.relu1 (0.3); --search looks" in " ".join(render(other).split())
 
 
 def test_a_refused_cell_says_why_once(results: Results) -> None:
     row = {"engine": "tensorrt", "precision": "int8", "batch": 8, "round": 0, "status": "refused", "reason": "no GPU"}
     other = dataclasses.replace(results, cells=[*results.cells, row, {**row, "batch": 32}])
-    assert report.render(other).count("tensorrt int8 refused: no GPU") == 1 and not other.well
+    assert render(other).count("tensorrt int8 refused: no GPU") == 1 and not other.well
 
 
 def test_csv_has_a_row_for_each_cell_of_each_run(results: Results) -> None:
-    rows = list(csv.DictReader(io.StringIO(report.as_csv(results, results))))
+    rows = list(csv.DictReader(io.StringIO(as_csv([results, results]))))
     assert len(rows) == 4 and rows[1]["difference"] == "-0.0011" and float(rows[1]["samples_per_s"]) == 300
     alone = dataclasses.replace(results, cells=[])
-    assert [row["accuracy"] for row in csv.DictReader(io.StringIO(report.as_csv(alone)))] == ["0.81", "0.81"]
+    assert [row["accuracy"] for row in csv.DictReader(io.StringIO(as_csv([alone])))] == ["0.81", "0.81"]
 
 
 SATURATING = {"bits": 7, "saturating": {"Conv 3x3": 0.5059, "Gemm": 0.67}, "reason": None}
@@ -156,17 +161,17 @@ def test_weights_of_fewer_bits_are_told_with_what_was_seen(results: Results, wei
                                                            words: str | None) -> None:
     made = {**(results.calibration or {}), "weights": {"onnxruntime": weights}}
     other = dataclasses.replace(results, calibration=made)
-    text = " ".join(report.render(other).split())
+    text = " ".join(render(other).split())
     assert words in text if words else "bits" not in text.replace("eight bits", "")
-    assert [row["weight_bits"] for row in csv.DictReader(io.StringIO(report.as_csv(other)))] == ["", bits]
+    assert [row["weight_bits"] for row in csv.DictReader(io.StringIO(as_csv([other])))] == ["", bits]
     alone = dataclasses.replace(other, cells=[])
-    assert [row["weight_bits"] for row in csv.DictReader(io.StringIO(report.as_csv(alone)))] == ["", bits]
-    assert json.loads(report.as_json(other))["calibration"]["weights"]["onnxruntime"] == weights
+    assert [row["weight_bits"] for row in csv.DictReader(io.StringIO(as_csv([alone])))] == ["", bits]
+    assert json.loads(as_json([other]))["calibration"]["weights"]["onnxruntime"] == weights
 
 
 def test_several_networks_stand_in_one_table_with_their_calibrators(results: Results) -> None:
     other = dataclasses.replace(results, calibration={**(results.calibration or {}), "rule": "mse", "equalised": True})
-    text = report.render(results, other)
+    text = render(results, other)
     table = text[:text.index("published:")]
     assert text.startswith("INT8 beside FP32, measured and published") and text.count("72.90") == 4
     assert " entropy " in table and " mse, equalised " in table
@@ -175,26 +180,74 @@ def test_several_networks_stand_in_one_table_with_their_calibrators(results: Res
 def test_no_engine_s_name_is_cut_on_a_narrow_terminal(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     other = dataclasses.replace(results, accuracy=[{**row, "engine": "tensorrt-emulated"} for row in results.accuracy])
-    text = report.render(other, other)
+    text = render(other, other)
     assert "\u2026" not in text and "tensorrt-emulated" in text
 
 
 def test_report_knows_a_run_of_infer_and_what_its_json_form_printed(results: Results, tmp_path: Path) -> None:
     kept = tmp_path / "accuracy.json"
-    kept.write_text(report.as_json(results))
-    assert is_run(kept) and read(kept) == results
-    (tmp_path / RESULTS).write_text("{}")
-    assert is_run(tmp_path) and is_run(tmp_path / RESULTS)
+    kept.write_text(as_json([results]))
+    assert as_read(kept) == without_chance(results)
+    (tmp_path / OLD).write_text("{}")
+    assert stored(tmp_path) is None and stored(tmp_path / "nothing.json") is None
     for text in ("[]", '{"arguments": 1}', "not json"):
         kept.write_text(text)
-        assert not is_run(kept)
-    assert not is_run(tmp_path / "nothing.json")
+        assert not stored(kept)
 
 
-def test_results_are_read_as_they_were_written(results: Results, tmp_path: Path) -> None:
-    (tmp_path / RESULTS).write_text(json.dumps(dataclasses.asdict(results)))
-    assert read(tmp_path) == results
-    for text in ("{}", "not json", json.dumps(dataclasses.asdict(results) | {"schema": 99})):
-        (tmp_path / RESULTS).write_text(text)
+def test_results_of_schema_1_are_read_as_they_were_written(results: Results, tmp_path: Path) -> None:
+    (tmp_path / OLD).write_text(json.dumps(dataclasses.asdict(results)))
+    assert as_read(tmp_path) == without_chance(results)
+    for text in ("not json", json.dumps(dataclasses.asdict(results) | {"schema": 99})):
+        (tmp_path / OLD).write_text(text)
         with pytest.raises(UsageError):
-            read(tmp_path)
+            stored(tmp_path)
+
+
+def test_records_of_a_run_say_what_its_file_of_schema_1_said() -> None:
+    """Every stored run is drawn from records again, number by number."""
+    files = sorted((Path(__file__).parents[3] / "docs" / "results").glob("*-inference/accuracy-*.json"))
+    assert len(files) > 5
+    for file in files:
+        said, found = json.loads(file.read_text()), stored(file)
+        assert found
+        again = json.loads(as_json(summaries(found)))
+        for part in ("accuracy", "searches", "network", "calibration", "plan", "data"):
+            assert again[part] == said[part], file
+        assert len(again["speeds"]) == len({(row["engine"], row["precision"], row["batch"]) for row in said["cells"]
+                                            if row["status"] == "ok"})
+
+
+def test_rounds_give_verdicts_between_engines_and_between_precisions(results: Results) -> None:
+    def in_rounds(precision: str, rates: list[float], engine: str) -> list[Json]:
+        return [cell(precision, [window(rate), window(rate)], number=n) | {"engine": engine}
+                for n, rate in enumerate(rates)]
+
+    cells = [*in_rounds("fp32", [100, 101, 99], "onnxruntime"), *in_rounds("int8", [300, 303, 297], "onnxruntime"),
+             *in_rounds("fp32", [50, 50.5, 49.5], "openvino")]
+    plan = results.plan | {"rounds": 3, "engines": ["onnxruntime", "openvino"]}
+    records = list(records_of(dataclasses.replace(results, cells=cells, plan=plan)))
+    found = {(one.name, one.baseline): one for each in kind("inference").compare(records, Judging())
+             for one in each.verdicts}
+    assert {key: one.word for key, one in found.items()} == {
+        ("openvino:precision=fp32", "onnxruntime:precision=fp32"): "slower",
+        ("onnxruntime:precision=int8", "onnxruntime:precision=fp32"): "faster"}
+    text = kind("inference").report(Answer(records), "table", Judging())
+    assert "Verdicts" in text and "faster" in text and "slower" in text
+    (one, _) = json.loads(kind("inference").report(Answer(records), "json", Judging()))["verdicts"]
+    assert one["verdicts"][0]["word"] == "slower"
+
+
+def as_read(path: Path) -> Json:
+    found = stored(path)
+    assert found
+    return without_chance(summary(found))
+
+
+def without_chance(results: Results) -> Json:
+    """Return what of a summary does not depend on which of its rows knew what."""
+    data = dataclasses.asdict(results)
+    keys = ("engine", "precision", "batch", "status", "ran", "startup")
+    return data | {"cells": [{key: row[key] for key in keys} for row in data["cells"]],
+                   "accuracy": [{key: value for key, value in row.items() if key != "build"}
+                                for row in data["accuracy"]]}

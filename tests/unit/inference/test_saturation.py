@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,10 +15,11 @@ import pytest
 from onnx import numpy_helper
 
 from dlcompare.core.plugins.engine import Engine, Ran, Session
+from dlcompare.core.plugins.inference_job import InferenceJob
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.inference.precision.saturation import HIGHEST, INPUTS, LAYERS, question, saturating, shares
-from dlcompare.inference.run.model_files import Files
-from dlcompare.inference.run.weight_bits import Probes
+from dlcompare.inference.preparation.model_files import Files
+from dlcompare.inference.preparation.weight_bits import Probes
 
 INT16 = np.iinfo(np.int16)
 
@@ -72,43 +73,48 @@ def test_in_the_files_own_arithmetic_every_layer_answers_the_highest_value(bits:
 
 @dataclass(frozen=True)
 class Done:
-    status: str = "ok"
+    result: Any = None
     reason: str | None = None
-    result: dict[str, Any] = field(default_factory=dict)
 
 
 class Asked:
-    """Stands for a run that starts jobs: gives one answer and counts how often it was asked."""
+    """Stands for a preparation that starts jobs: gives one answer and counts how often it was asked."""
 
-    def __init__(self, done: Done) -> None:
-        self.done, self.labels = done, list[str]()
+    def __init__(self, done: Done, models: Path) -> None:
+        self.done, self.models, self.labels = done, models, list[str]()
 
-    def job(self, engine: Engine, precision: str, file: Path, **more: Any) -> dict[str, Any]:
-        assert file.is_file() and more["task"] == "probe" and precision == "int8"
-        return more
+    def blank(self, engine: Engine, **more: Any) -> InferenceJob:
+        return InferenceJob(engine.name, "saturation", **more)
 
-    def do(self, _engine: Engine, _job: dict[str, Any], label: str) -> Done:
+    def job(self, job: InferenceJob, file: Path) -> InferenceJob:
+        assert file.is_file() and job.task == "probe" and job.precision == "int8"
+        return job
+
+    def do(self, _job: InferenceJob, label: str) -> Done:
         self.labels.append(label)
         return self.done
 
 
 @pytest.fixture
 def probes(tmp_path: Path) -> Callable[[Done], Probes]:
-    return lambda done: Probes(Asked(done), tmp_path)  # type: ignore[arg-type]
+    return lambda done: Probes(Asked(done, tmp_path))  # type: ignore[arg-type]
+
+
+def shared(**found: float) -> Done:
+    return Done(SimpleNamespace(shares={name.replace("_", " "): share for name, share in found.items()}))
 
 
 @pytest.mark.parametrize(("done", "bits", "short"), [
-    (Done(result={"shares": {"Conv 3x3": 0.506, "Gemm": 1.0}}), 7, {"Conv 3x3": 0.506}),
-    (Done(result={"shares": {"Conv 3x3": 1.0, "Gemm": 0.998}}), 8, {}),
-    (Done("failed", "out of memory"), 7, {}),  # not known: seven bits are right everywhere
-    (Done("refused", "no GPU"), 8, {}),  # nothing will run
+    (shared(Conv_3x3=0.506, Gemm=1.0), 7, {"Conv 3x3": 0.506}),
+    (shared(Conv_3x3=1.0, Gemm=0.998), 8, {}),
+    (Done(reason="out of memory"), 7, {}),  # not known: seven bits are right everywhere
 ])
 def test_an_engine_is_asked_once_and_its_weights_follow_the_answer(probes: Callable[[Done], Probes], done: Done,
                                                                    bits: int, short: dict[str, float]) -> None:
     asking, engine = probes(done), plugins().engine("onnxruntime")
     assert [asking.weight_bits(engine), asking.weight_bits(engine)] == [bits, bits]
     assert asking.found == {"onnxruntime": {"bits": bits, "saturating": short, "reason": done.reason}}
-    assert asking.runner.labels == ["onnxruntime int8 probe"]  # type: ignore[attr-defined]
+    assert asking.preparation.labels == ["onnxruntime int8 probe"]  # type: ignore[attr-defined]
 
 
 def test_files_of_one_scheme_are_told_apart_by_the_bits_of_their_weights(tmp_path: Path) -> None:
@@ -127,5 +133,5 @@ def test_files_of_one_scheme_are_told_apart_by_the_bits_of_their_weights(tmp_pat
 
 
 def test_engines_of_signed_activations_are_not_asked(probes: Callable[[Done], Probes]) -> None:
-    asking = probes(Done("failed", "must not be asked"))
+    asking = probes(Done(reason="must not be asked"))
     assert asking.weight_bits(plugins().engine("tensorrt-emulated")) == 8

@@ -21,8 +21,7 @@ from dlcompare.core.plugins.registry import plugins
 from dlcompare.inference.engines.tensorrt.inspector import ran
 from dlcompare.inference.engines.tensorrt.limits import batch_trouble
 from dlcompare.inference.engines.tensorrt.versions import TABLE, expected, foreign
-from dlcompare.inference.kind.request import InferencePlan
-from dlcompare.inference.onnx.network import Source
+from dlcompare.inference.kind.request import InferenceRequest
 
 V100, T4, H100 = (7, 0), (7, 5), (9, 0)
 
@@ -138,7 +137,7 @@ def test_an_engine_that_tells_names_alone_tells_nothing() -> None:
 
 @pytest.mark.parametrize("more", [{"search": True}, {"equalise": True}, {"calibration": "calibration.npz"}])
 def test_an_engines_own_calibrator_leaves_nothing_to_repair(more: dict[str, Any]) -> None:
-    plan = InferencePlan(Source(model="resnet18"), ("tensorrt85",), calibrator="tensorrt-entropy2")
+    plan = InferenceRequest(model="resnet18", engines=("tensorrt85",), calibrator="tensorrt-entropy2")
     assert [precision for precision in ("fp32", "fp16", "int8") if plan.engine_calibrates(precision)] == ["int8"]
     assert not dataclasses.replace(plan, calibrator="entropy", **more).engine_calibrates("int8")
     with pytest.raises(UsageError, match="leaves ranges to the engine"):

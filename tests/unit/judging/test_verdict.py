@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import scipy.stats
-from fabricated import SYSTEM, finished, in_rounds, job, ranks
+from fabricated import SYSTEM, finished, in_rounds, job, ranks, refused
 
 from dlcompare.core.errors import UsageError
-from dlcompare.core.judging.verdict import Comparison, Judging, Side, Verdict, compare, decided, verdict, word
-from dlcompare.core.records import record, stats
-from dlcompare.core.records.record import Record
+from dlcompare.core.judging.verdict import AS_USUAL, Comparison, Judging, Side, Verdict, compare, verdict, word
+from dlcompare.core.kinds.kind import kind
+from dlcompare.core.records import stats
+from dlcompare.core.records.record import Record, Throughput
 
 TORCH, FLOW = job("pytorch-ddp"), job("tf-horovod")
 ROUND = in_rounds(TORCH, [1.0])[0]
@@ -21,8 +22,8 @@ STEADY = [1.0, 1.01, 0.99, 1.005, 0.995, 1.0, 1.01, 0.99]
 
 def side(name: str, rates: Sequence[float], *, rounds: int | None = 8) -> Side:
     """Return a side that is nothing but a throughput for each round."""
-    return Side("run", name, tuple(dataclasses.replace(ROUND, round=n, rounds=rounds, throughput={
-        "value": rate, "unit": "samples/s", "low": None, "high": None}) for n, rate in enumerate(rates)))
+    return Side("run", name, tuple(dataclasses.replace(ROUND, round=n, rounds=rounds, throughput=Throughput(
+        rate, None, None)) for n, rate in enumerate(rates)))
 
 
 def noisy(draw: np.random.Generator, rounds: int, *, noise: float) -> tuple[np.ndarray, np.ndarray]:
@@ -113,6 +114,10 @@ def test_the_word_follows_from_the_interval(low: float, high: float, said: str) 
     assert word(low, high, 0.02) == said
 
 
+def decided(records: Sequence[Record]) -> bool:
+    return kind("training").decided(records, AS_USUAL)
+
+
 def judged(records: Sequence[Record], name: str = "tf-horovod", **how: object) -> tuple[Comparison, Verdict]:
     (one,) = compare(records, Judging(**how))  # type: ignore[arg-type]
     (found,) = [v for v in one.verdicts if v.name == name]
@@ -134,7 +139,7 @@ def test_a_ratio_is_paired_within_rounds() -> None:
 
 def test_disturbed_and_failed_rounds_are_left_out_and_counted() -> None:
     torch, flow = in_rounds(TORCH, STEADY), in_rounds(FLOW, STEADY)
-    flow[2] = dataclasses.replace(flow[2], disturbed=True, throughput={**flow[2].throughput, "value": 1.0})  # type: ignore[typeddict-item]
+    flow[2] = dataclasses.replace(flow[2], disturbed=True, throughput=Throughput(1.0, None, None))
     torch[5] = dataclasses.replace(torch[5], status="failed", reason="killed", throughput=None)
     _, found = judged([*torch, *flow])
     assert (found.word, found.rounds, found.discarded) == ("same", 6, 1)
@@ -144,9 +149,9 @@ def test_disturbed_and_failed_rounds_are_left_out_and_counted() -> None:
 
 
 def test_the_baseline_is_the_first_that_ran_or_the_one_named() -> None:
-    refused = dataclasses.replace(record.refused(job("mxnet"), "no", run="20251121-080000-1a2b"), round=0, rounds=3)
+    none = dataclasses.replace(refused(job("mxnet"), "no", run="20251121-080000-1a2b"), round=0, rounds=3)
     quick = in_rounds(job("pytorch-ddp", execution="compiled"), [0.5, 0.51, 0.49], variant="execution=compiled")
-    records = [refused, *in_rounds(TORCH, [1, 1, 1.01]), *quick]
+    records = [none, *in_rounds(TORCH, [1, 1, 1.01]), *quick]
     (one,) = compare(records)
     assert one.baseline.name == "pytorch-ddp"
     assert [(v.name, v.word) for v in one.verdicts] == [("mxnet", None), ("pytorch-ddp:execution=compiled", "faster")]

@@ -4,15 +4,11 @@ import socket
 from pathlib import Path
 
 import pytest
+from asking import planned
 
 from dlcompare.core.errors import UsageError
 from dlcompare.core.judging.verdict import Judging
-from dlcompare.core.plan.matrix import Plan, make_plan
 from dlcompare.core.plugins.registry import plugins
-
-
-def planned(*frameworks: str, model: str = "resnet18", **options: object) -> Plan:
-    return make_plan(plugins(), frameworks, model, **{"device": "cpu", "image_size": 32, **options})
 
 
 def test_all_is_every_backend_of_the_device_but_the_oracle() -> None:
@@ -112,12 +108,3 @@ def test_an_empty_class_folder_is_found_before_anything_starts(tmp_path: Path) -
     (tmp_path / "val" / "cats").mkdir(parents=True)
     with pytest.raises(UsageError, match="cats"):
         planned("reference", data=f"imagefolder:{tmp_path}")
-
-
-@pytest.mark.parametrize(("model", "options", "reason"), [
-    ("bert-tiny", {"image_size": None}, "needs a network that classifies; bert-tiny does"),
-    ("resnet18", {"data": "synthetic"}, "needs real data"),
-])
-def test_an_accuracy_that_nobody_can_measure_is_no_target(model: str, options: dict[str, object], reason: str) -> None:
-    with pytest.raises(UsageError, match=reason):
-        planned("pytorch-ddp", model=model, target="top1=0.9", **options)

@@ -4,15 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+from asking import planned
 
 from dlcompare.core.errors import UsageError
-from dlcompare.core.plan.matrix import Plan, make_plan
 from dlcompare.core.plan.variants import parse
-from dlcompare.core.plugins.registry import plugins
-
-
-def planned(*frameworks: str, **options: object) -> Plan:
-    return make_plan(plugins(), frameworks, "resnet18", **{"device": "cpu", "image_size": 32, **options})
 
 
 def test_a_side_is_a_framework_with_settings() -> None:
@@ -20,7 +15,7 @@ def test_a_side_is_a_framework_with_settings() -> None:
     assert (side.framework, dict(side.settings)) == (
         "pytorch-ddp", {"execution": "compiled", "threads": 3, "data": "imagefolder:/a b/c=d"})
     assert parse(side.name) == side
-    assert (parse("jax").name, parse("jax").variant) == ("jax", "")
+    assert (parse("jax").name, parse("jax").text) == ("jax", "")
 
 
 @pytest.mark.parametrize(("text", "words"), [

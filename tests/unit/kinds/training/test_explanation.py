@@ -13,7 +13,7 @@ from running import Command
 
 from dlcompare.core.judging.verdict import compare
 from dlcompare.core.kinds.training import explanation
-from dlcompare.core.plan.matrix import Plan
+from dlcompare.core.plan.plan import Plan
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.records.record import Record
 
@@ -30,7 +30,7 @@ def side(framework: str, factor: float, *, variant: str = "", settings: dict[str
 def studied(*records: Record) -> explanation.Study:
     found = explanation.gap(compare(records))
     assert not isinstance(found, str)
-    return explanation.study(plugins(), Plan((), {}), *found)
+    return explanation.study(plugins(), Plan("training", ()), *found)
 
 
 def test_each_setting_moves_alone() -> None:

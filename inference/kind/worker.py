@@ -1,42 +1,44 @@
-"""One inference job in this process: ``python -m dlcompare.inference.worker job.json folder``.
+"""What the process of an inference job does; one engine, one live session: an idle one's threads would slow it.
 
-One engine, one live session: threads of an idle one would spin and slow the others.
+What a job's task is decides which of the functions below it is; each leaves the raw result of its rank.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import resource
-import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dlcompare.core.errors import JobError
-from dlcompare.core.files import finite, write
-from dlcompare.core.launch.lifeline import Events, carry
 from dlcompare.core.plugins.inference_job import InferenceJob
+from dlcompare.core.plugins.registry import plugins
+from dlcompare.core.worker.ranks import leave, resident_bytes
+from dlcompare.inference.worker.builds import built
 
-from .builds import built
+from .files import CALIBRATION, PREDICTIONS
+from .result import Ran, RankResult
 
 if TYPE_CHECKING:
     from dlcompare.core.data import Dataset
+    from dlcompare.core.launch.lifeline import Events
     from dlcompare.core.plugins.backend import Arrays
     from dlcompare.core.plugins.engine import Session
 
-RESULT, PREDICTIONS, CALIBRATION = "result.json", "predictions.npz", "calibration.npz"
-Json = dict[str, Any]
+
+def work(job: InferenceJob, folder: Path, events: Events) -> None:
+    """Do a job and leave its raw result."""
+    tasks = {"measure": measure, "predict": predict, "collect": collect, "scenario": scenario, "probe": probe}
+    leave(tasks[job.task](job, folder, events), folder)
 
 
 @contextlib.contextmanager
-def opened(job: InferenceJob, folder: Path, events: Events) -> Iterator[tuple[Session, Json]]:
-    """Hold a session of the job's engine open, with how it came to be: build, cold start."""
-    from dlcompare.core.plugins.registry import plugins
-
+def session_of(job: InferenceJob, folder: Path, events: Events) -> Iterator[tuple[Session, partial[RankResult]]]:
+    """Hold a session of the job's engine open; the second is the result, with how the session came to be."""
     engine = plugins().engine(job.engine)
     events("import")
     begin = time.perf_counter()
@@ -49,7 +51,7 @@ def opened(job: InferenceJob, folder: Path, events: Events) -> Iterator[tuple[Se
     session = engine.open(job, build.folder)
     startup = {"import": imported - begin, "build": built_at - imported, "open": time.perf_counter() - built_at}
     try:
-        yield session, {"build": build.as_plain(), "startup": startup}
+        yield session, partial(RankResult, build=build.kept, startup=startup)
     finally:
         session.close()
 
@@ -57,29 +59,27 @@ def opened(job: InferenceJob, folder: Path, events: Events) -> Iterator[tuple[Se
 @contextlib.contextmanager
 def dataset(job: InferenceJob) -> Iterator[Dataset]:
     """Hold the job's split of its data open."""
-    from dlcompare.core.plugins.registry import plugins
-
     kind, argument = plugins().dataset(job.data)
     with contextlib.closing(kind.open(argument, job.inputs, seed=job.seed, train=job.train,
                                       loaders=job.loaders)) as found:
         yield found
 
 
-def measure(job: InferenceJob, folder: Path, events: Events) -> Json:
+def measure(job: InferenceJob, folder: Path, events: Events) -> RankResult:
     """Take windows, latencies and copies at one batch size, on one batch of the data."""
-    from .measure import measure as take
+    from dlcompare.inference.worker.measure import measure as take
 
     with dataset(job) as data:
         batch = data.batch(np.arange(job.batch) % data.size, epoch=0)
-    with opened(job, folder, events) as (session, about):
+    with session_of(job, folder, events) as (session, result):
         measured = take(session, batch, job, events)
-        return about | {"measured": measured} | said(session)
+        return result(measured=measured, **about(session))
 
 
-def predict(job: InferenceJob, folder: Path, events: Events) -> Json:
+def predict(job: InferenceJob, folder: Path, events: Events) -> RankResult:
     """Write the outputs for the job's samples, and their labels, in that order."""
     outputs: dict[str, list[np.ndarray]] = {}
-    with dataset(job) as data, opened(job, folder, events) as (session, about):
+    with dataset(job) as data, session_of(job, folder, events) as (session, result):
         for batch in batches(job, data, events):
             session.run(session.place(batch))
             session.wait()
@@ -88,16 +88,16 @@ def predict(job: InferenceJob, folder: Path, events: Events) -> Json:
                 outputs.setdefault(name, []).append(np.asarray(value))
         whole: Any = {name: np.concatenate(parts) for name, parts in outputs.items()}
         np.savez(folder / PREDICTIONS, **whole)
-        return about | {"samples": len(job.samples)} | said(session)
+        return result(samples=len(job.samples), **about(session))
 
 
-def collect(job: InferenceJob, folder: Path, events: Events) -> Json:
+def collect(job: InferenceJob, folder: Path, events: Events) -> RankResult:
     """Write the histograms of the job's tensors over its samples."""
     from dlcompare.inference.precision.histograms import Collector
 
     collector = Collector(job.tensors)
     begin = time.perf_counter()
-    with dataset(job) as data, opened(job, folder, events) as (session, about):
+    with dataset(job) as data, session_of(job, folder, events) as (session, result):
         for number, batch in enumerate(batches(job, data, events)):
             session.run(session.place(batch))
             session.wait()
@@ -105,7 +105,7 @@ def collect(job: InferenceJob, folder: Path, events: Events) -> Json:
             collector.add(session.fetch(), samples=ids)
         about_data = {"data": job.data, "train": job.train, "samples": list(job.samples), "seed": job.seed}
         collector.artifact({"sha256": job.network_sha256, "model": job.model, **about_data}).save(folder / CALIBRATION)
-        return about | {"seconds": time.perf_counter() - begin} | said(session)
+        return result(seconds=time.perf_counter() - begin, **about(session))
 
 
 def batches(job: InferenceJob, data: Dataset, events: Events) -> Iterator[Arrays]:
@@ -118,36 +118,24 @@ def batches(job: InferenceJob, data: Dataset, events: Events) -> Iterator[Arrays
         events(job.task, done=min(begin + job.batch, len(job.samples)), total=len(job.samples))
 
 
-def scenario(job: InferenceJob, folder: Path, events: Events) -> Json:
+def scenario(job: InferenceJob, folder: Path, events: Events) -> RankResult:
     """Run one of MLPerf's scenarios."""
-    from .mlperf import run as drive
+    from dlcompare.inference.worker.mlperf import run as drive
 
-    with dataset(job) as data, opened(job, folder, events) as (session, about):
-        return about | {"scenario": drive(session, data, job, folder)} | said(session)
+    with dataset(job) as data, session_of(job, folder, events) as (session, result):
+        return result(scenario=drive(session, data, job, folder), **about(session))
 
 
-def probe(job: InferenceJob, folder: Path, events: Events) -> Json:
+def probe(job: InferenceJob, folder: Path, events: Events) -> RankResult:
     """Return by layer of a file made for that which share of the exact sum the engine came to."""
     from dlcompare.inference.precision.saturation import shares
 
-    with opened(job, folder, events) as (session, about):
-        return about | {"shares": shares(session, job.inputs)} | said(session)
+    with session_of(job, folder, events) as (session, result):
+        return result(shares=shares(session, job.inputs), **about(session))
 
 
-def said(session: Session) -> Json:
+def about(session: Session) -> dict[str, Any]:
     """Return what a session says of itself, and what memory it came to."""
     ran = session.ran()
-    return {"ran": {"precision": ran.precision, "layers": ran.layers, "left": list(ran.left)},
-            "settings": session.settings(), "versions": session.versions(), "peak_bytes": session.peak_bytes(),
-            "rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
-
-
-def run(text: str, folder: Path, events: Events) -> None:
-    """Do the job that a text of JSON describes, and write its result into the folder."""
-    job = InferenceJob.from_json(text)
-    task = {"measure": measure, "predict": predict, "collect": collect, "scenario": scenario, "probe": probe}[job.task]
-    write(folder / RESULT, json.dumps(finite(task(job, folder, events)), indent=1, allow_nan=False))
-
-
-if __name__ == "__main__":
-    carry(sys.argv, run)
+    return {"ran": Ran(ran.precision, ran.layers, tuple(ran.left)), "settings": session.settings(),
+            "versions": session.versions(), "peak_bytes": session.peak_bytes(), "rss_bytes": resident_bytes()}

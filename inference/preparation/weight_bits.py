@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlcompare.core.plugins.engine import Engine
 from dlcompare.inference.precision.saturation import INPUTS, LAYERS, question, saturating
 
 if TYPE_CHECKING:
-    from .phases import Runner
+    from .preparation import Preparation
 
 WHOLE, FEWER = 8, 7
 Json = dict[str, Any]
@@ -21,8 +21,7 @@ class Probes:
     """Asks engines and remembers: ``found`` has by engine the bits, the layers that saturate with the share of the
     exact sum they came to, and why there was no answer, if so."""
 
-    runner: Runner
-    folder: Path  # of ONNX files
+    preparation: Preparation
     found: dict[str, Json] = field(default_factory=dict)
 
     def weight_bits(self, engine: Engine) -> int:
@@ -35,12 +34,14 @@ class Probes:
         """Return what a probe of the engine says. Where it failed, fewer bits: they are right on every machine."""
         from dlcompare.inference.onnx.export import save
 
-        file = self.folder / "probe.onnx"
-        save(question(), file)
-        job = self.runner.job(engine, "int8", file, task="probe", inputs=INPUTS, outputs=tuple(LAYERS), cache=None)
-        done = self.runner.do(engine, job, f"{engine.name} int8 probe")
-        short = saturating(done.result.get("shares", {}))
-        return answer(short, FEWER if short or done.status == "failed" else WHOLE, done.reason)
+        file = self.preparation.models / "probe.onnx"
+        if not file.exists():
+            save(question(), file)
+        job = self.preparation.job(self.preparation.blank(engine, precision="int8", task="probe"), file)
+        job = dataclasses.replace(job, inputs=INPUTS, outputs=tuple(LAYERS), cache=None)
+        done = self.preparation.do(job, f"{engine.name} int8 probe")
+        short = saturating((done.result.shares if done.result else None) or {})
+        return answer(short, FEWER if short or done.reason else WHOLE, done.reason)
 
 
 def answer(short: Json, bits: int, reason: str | None = None) -> Json:

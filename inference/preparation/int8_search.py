@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dlcompare.core.errors import UsageError
 from dlcompare.core.plugins.engine import Engine
 from dlcompare.inference.kind import accuracy
-from dlcompare.inference.precision.samples import Samples
+from dlcompare.inference.kind.request import PREDICT_BATCH
 
 from .model_files import Files
-from .phases import Runner
+from .preparation import Preparation
 
 FLOOR = 0.99  # of FP32's accuracy, where the user names none: MLPerf's lower tier
 Json = dict[str, Any]
@@ -32,29 +33,37 @@ class Candidate:
 class Search:
     """One engine's search; every candidate is held against the same FP32 answers on the same samples."""
 
-    runner: Runner
-    files: Files
+    preparation: Preparation
     engine: Engine
-    samples: Samples
     reference: accuracy.Answers
     floor: float
 
+    @property
+    def files(self) -> Files:
+        return self.preparation.files
+
     def tried(self, candidate: Candidate) -> Json:
         """Return how accurate and how fast a candidate is."""
+        asked, task = self.preparation.asked, self.preparation.network.task
         file = candidate.files.int8(self.engine, exclude=candidate.exclude, name=label(candidate))
-        done, found = self.runner.predicted(self.engine, "int8", file, self.samples.measured)
-        if found is None:
+        job = self.job(file, task="predict", batch=PREDICT_BATCH, samples=self.preparation.samples.measured)
+        done = self.preparation.do(job, f"{self.engine.name} int8 {candidate.name}, accuracy")
+        if done.result is None:
             raise UsageError(f"the repair of {self.engine.name} stopped at {candidate.name}: {done.reason}")
-        batch = max(self.runner.plan.batches)
-        job = dataclasses.replace(self.runner.job(self.engine, "int8", file, batch=batch), windows=3)
-        fast = self.runner.do(self.engine, job, f"{self.engine.name} int8 {candidate.name}")
-        windows = fast.result["measured"]["windows"] if not fast.reason else []
-        rates = sorted(batch * window["runs"] / max(window["seconds"]) for window in windows)
+        found = accuracy.predicted(done.folder, task)
+        batch = max(asked.batches)
+        fast = self.preparation.do(self.job(file, batch=batch, windows=3), f"{self.engine.name} int8 {candidate.name}")
+        windows = fast.result.measured.windows if fast.result and fast.result.measured else ()
+        rates = sorted(window.rate for window in windows)
         return {"name": candidate.name, "equalised": candidate.files.plan.equalise, "file": str(file),
-                "excluded": sorted(candidate.exclude), "left": len(done.result["ran"]["left"]),
-                **accuracy.scores(found, self.runner.network.task),
+                "excluded": sorted(candidate.exclude), "left": len(done.result.ran.left),
+                **accuracy.scores(found, task),
                 "against_fp32": accuracy.against(self.reference, found, floor=self.floor), "batch": batch,
                 "throughput": rates[len(rates) // 2] if rates else None}
+
+    def job(self, file: Path, **more: Any) -> Any:
+        """Return a job that runs one candidate's file."""
+        return self.preparation.job(self.preparation.blank(self.engine, precision="int8", **more), file)
 
     def run(self) -> Json:
         """Return all candidates that were tried, and the outcome."""
@@ -70,10 +79,10 @@ class Search:
 
     def candidates(self, tried: list[Json]) -> Iterator[Candidate]:
         """Yield what to try next, given what came of the last one, until the floor holds and fewer would not do."""
-        plan = self.runner.plan
-        yield Candidate("nothing, equalised" if plan.equalise else "nothing", self.files)
-        even = self.files if plan.equalise else self.equalised()
-        if not plan.equalise and not passes(tried[-1]):
+        asked = self.preparation.asked
+        yield Candidate("nothing, equalised" if asked.equalise else "nothing", self.files)
+        even = self.files if asked.equalise else self.equalised()
+        if not asked.equalise and not passes(tried[-1]):
             yield Candidate("nothing, equalised", even)
         if passes(tried[-1]):
             return
@@ -92,8 +101,8 @@ class Search:
 
     def equalised(self) -> Files:
         """Return the files of the network with its channels balanced, to be calibrated anew."""
-        plan = dataclasses.replace(self.runner.plan, equalise=True, calibration=None)
-        return Files(self.files.folder / "equalised", self.runner.network, plan, self.runner.collected,
+        asked = dataclasses.replace(self.preparation.asked, equalise=True, calibration=None)
+        return Files(self.files.folder / "equalised", self.preparation.network, asked, self.preparation.collected,
                      self.files.weight_bits)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Mapping
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlcompare.core.plugins.engine import Engine
-from dlcompare.inference.kind.request import InferencePlan
+from dlcompare.inference.kind.request import InferenceRequest
 from dlcompare.inference.onnx.export import content_sha256, save
 from dlcompare.inference.onnx.network import Network
 from dlcompare.inference.precision.samples import Samples, ids_sha256
@@ -26,7 +27,7 @@ Collect = Callable[[Path, tuple[str, ...], str], Path]  # an ONNX file, its tens
 class Files:
     """What a network looks like in each precision; ``collect`` runs it over the calibration samples."""
 
-    def __init__(self, folder: Path, network: Network, plan: InferencePlan, collect: Collect,
+    def __init__(self, folder: Path, network: Network, plan: InferenceRequest, collect: Collect,
                  weight_bits: WeightBits) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.network, self.plan, self.collect = folder, network, plan, collect
@@ -86,8 +87,8 @@ class Files:
             from dlcompare.inference.precision.histograms import Artifact, instrument
             from dlcompare.inference.precision.quantise import activation_tensors
 
-            with tempfile.TemporaryDirectory(dir=self.folder) as scratch:  # several times the network, for no later use
-                base, watched = Path(scratch, "calibrated.onnx"), Path(scratch, "instrumented.onnx")
+            with scratch(self.folder / "calibrating") as folder:  # several times the network, for no later use
+                base, watched = folder / "calibrated.onnx", folder / "instrumented.onnx"
                 save(self.base, base)
                 sha256 = content_sha256(base)
                 if self.plan.calibration:
@@ -117,3 +118,14 @@ class Files:
                 "tensors": len(self._artifact.tensors), "most_sensitive": dict(worst),
                 "objections": list(self.objections), "weights": dict(weights),
                 "network_sha256": self._artifact.meta["sha256"]}
+
+
+@contextlib.contextmanager
+def scratch(folder: Path) -> Iterator[Path]:
+    """Hold a folder that is empty at first and gone afterwards; its name is the same in a run that is resumed."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,117 @@
+"""A run of inference as its tables need it: rows drawn from records, and statistics of raw values on reading."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dlcompare.core.meters import energy
+from dlcompare.core.records import disturbance, stats
+from dlcompare.core.records.record import Throughput, Window
+
+SCHEMA = 1
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """One run. ``accuracy`` has a row per engine and precision, ``cells`` one per engine, precision, batch and round,
+    ``scenarios`` one per engine, precision and scenario, ``searches`` one per engine; each row but
+    these has a status, and a reason unless that is ok. Times are seconds, accuracies shares of 1.
+    """
+
+    schema: int = SCHEMA
+    run: str
+    started: str  # ISO 8601, UTC
+    data: str
+    network: Json
+    plan: Json
+    system: Json
+    calibration: Json | None = None
+    accuracy: list[Json] = field(default_factory=list)
+    cells: list[Json] = field(default_factory=list)
+    scenarios: list[Json] = field(default_factory=list)
+    searches: list[Json] = field(default_factory=list)
+
+    @property
+    def well(self) -> bool:
+        """Return whether all that was asked for ran, and the accuracy floor, if there is one, is surely held."""
+        rows = [*self.accuracy, *self.cells, *self.scenarios]
+        mended = {found["engine"] for found in self.searches if found["verdict"] == "pass"}
+        floors = [found["floor"]["verdict"] for row in self.accuracy
+                  if (found := row.get("against_fp32")) and found["floor"]
+                  and not (row["precision"] == "int8" and row["engine"] in mended)]
+        return all(row["status"] == "ok" for row in rows) and all(word == "pass" for word in floors)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """One engine, precision and batch over all rounds. ``throughput`` in samples per second: median of the windows
+    that count and its bootstrap interval; latencies in seconds; ``left_out`` windows were disturbed.
+    """
+
+    engine: str
+    precision: str
+    batch: int
+    throughput: float
+    low: float | None
+    high: float | None
+    p50: float
+    p90: float
+    p99: float
+    windows: int
+    left_out: int
+    disturbed: bool
+    ran: Json
+    cold: Json  # seconds of a first start: import, build (when it was made), open, first run
+    joules: dict[str, float]  # per sample, by what a counter covers; empty without one
+
+
+def speeds(results: Results) -> list[Speed]:
+    """Return the speed of every cell that ran, in the order of the plan."""
+    rows: dict[tuple[str, str, int], list[Json]] = {}
+    for row in results.cells:
+        if row["status"] == "ok":
+            rows.setdefault((row["engine"], row["precision"], row["batch"]), []).append(row)
+    plan = results.plan
+    order = [(e, p, b) for e in plan["engines"] for p in plan["precisions"] for b in plan["batches"]]
+    return [speed(results, key, rows[key]) for key in order if key in rows]
+
+
+def speed(results: Results, key: tuple[str, str, int], rows: Sequence[Json]) -> Speed:
+    """Return the speed of one cell; disturbed windows are left out unless most are."""
+    engine, precision, batch = key
+    cores = disturbance.cores(results.system)
+    windows = [window for row in rows for window in windows_of(row, batch)]
+    good = [window for window in windows if not disturbance.disturbance(window, cores)]
+    disturbed = 2 * len(good) < len(windows)
+    counted = windows if disturbed else good
+    found = Throughput.of(counted)
+    latencies = [value for row in rows for value in row["measured"]["latencies"]]
+    p50, p90, p99 = (stats.percentile(latencies, q) for q in (50, 90, 99))
+    return Speed(engine, precision, batch, found.value, found.low, found.high, p50, p90, p99, len(counted),
+                 len(windows) - len(counted), disturbed, rows[0]["ran"], cold_start(rows[0]), joules(counted))
+
+
+def windows_of(row: Json, batch: int) -> list[Window]:
+    """Return the windows of a row of ``Results.cells``."""
+    return [Window(steps=one["runs"], samples=batch * one["runs"], seconds=tuple(one["seconds"]),
+                   started=one["started"], joules=one.get("joules", {}), foreign_cores=one.get("foreign_cores"),
+                   throttled=one.get("throttled")) for one in row["measured"]["windows"]]
+
+
+def joules(windows: Sequence[Window]) -> dict[str, float]:
+    """Return the joules per sample by scope, medians of the windows that are long enough for the counters."""
+    found: dict[str, list[float]] = {}
+    for window in windows:
+        if max(window.seconds) >= energy.SHORTEST:
+            for scope, used in window.joules.items():
+                found.setdefault(scope, []).append(used / window.samples)
+    return {scope: stats.median(values) for scope, values in found.items()}
+
+
+def cold_start(row: Json) -> Json:
+    """Return the seconds from nothing to the first answer, by phase; a build counts as when it was made."""
+    return {"import": row["startup"]["import"], "build": row["build"]["seconds"], "open": row["startup"]["open"],
+            "first run": row["measured"]["first_run"]}

@@ -1,0 +1,210 @@
+"""Inference shown to people: tables of accuracy, speed, energy, cold starts, scenarios and searches."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from dlcompare.core.reports.text import columns, printed
+
+from .remarks import notes
+from .summary import Results, Speed, speeds
+
+PUBLISHED = Path(__file__).with_name("published") / "int8_accuracy.csv"
+SOURCE = "Xu et al. 2018, Table III: TensorRT, ImageNet, calibrated on 50 batches of 25"
+Json = dict[str, Any]
+
+
+def render(*runs: Results) -> str:
+    """Return the tables as text as wide as the terminal; of several runs, one table of all networks comes first."""
+    every: list[RenderableType] = [networks(runs), Text("")] if len(runs) > 1 else []
+    for one in runs:
+        every += [*parts(one), Text("")]
+    return printed(every, columns())
+
+
+def networks(runs: Sequence[Results]) -> Table:
+    """Return the paper's table: a row per network and engine, INT8 beside FP32, measured beside published."""
+    table = Table(title="INT8 beside FP32, measured and published", title_justify="left", box=None, pad_edge=False,
+                  header_style="bold", caption=f"published: {SOURCE}", caption_justify="left")
+    table.add_column("network\ndata", overflow="fold")
+    table.add_column("engine\nINT8 by", no_wrap=True)
+    for name in ("top-1 FP32\nINT8", "points\n95 % interval", "top-5 FP32\nINT8", "published FP32\nINT8", "points"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for results in runs:
+        right = {(row["engine"], row["precision"]): row for row in results.accuracy if row["status"] == "ok"}
+        known = reference(results.network["name"]) or {}
+        for engine in dict.fromkeys(engine for engine, _ in right):
+            fp32, int8 = right.get((engine, "fp32")), right.get((engine, "int8"))
+            if fp32 and int8:
+                table.add_row(f"{results.network['name']}\n{results.data}", f"{engine}\n{rule(results)}",
+                              f"{percent(fp32['right'])}\n{percent(int8['right'])}",
+                              points(int8["against_fp32"]["difference"]).replace(" ", "\n", 1),
+                              f"{percent(fp32['top5'])}\n{percent(int8['top5'])}",
+                              f"{known['fp32_top1']}\n{known['int8_top1']}" if known else "",
+                              f"-{known['diff_top1']}" if known else "")
+    return table
+
+
+def rule(results: Results) -> str:
+    """Return by which rule INT8 was calibrated."""
+    made = results.calibration
+    return f"{made['rule']}{', equalised' if made['equalised'] else ''}" if made else ""
+
+
+def reference(network: str) -> Mapping[str, str] | None:
+    """Return what is published of a network's accuracy."""
+    with PUBLISHED.open() as file:
+        return next((row for row in csv.DictReader(file) if row["model"] == network), None)
+
+
+def parts(results: Results) -> Iterator[RenderableType]:
+    """Yield what is printed, from top to bottom."""
+    yield from heading(results)
+    if results.accuracy:
+        yield accuracy_table(results)
+        yield from published(results)
+    found = speeds(results)
+    if found:
+        yield speed_table(found)
+        yield from energies(found)
+        yield from colds(found)
+    if results.scenarios:
+        yield scenario_table(results)
+    yield from map(search_table, results.searches)
+    yield from (Text(f"note: {line}") for line in notes(results, found))
+
+
+def heading(results: Results) -> Iterator[Text]:
+    """Yield whose network was run on what."""
+    net, made = results.network, results.calibration
+    size = f" at {net['image_size']} x {net['image_size']}" if net["image_size"] else ""
+    yield Text(f"{net['name']}{size}, {results.data}, {results.plan['threads']} thread(s) on {results.plan['device']}")
+    yield Text(f"parameters: {net['origin']}")
+    if made:
+        yield Text(f"INT8: {rule(results)} over {len(made['samples'])} samples of the {made['split']} split of "
+                   f"{made['data'] or results.data}")
+
+
+def accuracy_table(results: Results) -> Table:
+    """Return accuracy by engine and precision, each INT8 beside its own engine's FP32."""
+    metric = next((row["metric"] for row in results.accuracy if "metric" in row), "accuracy")
+    table = Table(title="\nAccuracy", title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for name in ("engine", "asked", "ran", metric, "top-5", "against FP32, points", "same answer", "logits", "floor"):
+        table.add_column(name, justify="left" if name in ("engine", "asked", "ran", "floor") else "right",
+                         overflow="fold")
+    for row in results.accuracy:
+        table.add_row(row["engine"], row["precision"], ran(row.get("ran")), *scored(row))
+    return table
+
+
+def scored(row: Mapping[str, Any]) -> list[str]:
+    """Return the cells of one row of accuracy that stand after the precision."""
+    if row["status"] != "ok":
+        return [str(row["status"]), "", "", "", "", ""]
+    cells = [percent(row["right"]), percent(row["top5"])]
+    found = row.get("against_fp32")
+    if not found:
+        return [*cells, "", "", "", ""]
+    floor = found["floor"]
+    return [*cells, points(found["difference"]), percent(found["agreement"]),
+            "identical" if found["sqnr_db"] is None else f"{found['sqnr_db']:.1f} dB",
+            f"{floor['verdict']} (of {floor['floor']:g})" if floor else ""]
+
+
+def percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.2f} %"
+
+
+def points(difference: Mapping[str, float]) -> str:
+    return f"{100 * difference['value']:+.2f} [{100 * difference['low']:+.2f}, {100 * difference['high']:+.2f}]"
+
+
+def ran(said: Mapping[str, Any] | None) -> str:
+    """Return which precision really ran, and how many layers did not."""
+    if not said:
+        return ""
+    left = f", {len(said['left'])} of {said['layers']} layers not" if said["left"] else ""
+    return f"{said['precision']}{left}"
+
+
+def published(results: Results) -> Iterator[RenderableType]:
+    """Yield the published accuracy of the same network, where there is one."""
+    if row := reference(results.network["name"]):
+        yield Text(f"published for {row['model']} ({SOURCE}): top-1 {row['fp32_top1']} % in FP32, {row['int8_top1']} % "
+                   f"in INT8, {row['diff_top1']} points apart; top-5 {row['fp32_top5']} %, {row['int8_top5']} %, "
+                   f"{row['diff_top5']} points")
+
+
+def speed_table(found: list[Speed]) -> Table:
+    """Return throughput and latency by engine, precision and batch."""
+    base = {(one.engine, one.batch): one.throughput for one in found if one.precision == "fp32"}
+    table = Table(title="\nSpeed", title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for name in ("engine", "precision", "batch", "samples/s", "95 % interval", "x FP32", "p50 ms", "p90 ms", "p99 ms"):
+        table.add_column(name, justify="left" if name in ("engine", "precision") else "right")
+    for one in found:
+        ratio = one.throughput / base[one.engine, one.batch] if (one.engine, one.batch) in base else None
+        interval = "" if one.low is None or one.high is None else f"[{one.low:.1f}, {one.high:.1f}]"
+        latencies = (f"{1000 * seconds:.2f}" for seconds in (one.p50, one.p90, one.p99))
+        table.add_row(one.engine, one.precision, str(one.batch), f"{one.throughput:.1f}", interval,
+                      "" if ratio is None else f"{ratio:.2f}", *latencies)
+    return table
+
+
+def energies(found: list[Speed]) -> Iterator[Text]:
+    """Yield the energy of every cell, where there is a meter."""
+    if any(one.joules for one in found):
+        yield Text("\nEnergy, joules per sample, idle power and other programs included", style="bold")
+    for one in found:
+        if one.joules:
+            scopes = ", ".join(f"{scope} {used:.4g}" for scope, used in one.joules.items())
+            yield Text(f"{one.engine} {one.precision} batch {one.batch}: {scopes}")
+
+
+def colds(found: list[Speed]) -> Iterator[Text]:
+    """Yield the cold start of every engine and precision, at its smallest batch."""
+    first = {(one.engine, one.precision): one for one in reversed(found)}
+    yield Text("\nCold start, seconds from nothing to the first answer", style="bold")
+    for (engine, precision), one in reversed(first.items()):
+        phases = ", ".join(f"{phase} {seconds:.2f}" for phase, seconds in one.cold.items())
+        yield Text(f"{engine} {precision}: {sum(one.cold.values()):.2f} ({phases}), batch {one.batch}")
+
+
+def scenario_table(results: Results) -> Table:
+    """Return MLPerf's figures by engine, precision and scenario."""
+    table = Table(title="\nMLPerf's scenarios, shorter than a submission's", title_justify="left", box=None,
+                  pad_edge=False, header_style="bold")
+    for name in ("engine", "precision", "scenario", "figure", "generator says"):
+        table.add_column(name)
+    for row in results.scenarios:
+        table.add_row(row["engine"], row["precision"], row["scenario"], figure(row),
+                      ("valid" if row["valid"] else "invalid") if row["status"] == "ok" else row["status"])
+    return table
+
+
+def figure(row: Mapping[str, Any]) -> str:
+    """Return the figure of a scenario in words."""
+    if row["status"] != "ok":
+        return ""
+    if row["unit"] == "s":
+        return f"{1000 * row['value']:.2f} ms, {'90th' if row['scenario'] == 'single-stream' else '99th'} percentile"
+    bound = f", 99 % within {1000 * row['latency_bound']:g} ms" if "latency_bound" in row else ""
+    return f"{row['value']:.1f} samples/s{bound}"
+
+
+def search_table(search: Mapping[str, Any]) -> Table:
+    """Return the candidates of a repair: accuracy against throughput."""
+    table = Table(title=f"\nRepair of {search['engine']}: {search['outcome']}", title_justify="left", box=None,
+                  pad_edge=False, header_style="bold")
+    for name in ("kept in FP32", "layers not INT8", "accuracy", "against FP32, points", "floor", "samples/s"):
+        table.add_column(name, justify="right" if name != "floor" else "left")
+    for one in search["candidates"]:
+        table.add_row(one["name"], str(one["left"]), percent(one["right"]), points(one["against_fp32"]["difference"]),
+                      one["against_fp32"]["floor"]["verdict"], f"{one['throughput']:.1f}" if one["throughput"] else "")
+    return table

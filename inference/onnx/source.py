@@ -1,0 +1,39 @@
+"""Where a network comes from, as the command line names it; nothing is read but what a training run has left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dlcompare.core.errors import UsageError
+from dlcompare.core.variables import JOB, WEIGHTS
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the command line names; of ``weights``, ``run`` and ``onnx`` at most one is given, else UsageError."""
+
+    model: str | None = None
+    image_size: int | None = None
+    weights: str | None = None
+    run: Path | None = None
+    onnx: Path | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        given = [f"--{name}" for name, value in (("weights", self.weights), ("from-run", self.run),
+                                                 ("onnx", self.onnx)) if value]
+        if len(given) > 1:
+            raise UsageError(f"{' and '.join(given)} both name the network's parameters; leave one of them out")
+
+
+def trained_cell(run: Path) -> Path:
+    """Return the folder below a run, or the run itself, that holds trained parameters; UsageError unless it is one."""
+    found = [run] if (run / WEIGHTS).is_file() else sorted(file.parent for file in run.glob(f"*/{WEIGHTS}"))
+    if len(found) == 1 and (found[0] / JOB).is_file():
+        return found[0].resolve()
+    if not found:
+        raise UsageError(f"{run} holds no trained parameters; train with --save, as in: dlcompare --framework "
+                         "pytorch-ddp --model resnet18 --target top1=0.97 --save")
+    raise UsageError(f"{run} holds the parameters of {len(found)} jobs; name one: "
+                     f"{', '.join(str(one) for one in found)}")

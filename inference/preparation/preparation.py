@@ -1,0 +1,156 @@
+"""What a run needs before its cells can run: the network, samples, a file for each precision, made when asked for.
+
+Jobs that prepare, such as a calibration, are run once: a run that is resumed finds what they left.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dlcompare.core.errors import UsageError
+from dlcompare.core.files import finite, write
+from dlcompare.core.graph import Graph
+from dlcompare.core.kinds.kind import Run
+from dlcompare.core.plan.matrix import checked_data
+from dlcompare.core.plugins.engine import Engine
+from dlcompare.core.plugins.inference_job import InferenceJob
+from dlcompare.core.plugins.job import BaseJob
+from dlcompare.core.plugins.registry import plugins
+from dlcompare.core.typed_json import from_plain, to_plain
+from dlcompare.core.variables import rank_file
+from dlcompare.inference.kind.files import CALIBRATION, MODELS, PREPARED
+from dlcompare.inference.kind.request import PREDICT_BATCH, InferenceRequest, labelled
+from dlcompare.inference.kind.result import RankResult
+from dlcompare.inference.onnx.export import content_sha256
+from dlcompare.inference.onnx.network import Network, network
+from dlcompare.inference.precision.samples import CALIBRATION_BATCH, Samples, choose
+
+from .model_files import Files
+from .weight_bits import Probes
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a preparing job ended: its result, or why there is none."""
+
+    folder: Path
+    result: RankResult | None
+    reason: str | None
+
+
+@dataclass
+class Preparation:
+    """Makes of a job that was asked for the one that is run; ``seen`` are the files whose hash is known."""
+
+    run: Run
+    asked: InferenceRequest
+    network: Network
+    samples: Samples
+    seen: dict[Path, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.probes = Probes(self)
+        self.files = Files(self.models, self.network, self.asked, self.collected, self.probes.weight_bits)
+        self.keep()
+
+    @classmethod
+    def of(cls, run: Run, asked: InferenceRequest) -> Preparation:
+        """Return the preparation of a run; UsageError if network, data and samples do not fit one another."""
+        net = network(asked.source, run.folder)
+        data = checked_data(plugins(), str(asked.data), Graph("", dict(net.inputs), (), {}))
+        samples = choose(data, net.inputs, protocol=asked.protocol, calibration=asked.calibration_samples,
+                         measured=asked.measured, seed=asked.seed or 0) if labelled(data) else Samples((), True, ())
+        return cls(run, asked, net, samples)
+
+    @property
+    def models(self) -> Path:
+        """Return the folder of ONNX files."""
+        return self.run.folder / MODELS
+
+    def __call__(self, job: BaseJob) -> InferenceJob:
+        """Return a job of a cell, with what it needs of this run."""
+        assert isinstance(job, InferenceJob)
+        engine = plugins().engine(job.engine)
+        made = self.job(job, self.files.path(job.precision, engine))
+        if job.task == "predict":
+            made = dataclasses.replace(made, samples=self.samples.measured)
+        self.keep()
+        return made
+
+    def job(self, job: InferenceJob, file: Path | None) -> InferenceJob:
+        """Return a job with the network in it, as an ONNX file or, for frameworks, as parameters."""
+        net, asked = self.network, self.asked
+        onnx = file if plugins().engine(job.engine).reads == "onnx" else None
+        made = dataclasses.replace(
+            job, model=net.name, file=str(onnx) if onnx else None,
+            sha256=self.sha256(onnx) if onnx else net.params_sha256,
+            weights=str(net.weights) if net.weights and not onnx else None, image_size=net.image_size,
+            inputs=net.inputs, outputs=net.outputs, largest_batch=max((*asked.batches, PREDICT_BATCH)),
+            cache=str(self.run.folder / "builds"))
+        if not asked.engine_calibrates(job.precision):
+            return made
+        return dataclasses.replace(made, calibrator=asked.calibrator, calibration=self.samples.calibration,
+                                   calibration_train=self.samples.calibration_train)
+
+    def sha256(self, file: Path) -> str:
+        """Return the hash of an ONNX file's content, looked at once."""
+        if file not in self.seen:
+            self.seen[file] = content_sha256(file)
+        return self.seen[file]
+
+    def blank(self, engine: Engine, **more: Any) -> InferenceJob:
+        """Return a job of this run that no cell asks for; ``more`` is what its task needs."""
+        asked = self.asked
+        return InferenceJob(**{
+            "engine": engine.name, "model": self.network.name, "device": asked.device, "threads": asked.threads,
+            "data": str(asked.data), "loaders": asked.loaders, "seed": asked.seed or 0, "windows": asked.windows,
+            "window_seconds": asked.window_seconds, **more})
+
+    def do(self, job: InferenceJob, label: str) -> Done:
+        """Run a preparing job to its end; one that has ended well before is not run again."""
+        folder = self.run.folder / job.id
+        result = folder / rank_file(0)
+        reason = None if result.is_file() else self.run.start(job, folder, label=label)
+        if reason:
+            self.run.tell(None, {"label": label, "phase": "failed", "text": reason})
+            return Done(folder, None, f"{reason} (log: {folder / 'log.txt'})")
+        return Done(folder, from_plain(RankResult, json.loads(result.read_text()), what="rank result"), None)
+
+    def collected(self, file: Path, tensors: tuple[str, ...], sha256: str) -> Path:
+        """Return the histograms of some tensors of a network over the calibration samples; UsageError if not to be had.
+        """
+        engine = next((e for e in plugins().engines().values() if e.collects), None)
+        if engine is None:
+            raise UsageError("no engine on offer can tell what activations hold, so nothing can be calibrated")
+        job = dataclasses.replace(
+            self.job(self.blank(engine, task="collect"), file), device="cpu", tensors=tensors, outputs=tensors,
+            network_sha256=sha256, batch=CALIBRATION_BATCH, samples=self.samples.calibration,
+            train=self.samples.calibration_train, file=str(file), cache=None)
+        done = self.do(job, f"calibration of {self.network.name}")
+        if done.reason:
+            raise UsageError(f"calibration failed: {done.reason}")
+        return done.folder / CALIBRATION
+
+    def keep(self) -> None:
+        """Write down what all records of the run have in common."""
+        about = {"asked": to_plain(self.asked), "network": described(self.network),
+                 "calibration": self.files.calibration(self.samples, weights=self.probes.found)}
+        write(self.run.folder / PREPARED, json.dumps(finite(about), indent=1, allow_nan=False))
+
+
+def described(net: Network) -> Json:
+    """Return what records keep of a network."""
+    return {"name": net.name, "task": net.task, "image_size": net.image_size, "origin": net.origin,
+            "trained": net.trained, "params_sha256": net.params_sha256, "outputs": list(net.outputs)}
+
+
+def prepared(run: Path) -> Json:
+    """Return what all records of a run have in common."""
+    found: Json = json.loads((run / PREPARED).read_text())
+    return found

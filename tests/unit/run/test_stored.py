@@ -1,0 +1,72 @@
+"""Records of finished runs, of this version and of earlier ones, are read again as what they are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+from fabricated import comparison, finished, job
+
+from dlcompare.core.errors import UsageError
+from dlcompare.core.judging.verdict import AS_USUAL
+from dlcompare.core.kinds.kind import Answer, kind
+from dlcompare.core.run.stored import by_kind, parse, read
+from dlcompare.core.typed_json import json_schema
+
+RESULTS = Path(__file__).parents[3] / "docs" / "results"
+PUBLISHED = {  # whatever of the published results holds records: of which kind, and how many
+    "2026-11-21-resnet50-cpu/records.json": ("training", 2),
+    "2026-11-24-four-cpu/verdict.json": ("training", 24),
+    "2026-11-24-four-cpu/explain.json": ("training", 30),
+    "2026-11-24-four-cpu/target.json": ("time_to_accuracy", 4),
+}
+
+
+def test_parse_reads_one_or_many_and_says_what_is_no_record() -> None:
+    made = comparison()
+    assert parse(json.dumps([r.to_dict() for r in made])) == made
+    assert parse(json.dumps({"schema": 1, "comparisons": [], "records": [r.to_dict() for r in made]})) == made
+    assert parse(made[0].to_json()) == made[:1]
+    for text in ('[{"id"', "[1]", "3"):
+        with pytest.raises(UsageError, match="not a file of records"):
+            parse(text)
+
+
+def test_a_folder_or_a_file_is_read(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"holds no records.json; give a run folder"):
+        read(tmp_path)
+    (tmp_path / "records.json").write_text(json.dumps([finished(job()).to_dict()]))
+    assert read(tmp_path) == read(tmp_path / "records.json") == [finished(job())]
+
+
+def test_a_kind_that_there_is_not_is_named_with_those_there_are() -> None:
+    with pytest.raises(UsageError, match=r"unknown kind of measurement 'trianing'; there is: .*Did you mean 'training'"):
+        parse(json.dumps([{**finished(job()).to_dict(), "kind": "trianing"}]))
+
+
+@pytest.mark.parametrize("file", PUBLISHED)
+def test_published_records_are_read_shown_and_judged(file: str) -> None:
+    records = read(RESULTS / file)
+    name, count = PUBLISHED[file]
+    assert {one: len(found) for one, found in by_kind(records).items()} == {name: count}
+    assert all(one.schema == 2 and one.throughput and one.windows for one in records)
+    for judging in (None, AS_USUAL):
+        for form in ("table", "json", "csv"):
+            assert kind(name).report(Answer(records), form, judging)
+
+
+@pytest.mark.parametrize("file", PUBLISHED)
+def test_what_was_of_schema_1_is_written_as_schema_2_and_read_again(file: str) -> None:
+    records = read(RESULTS / file)
+    validator = jsonschema.Draft202012Validator(json_schema(type(records[0])))
+    for one in records:
+        validator.validate(json.loads(one.to_json()))
+        assert type(one).from_json(one.to_json()) == one
+        assert kind(one.kind).job.from_plain(one.job), "and its job is one of today"
+
+
+def test_no_published_record_is_missed() -> None:
+    held = {str(file.relative_to(RESULTS)) for file in RESULTS.rglob("*.json") if '"global_batch"' in file.read_text()}
+    assert held == PUBLISHED.keys()
