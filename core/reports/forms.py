@@ -49,8 +49,8 @@ def table_parts(records: Sequence[Record]) -> Iterator[RenderableType]:
         made.add_column(name, overflow="fold")
     for place, record in rows:
         rate = record.throughput
-        cells = [record.name, record.conditions, number(rate.value if rate else None), interval(rate.low, rate.high) if rate
-                 else ""]
+        speed = [number(rate.value), interval(rate.low, rate.high)] if rate else ["-", ""]
+        cells = [record.name, record.conditions, *speed]
         made.add_row(str(place), *map(Text, cells), state(record))
     yield Text(heading(records))
     yield made

@@ -1,7 +1,7 @@
 """A plug-in that offers a whole kind of measurement: how fast Python copies memory, in one way and another.
 
-A hundred and fifty lines with all that a kind has: a request, real windows, a record with a unit and a caveat of its own,
-a cell that is refused, rounds and a verdict. Nothing of dlcompare knows that it exists.
+Few lines with all that a kind has: a request, real windows, a record with a unit and a caveat of its own, a cell that
+is refused, rounds and a verdict. Nothing of dlcompare knows that it exists.
 """
 
 from __future__ import annotations

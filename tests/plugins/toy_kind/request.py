@@ -26,7 +26,7 @@ class Interpreter(Runtime):
 class ToyJob(BaseJob):
     """One way of copying memory."""
 
-    way: str = setting(group=COMPARED, told=True, metavar="NAME[,NAME...]", help="Ways of copying: forwards, backwards.")
+    way: str = setting(group=COMPARED, told=True, metavar="NAME[,NAME...]", help="Forwards, backwards.")
     megabytes: int = setting(8, group=MEASURED, least=1, told=True, metavar="N", help="Copied at a time, in MB.")
     windows: int = setting(5, group=MEASURED, least=1, told=True, metavar="N", help="Windows to measure.")
     kind: ClassVar[str] = "toy"
