@@ -28,7 +28,8 @@ from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import BUILTIN, HOOKS, Plugins
 
 DOCS = (Path(__file__).parents[3] / "docs" / "hooks.md").read_text()
-SPECS = {node.name: node for module in (hookspecs, kind_contract)  # that of a kind stands beside its contract, which needs more
+# That of a kind stands beside its contract, which needs more than the others'.
+SPECS = {node.name: node for module in (hookspecs, kind_contract)
          for node in ast.parse(Path(module.__file__).read_text()).body
          if isinstance(node, ast.FunctionDef) and [ast.unparse(mark) for mark in node.decorator_list] == ["hookspec"]}
 
