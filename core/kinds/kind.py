@@ -152,6 +152,10 @@ class Kind:
         """Return what came of a request, or stored records of this kind, as text in one of the forms."""
         return str(self.part("report").render(answer, form, judging))
 
+    def words(self) -> Mapping[str, Callable[[Mapping[str, Any]], str]]:
+        """Return what makes a sentence of the values of each caveat that is this kind's own; all kinds share names."""
+        return {}
+
     def answer(self, request: Request, carry_out: Callable[[Plan], list[Record]]) -> Answer:
         """Return what comes of a request: the records of its plan, unless a kind runs more than that."""
         return Answer(carry_out(self.plan(request)))

@@ -42,7 +42,8 @@ def fairness(rows: Sequence[tuple[int, Record]], rounds: Sequence[Record] = ()) 
     proved, words = proof(rounds or records)
     if proved:
         same += [words] if words else []
-    yield Text(f"\nFairness of rows {spans([number for number, _ in rows])} ({records[0].model})", style="bold")
+    model = f" ({records[0].model})" if records[0].model else ""
+    yield Text(f"\nFairness of rows {spans([number for number, _ in rows])}{model}", style="bold")
     if same:
         yield Text(f"the same: {'; '.join(same)}")
     if other:

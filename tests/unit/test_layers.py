@@ -27,7 +27,7 @@ LAYERS = [line.split() for line in """
     core.environments core.launch core.metrics core.conformance core.plan
     core.reports core.kinds.kind frameworks models inference.onnx inference.engines
     core.run core.worker inference.precision
-    core.kinds.training core.cli inference.worker inference.run
+    core.kinds.training core.cli inference.worker inference.preparation
     core.kinds core.__main__ inference.kind inference
 """.strip().splitlines()]
 PLACE = {name: number for number, names in enumerate(LAYERS) for name in names}
