@@ -154,7 +154,7 @@ class Kind:
 
     def words(self) -> Mapping[str, Callable[[Mapping[str, Any]], str]]:
         """Return what makes a sentence of the values of each caveat that is this kind's own; all kinds share names."""
-        return {}
+        return getattr(self.part("report"), "WORDS", {})
 
     def answer(self, request: Request, carry_out: Callable[[Plan], list[Record]]) -> Answer:
         """Return what comes of a request: the records of its plan, unless a kind runs more than that."""

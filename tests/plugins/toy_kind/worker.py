@@ -22,7 +22,7 @@ WINDOW_SECONDS = 0.02
 COPIES: dict[str, Callable[[bytes], object]] = {"forwards": bytearray, "backwards": lambda block: block[::-1]}
 
 
-def copy(job: ToyJob, folder: Path, events: Events) -> None:
+def work(job: ToyJob, folder: Path, events: Events) -> None:
     """Copy under the window protocol."""
     events("measure", rank=0)
     once = partial(COPIES[job.way], bytes(job.megabytes * 1_000_000))
