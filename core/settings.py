@@ -87,14 +87,14 @@ def check(settings: Any) -> None:
         value, words = getattr(settings, name), name.replace("_", "-")
         if value is None:
             continue
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"{words} must be finite, not {value}")
         if about.choices and value not in about.choices:
             raise unknown(words, str(value), about.choices)
         if about.least is not None and not value >= about.least:
             raise UsageError(f"{words} must be at least {about.least:g}, not {value}")
         if about.above is not None and not value > about.above:
             raise UsageError(f"{words} must be above {about.above:g}, not {value}")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise UsageError(f"{words} must be finite, not {value}")
 
 
 def parsed(cls: Any, name: str, text: str) -> Any:

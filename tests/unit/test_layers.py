@@ -27,7 +27,8 @@ LAYERS = [line.split() for line in """
     core.environments core.launch core.metrics core.conformance core.plan
     core.reports core.kinds.kind frameworks models inference.onnx inference.engines
     core.run core.worker inference.precision
-    core.kinds.training core.cli inference.worker inference.preparation
+    core.kinds.training core.cli inference.cell
+    inference.worker inference.preparation inference.results
     core.kinds core.__main__ inference.kind inference
 """.strip().splitlines()]
 PLACE = {name: number for number, names in enumerate(LAYERS) for name in names}
@@ -43,7 +44,7 @@ CONTRACTS = {  # what the modules of a plug-in may import of core; besides that,
                           "core.plugins.runtime"},
 }
 FRAMEWORKS = {"torch", "torchvision", "tensorflow", "keras", "horovod", "jax", "jaxlib", "flax", "mxnet"}
-IMPORTING_BY_NAME = {"core.plugins.registry", "core.data.builtin"}
+IMPORTING_BY_NAME = {"core.plugins.registry", "core.data.builtin", "core.kinds.kind"}
 FINDING_PLUGINS = {"core.plugins.registry"}  # names the built-in ones
 MOST_FILES = 13  # of a folder, its __init__.py apart
 

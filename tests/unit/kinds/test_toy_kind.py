@@ -146,5 +146,5 @@ def test_what_does_not_exist_is_told(tmp_path: Path) -> None:
 
 def test_the_folder_is_all_there_is_of_it() -> None:
     assert {path.name for path in (PLUGINS / "toy_kind").glob("*.py")} == {
-        "__init__.py", "request.py", "worker.py", "result.py", "report.py"}
+        "__init__.py", "request.py", "worker.py", "result.py", "folding.py", "report.py"}
     assert not [path for path in CORE.rglob("*.py") if "toy" in path.read_text().lower()]
