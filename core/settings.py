@@ -10,7 +10,7 @@ import dataclasses
 import math
 import shlex
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,7 @@ class Setting:
     group: str = ""
     choices: tuple[str, ...] = ()
     least: float | None = None
+    most: float | None = None
     above: float | None = None
     metavar: str | None = None
     told: bool = False
@@ -93,6 +94,8 @@ def check(settings: Any) -> None:
             raise unknown(words, str(value), about.choices)
         if about.least is not None and not value >= about.least:
             raise UsageError(f"{words} must be at least {about.least:g}, not {value}")
+        if about.most is not None and not value <= about.most:
+            raise UsageError(f"{words} must be at most {about.most:g}, not {value}")
         if about.above is not None and not value > about.above:
             raise UsageError(f"{words} must be above {about.above:g}, not {value}")
 
@@ -102,14 +105,19 @@ def parsed(cls: Any, name: str, text: str) -> Any:
     return scalar(cls, name)(text)
 
 
-def repetition(command: str, settings: Any) -> str:
-    """Return the shell line that asks for these settings again, those a machine chooses and those not usual named."""
-    return shlex.join([*command.split(), *words(settings)])
+def repetition(command: str, settings: Any, without: Collection[str] = ()) -> str:
+    """Return the shell line that asks for these settings again, those a machine chooses and those not usual named.
+
+    Those of ``without`` are left out: the command does not offer them.
+    """
+    return shlex.join([*command.split(), *words(settings, without)])
 
 
-def words(settings: Any) -> Iterator[str]:
+def words(settings: Any, without: Collection[str] = ()) -> Iterator[str]:
     """Yield the options that ask for these settings."""
     for name, about in settings_of(type(settings)).items():
+        if name in without:
+            continue
         value, default = getattr(settings, name), default_of(type(settings), name)
         unusual = about.told or about.machine or value != default
         if not about.group or about.once or value is None or not unusual:
