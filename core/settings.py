@@ -25,7 +25,8 @@ class Setting:
     ``group`` is the panel of ``--help`` it stands in, "" for a field that the command line does not offer; ``machine``:
     the plan chooses it where nobody says, so a repetition must be told; ``once``: it matters to one run alone, so a
     repetition leaves it out; ``side``: it may be given for one side alone, as in ``NAME:SETTING=VALUE``;
-    ``arithmetic``: a certificate speaks only for jobs that share it; ``percent``: people give it in percent; ``flag``:
+    ``arithmetic``: a certificate speaks only for jobs that share it; ``gap``: moving it may explain a gap between frameworks;
+    ``build``: an engine's build depends on it; ``percent``: people give it in percent; ``flag``:
     the option's name where it is not the field's.
     """
 
@@ -40,6 +41,8 @@ class Setting:
     machine: bool = False
     side: bool = False
     arithmetic: bool = False
+    gap: bool = False
+    build: bool = False
     percent: bool = False
     flag: str = ""
     per_device: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # defaults other than the field's own
@@ -57,6 +60,11 @@ def setting(default: Any = dataclasses.MISSING, **about: Any) -> Any:
 def settings_of(cls: Any) -> dict[str, Setting]:
     """Return the settings of a dataclass by field name, in order."""
     return {spec.name: spec.metadata["setting"] for spec in dataclasses.fields(cls) if "setting" in spec.metadata}
+
+
+def having(cls: Any, what: str) -> tuple[str, ...]:
+    """Return the fields of a dataclass whose setting is marked as ``what``: "arithmetic", "side", "gap" ..."""
+    return tuple(name for name, about in settings_of(cls).items() if getattr(about, what))
 
 
 def default_of(cls: Any, name: str, *, device: str = "cpu") -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlcompare.core.files import cache_root, finite, write
 from dlcompare.core.plugins.job import Job
+from dlcompare.core.settings import having
 
 from .source import source_sha256
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from .check import Check
 
 SCHEMA = 2
-ARITHMETIC = ("framework", "model", "precision", "execution", "layout", "device")  # what a job must share with it
 
 
 def make(job: Job, checks: Sequence[Check], versions: dict[str, str], divergence: str | None) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def find(job: Job, versions: dict[str, str]) -> dict[str, Any]:
 
 def certificates(job: Job, versions: dict[str, str]) -> Iterator[dict[str, Any]]:
     """Yield the certificates kept here of what a job does under these versions, of whatever source."""
-    same = {"schema": SCHEMA, "versions": versions, **{k: getattr(job, k) for k in ARITHMETIC}}
+    same = {"schema": SCHEMA, "versions": versions, **{k: getattr(job, k) for k in having(Job, "arithmetic")}}
     for path in (cache_root() / "certificates").glob("*.json"):
         known = json.loads(path.read_text())
         if all(known.get(k) == v for k, v in same.items()) and known["workers"] >= min(job.workers, 2):

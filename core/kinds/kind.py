@@ -1,14 +1,14 @@
 """The contract of a kind of measurement: what it asks, what its worker does, how ranks are folded, how it is shown.
 
 A kind is a folder with the same files in each: ``request.py`` (from what a user asks to a plan), ``worker.py`` (what
-one process does), ``result.py`` (the raw result of a rank, and the record that ranks are folded into), ``report.py``.
-Its ``__init__.py`` holds the :class:`Kind` and offers it from the hook ``dlcompare_kinds``. The spine does the rest:
-rounds, run folder, resume, environments, launching, events, records, verdicts.
+one process does), ``result.py`` (the raw result of a rank, and the record), ``folding.py`` (from those to that),
+``report.py``. Its ``__init__.py`` holds the :class:`Kind` and offers it from the hook ``dlcompare_kinds``. The spine
+does the rest: rounds, run folder, resume, environments, launching, events, records, verdicts.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,6 @@ from dlcompare.core.settings import setting
 
 if TYPE_CHECKING:
     from dlcompare.core.errors import DlcompareError
-    from dlcompare.core.launch.lifeline import Events
     from dlcompare.core.plugins.runtime import Runtime
 
 RUNS = Path("runs")
@@ -58,6 +57,14 @@ class Request:
     own: Any = Nothing()
     repetition: Repetition = ONCE
     judging: Judging = AS_USUAL
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started(Circumstances):
+    """The circumstances of a job that was started: its folder too, and ``tell``, where folding takes long."""
+
+    folder: Path
+    tell: Tell
 
 
 @dataclass(frozen=True)
@@ -94,8 +101,17 @@ class Run(Protocol):
 Prepared = Callable[[BaseJob], BaseJob]
 
 
-class Kind(ABC):
+class Kind:
     """One kind of measurement. Importing and asking it loads no framework and no NumPy, and not its results either.
+
+    What it does is in the files of its folder, imported when they are needed and the same for every kind:
+
+        request.plan(request) -> Plan                  UsageError if something does not exist or fit
+        worker.work(job, folder, events)               in a worker: do the job, and leave ``rank-N.json``
+        result.RANK, result.RECORD                     the dataclasses of a raw result and of a record
+        folding.fold(kind, job, ranks, about) -> Record    of a job whose processes all ended well
+        report.render(answer, form, judging) -> str    ``judging`` None: side by side, without verdicts
+        report.WORDS                                   of caveats of its own, if it has any; see ``reports.words``
 
     ``command`` is the sub-command that asks for it, "" for the program's own; of several kinds with one command, that
     is meant whose ``selected_by`` options are given, the one without any otherwise. ``own`` are its options beside the
@@ -112,41 +128,35 @@ class Kind(ABC):
     repeats: ClassVar[bool] = True
     forms: ClassVar[tuple[str, ...]] = ("table", "json", "csv")
 
+    def part(self, name: str) -> Any:
+        """Return a file of the kind's folder as a module."""
+        return importlib.import_module(f".{name}", type(self).__module__)
+
     @property
-    @abstractmethod
     def rank(self) -> type:
-        """Return the dataclass of one process's raw result. Imported late: each takes a millisecond of every start."""
+        """Return the dataclass of one process's raw result."""
+        found: type = self.part("result").RANK
+        return found
 
     @property
     def record(self) -> type[Record]:
-        """Return the dataclass of its records; imported late as well."""
-        return Record
+        """Return the dataclass of its records."""
+        found: type[Record] = self.part("result").RECORD
+        return found
 
-    @abstractmethod
     def plan(self, request: Request) -> Plan:
         """Return the plan of a request; UsageError if something does not exist or fit."""
+        found: Plan = self.part("request").plan(request)
+        return found
 
-    @abstractmethod
-    def work(self, job: Any, folder: Path, events: Events) -> None:
-        """Do a job in this process, and write ``rank-N.json`` (:attr:`rank`) into the folder. Called in a worker."""
-
-    @abstractmethod
-    def fold(self, job: Any, ranks: Sequence[Any], folder: Path, about: Circumstances, tell: Tell) -> Record:
-        """Return the record of a job whose processes all ended well and left these results.
-
-        ``tell`` shows progress, where folding takes long.
-        """
-
-    @abstractmethod
     def report(self, answer: Answer, form: str, judging: Judging | None) -> str:
-        """Return what came of a request, or stored records of this kind, as text in one of the forms.
-
-        ``judging`` is None where records are to be shown side by side, without verdicts.
-        """
+        """Return what came of a request, or stored records of this kind, as text in one of the forms."""
+        return str(self.part("report").render(answer, form, judging))
 
     def words(self) -> Mapping[str, Callable[[Mapping[str, Any]], str]]:
         """Return what makes a sentence of the values of each caveat that is this kind's own; all kinds share names."""
-        return {}
+        found: Mapping[str, Callable[[Mapping[str, Any]], str]] = getattr(self.part("report"), "WORDS", {})
+        return found
 
     def answer(self, request: Request, carry_out: Callable[[Plan], list[Record]]) -> Answer:
         """Return what comes of a request: the records of its plan, unless a kind runs more than that."""

@@ -6,7 +6,7 @@ and an inside (:class:`Trainer`: lives in one worker process, in the framework's
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,7 +15,7 @@ from dlcompare.core.errors import JobError
 from dlcompare.core.graph import Graph
 
 from .job import Job
-from .runtime import Runtime
+from .runtime import Loaded, Runtime
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,7 +75,7 @@ class Backend(Runtime):
         raise JobError(f"{self.name} cannot compile for devices that are not here")
 
 
-class Trainer(ABC):
+class Trainer(Loaded):
     """A native model being trained by one process.
 
     A *batch* is this rank's share: input name -> array, first axis the batch, canonical layout and declared dtype.
@@ -124,21 +124,6 @@ class Trainer(ABC):
     @abstractmethod
     def params(self) -> Arrays:
         """Return all parameters, running statistics included, under neutral names and layouts, float32."""
-
-    @abstractmethod
-    def settings(self) -> dict[str, Any]:
-        """Return every choice that could differ between runs: layout, execution, threads, TF32, autotune, XLA."""
-
-    @abstractmethod
-    def versions(self) -> dict[str, str]:
-        """Return the versions of the framework and the libraries it computes with."""
-
-    def peak_bytes(self) -> int | None:
-        """Return the most device memory ever allocated, as the framework counts it; None if it cannot say."""
-        return None
-
-    def close(self) -> None:
-        """Release the model; the process group is left when the process ends."""
 
 
 ORACLE = "reference"  # the backend that all others are held against

@@ -7,13 +7,13 @@ the ONNX file that an engine is given; an engine says which one it really ran.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .inference_job import InferenceJob
-from .runtime import Runtime
+from .runtime import Loaded, Runtime
 
 if TYPE_CHECKING:
     from .backend import Arrays
@@ -78,7 +78,7 @@ class Engine(Runtime):
         """
 
 
-class Session(ABC):
+class Session(Loaded):
     """A built engine, loaded by one process. A batch is input name -> array, first axis the batch."""
 
     def place(self, batch: Arrays) -> Any:
@@ -99,18 +99,3 @@ class Session(ABC):
     @abstractmethod
     def ran(self) -> Ran:
         """Return which precision the layers really run in, as the engine itself tells, not as was asked."""
-
-    @abstractmethod
-    def settings(self) -> dict[str, Any]:
-        """Return every choice that could differ between runs: threads, layout, fallbacks, providers."""
-
-    @abstractmethod
-    def versions(self) -> dict[str, str]:
-        """Return the versions of the engine and the libraries it computes with."""
-
-    def peak_bytes(self) -> int | None:
-        """Return the most device memory ever held; None if the engine cannot say."""
-        return None
-
-    def close(self) -> None:
-        """Release the model."""

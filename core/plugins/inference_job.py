@@ -30,21 +30,21 @@ class InferenceJob(BaseJob):
     ``probe`` tells how near sums of INT8 products come to the exact ones, on a file made for that.
     """
 
-    engine: str
-    model: str
+    engine: str = setting(build=True)
+    model: str = setting(build=True)
     file: str | None = None
-    sha256: str | None = None
+    sha256: str | None = setting(None, build=True)
     network_sha256: str | None = None
-    weights: str | None = None
-    image_size: int | None = None
+    weights: str | None = setting(None, build=True)
+    image_size: int | None = setting(None, build=True)
     inputs: Mapping[str, Input] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
     task: str = setting("measure", choices=TASKS)
-    precision: str = setting("fp32", choices=PRECISIONS)
-    device: str = setting("cpu", choices=DEVICES)
+    precision: str = setting("fp32", choices=PRECISIONS, build=True)
+    device: str = setting("cpu", choices=DEVICES, build=True)
     batch: int = setting(1, least=1)
-    largest_batch: int = 1  # that the same build must also serve
-    threads: int = setting(1, least=1)
+    largest_batch: int = setting(1, build=True)  # that the same build must also serve
+    threads: int = setting(1, least=1, build=True)
     windows: int = setting(5, least=1)
     window_seconds: float = 1.0
     data: str = "synthetic"

@@ -119,15 +119,15 @@ class Job(BaseJob):
     workers: int = setting(1, group=TRAINS, least=1, told=True, metavar="N", help="Worker processes that all-reduce.")
     batch: int = setting(8, group=TRAINS, least=1, machine=True, side=True, metavar="N",
                          per_device={"cuda": 64, "tpu": 64}, help="Samples per worker and step.")
-    precision: str = setting("fp32", group=TRAINS, choices=PRECISIONS, told=True, side=True, arithmetic=True,
+    precision: str = setting("fp32", group=TRAINS, choices=PRECISIONS, told=True, side=True, arithmetic=True, gap=True,
                              help="Arithmetic of the network.")
-    execution: str | None = setting(None, group=TRAINS, choices=EXECUTIONS, side=True, arithmetic=True,
+    execution: str | None = setting(None, group=TRAINS, choices=EXECUTIONS, side=True, arithmetic=True, gap=True,
                                     help="How the network is run; default: as each framework's users do.")
-    layout: str | None = setting(None, group=TRAINS, choices=LAYOUTS, side=True, arithmetic=True,
+    layout: str | None = setting(None, group=TRAINS, choices=LAYOUTS, side=True, arithmetic=True, gap=True,
                                  help="Of images in memory; default: each framework's choice.")
     device: str = setting("cpu", group=TRAINS, choices=DEVICES, machine=True, arithmetic=True,
                           help="Default: cuda where there is one, else cpu.")
-    threads: int = setting(1, group=TRAINS, least=1, machine=True, side=True, metavar="N",
+    threads: int = setting(1, group=TRAINS, least=1, machine=True, side=True, gap=True, metavar="N",
                            help="CPU threads per worker; default: cores / workers.")
     loaders: int = setting(2, group=TRAINS, least=1, side=True, metavar="N",
                            help="Image-decoding processes per worker.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,3 +54,22 @@ class Runtime(ABC):
     def variables(self, job: Any) -> dict[str, str]:
         """Return the environment variables that every worker process of this job must see from its start."""
         return {}
+
+
+class Loaded(ABC):
+    """What a runtime has loaded in one worker process, a trainer or a session, as far as it tells of itself."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Return every choice that could differ between runs: layout, execution, threads, TF32, fallbacks, XLA."""
+
+    @abstractmethod
+    def versions(self) -> dict[str, str]:
+        """Return the versions of the framework or engine and the libraries it computes with."""
+
+    def peak_bytes(self) -> int | None:
+        """Return the most device memory ever allocated, as it counts it itself; None if it cannot say."""
+        return None
+
+    def close(self) -> None:
+        """Release the model; a process group is left when the process ends."""

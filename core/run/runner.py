@@ -15,7 +15,7 @@ from dlcompare.core.environments import resolve
 from dlcompare.core.environments.sources import view
 from dlcompare.core.errors import DlcompareError, EnvironmentUnavailable, JobError, UsageError
 from dlcompare.core.files import write
-from dlcompare.core.kinds.kind import Kind, Options, Prepared, Tell, kind
+from dlcompare.core.kinds.kind import Kind, Options, Prepared, Started, Tell, kind
 from dlcompare.core.launch import failure
 from dlcompare.core.launch.start import launch
 from dlcompare.core.machine.system import system
@@ -167,8 +167,10 @@ class Carrying:
         if len(ranks) < processes:
             return self.kind.outline(job, about, status="failed",
                                      reason=f"{len(ranks)} of {processes} worker processes left a result")
-        return self.kind.fold(job, ranks, folder, dataclasses.replace(about, launch=launched(folder, about)),
-                              self.tell)
+        known = {spec.name: getattr(about, spec.name) for spec in dataclasses.fields(about)}
+        started = Started(**{**known, "launch": launched(folder, about)}, folder=folder, tell=self.tell)
+        found: Record = self.kind.part("folding").fold(self.kind, job, ranks, started)
+        return found
 
     def start(self, job: BaseJob, folder: Path, *, label: str) -> str | None:
         """Run a job's processes to their end in a folder, made if need be; return why that failed, None if it did not.

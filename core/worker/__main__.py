@@ -20,7 +20,7 @@ def run(text: str, folder: Path, events: Events) -> None:
     if not isinstance(said, dict) or "kind" not in said:
         raise UsageError("a job must name its kind, as in {\"kind\": \"training\", ...}")
     wanted = kind(said["kind"])
-    wanted.work(wanted.job.from_plain(said), folder, events)
+    wanted.part("worker").work(wanted.job.from_plain(said), folder, events)
 
 
 if __name__ == "__main__":

@@ -8,22 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlcompare.core import hookimpl
-from dlcompare.core.kinds.kind import Answer, Kind, Prepared, Request, Run, Tell
+from dlcompare.core.kinds.kind import Answer, Kind, Prepared, Request, Run
 from dlcompare.core.plugins.inference_job import InferenceJob
 from dlcompare.core.plugins.registry import plugins
-from dlcompare.core.settings import repetition
-
-from .result import InferenceRecord, RankResult
 
 if TYPE_CHECKING:
     from dlcompare.core.judging.verdict import Comparison, Judging
-    from dlcompare.core.launch.lifeline import Events
     from dlcompare.core.plan.plan import Plan
     from dlcompare.core.plugins.job import BaseJob
     from dlcompare.core.plugins.runtime import Runtime
     from dlcompare.core.records.record import Circumstances, Record
 
-from .request import InferenceRequest, cell_request
+from dlcompare.inference.cell.request import InferenceRequest
 
 
 class Inference(Kind):
@@ -37,21 +33,14 @@ class Inference(Kind):
     title = "accuracy and speed of a trained network under inference engines"
     command = "infer"
     job = InferenceJob
-    rank = RankResult
-    record = InferenceRecord
     own = InferenceRequest
 
     def runtime(self, job: InferenceJob) -> Runtime:
         return plugins().engine(job.engine)
 
-    def plan(self, request: Request) -> Plan:
-        from .request import plan
-
-        return plan(request)
-
     def answer(self, request: Request, carry_out: Callable[[Plan], list[Record]]) -> Answer:
-        from . import figure
-        from .rows import summary
+        from dlcompare.inference.results import figure
+        from dlcompare.inference.results.rows import summary
 
         plot = Path(request.own.plot) if request.own.plot else None
         if plot:
@@ -72,26 +61,6 @@ class Inference(Kind):
 
         return from_plain(InferenceRequest, plan.asked, what="request")
 
-    def work(self, job: InferenceJob, folder: Path, events: Events) -> None:
-        from .worker import work
-
-        work(job, folder, events)
-
-    def fold(self, job: InferenceJob, ranks: Sequence[RankResult], folder: Path, about: Circumstances,
-             tell: Tell) -> InferenceRecord:
-        from dlcompare.inference.preparation.preparation import prepared
-
-        from .answers import accuracy_of
-        from .result import filled
-
-        known = prepared(folder.parent)
-        more: dict[str, Any] = {**known, "calibration": known["calibration"] if job.precision == "int8" else None}
-        if job.task == "predict":
-            more["accuracy"] = accuracy_of(job, folder, known)
-        record: InferenceRecord = self.outline(job, about, status="ok")
-        more["reproduce"] = repetition(job.command, cell_request(known["asked"], job))
-        return filled(record, ranks[0], more)
-
     def outline(self, job: BaseJob, about: Circumstances, *, status: str, reason: str | None = None,
                 **more: Any) -> Any:
         assert isinstance(job, InferenceJob)
@@ -106,22 +75,17 @@ class Inference(Kind):
             yield from searches(self, asked, run, records, prepared)
 
     def compare(self, records: Sequence[Any], judging: Judging) -> list[Comparison]:
-        from .verdicts import comparisons
+        from dlcompare.inference.results.verdicts import comparisons
 
         return comparisons(records, judging)
 
     def passed(self, records: Sequence[Any]) -> bool:
-        from .rows import summaries
+        from dlcompare.inference.results.rows import summaries
 
         return all(one.well for one in summaries(records))
 
-    def report(self, answer: Answer, form: str, judging: Judging | None) -> str:
-        from .report import render
-
-        return render(answer, form, judging)
-
     def stored(self, path: Path) -> list[Record] | None:
-        from .rows import stored
+        from dlcompare.inference.results.rows import stored
 
         return stored(path)  # type: ignore[return-value]  # lists of a kind's own records are read alone
 

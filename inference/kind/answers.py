@@ -12,11 +12,12 @@ from dlcompare.core.plugins.inference_job import InferenceJob
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.records.record import Circumstances, Record
 from dlcompare.core.variables import RECORD
+from dlcompare.inference.cell import accuracy
+from dlcompare.inference.cell.files import PREDICTIONS
+from dlcompare.inference.cell.request import InferenceRequest
+from dlcompare.inference.cell.result import InferenceRecord
 
-from . import accuracy
-from .files import PREDICTIONS
-from .request import InferenceRequest, cells
-from .result import InferenceRecord
+from .request import cells
 
 
 def accuracy_of(job: InferenceJob, folder: Path, known: Mapping[str, Any]) -> dict[str, Any]:

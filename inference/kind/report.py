@@ -5,11 +5,10 @@ from __future__ import annotations
 from dlcompare.core.judging.verdict import Judging
 from dlcompare.core.kinds.kind import Answer
 from dlcompare.core.reports.text import columns, printed
-
-from .data import as_csv, as_json
-from .rows import summaries
-from .tables import render as tables
-from .verdicts import comparisons, shown
+from dlcompare.inference.results.data import as_csv, as_json
+from dlcompare.inference.results.rows import summaries
+from dlcompare.inference.results.tables import render as tables
+from dlcompare.inference.results.verdicts import comparisons, shown
 
 
 def render(answer: Answer, form: str, judging: Judging | None) -> str:

@@ -18,10 +18,9 @@ from dlcompare.core.errors import JobError
 from dlcompare.core.plugins.inference_job import InferenceJob
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.worker.ranks import leave, resident_bytes
+from dlcompare.inference.cell.files import CALIBRATION, PREDICTIONS
+from dlcompare.inference.cell.result import Ran, RankResult
 from dlcompare.inference.worker.builds import built
-
-from .files import CALIBRATION, PREDICTIONS
-from .result import Ran, RankResult
 
 if TYPE_CHECKING:
     from dlcompare.core.data import Dataset

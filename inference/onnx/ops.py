@@ -12,7 +12,7 @@ from dlcompare.core.graph import Node
 from dlcompare.core.graph.ops import bin_weights, borders, both
 
 if TYPE_CHECKING:
-    from .export import Writer
+    from .writer import Writer
 
 LOWEST = float(np.finfo(np.float32).min)
 Rule = Callable[["Writer", Node], str]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlcompare.core.errors import JobError, UsageError
+from dlcompare.core.files import whole
 
 if TYPE_CHECKING:
     import onnx
@@ -64,15 +64,13 @@ class Artifact:
         """Write everything to one .npz file, whole or not at all."""
         path, seen = Path(path), list(self.tensors.values())
         about = {"format": FORMAT, "tensors": list(self.tensors), "meta": dict(self.meta)}
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        with part.open("wb") as file:
+        with whole(path) as part, part.open("wb") as file:
             np.savez_compressed(
                 file, about=np.frombuffer(json.dumps(about, allow_nan=False).encode(), np.uint8),
                 counts=np.stack([one.counts for one in seen]) if seen else np.zeros((0, 0), np.int64),
                 bounds=np.array([(one.limit, one.low, one.high) for one in seen], np.float64).reshape(-1, 3),
                 widths=np.array([len(one.channels) for one in seen], np.int64),
                 channels=np.concatenate([np.zeros(0, np.float32), *(one.channels for one in seen)]))
-        part.replace(path)
 
     @classmethod
     def load(cls, path: str | Path, *, sha256: str | None = None) -> Artifact:

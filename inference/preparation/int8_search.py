@@ -10,8 +10,8 @@ from typing import Any
 
 from dlcompare.core.errors import UsageError
 from dlcompare.core.plugins.engine import Engine
-from dlcompare.inference.kind import accuracy
-from dlcompare.inference.kind.request import PREDICT_BATCH
+from dlcompare.inference.cell import accuracy
+from dlcompare.inference.cell.request import PREDICT_BATCH
 
 from .model_files import Files
 from .preparation import Preparation

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlcompare.core.plugins.engine import Engine
-from dlcompare.inference.kind.request import InferenceRequest
+from dlcompare.inference.cell.request import InferenceRequest
 from dlcompare.inference.onnx.export import content_sha256, save
 from dlcompare.inference.onnx.network import Network
 from dlcompare.inference.precision.samples import Samples, ids_sha256

@@ -22,26 +22,17 @@ from dlcompare.core.plugins.job import BaseJob
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.typed_json import from_plain, to_plain
 from dlcompare.core.variables import rank_file
-from dlcompare.inference.kind.files import CALIBRATION, MODELS, PREPARED
-from dlcompare.inference.kind.request import PREDICT_BATCH, InferenceRequest, labelled
-from dlcompare.inference.kind.result import RankResult
+from dlcompare.inference.cell.files import CALIBRATION, MODELS, PREPARED
+from dlcompare.inference.cell.request import PREDICT_BATCH, InferenceRequest, labelled
+from dlcompare.inference.cell.result import RankResult
 from dlcompare.inference.onnx.export import content_sha256
 from dlcompare.inference.onnx.network import Network, network
 from dlcompare.inference.precision.samples import CALIBRATION_BATCH, Samples, choose
 
 from .model_files import Files
-from .weight_bits import Probes
+from .weight_bits import Done, Probes
 
 Json = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Done:
-    """How a preparing job ended: its result, or why there is none."""
-
-    folder: Path
-    result: RankResult | None
-    reason: str | None
 
 
 @dataclass

@@ -4,16 +4,38 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from dlcompare.core.plugins.engine import Engine
+from dlcompare.core.plugins.inference_job import InferenceJob
+from dlcompare.inference.cell.result import RankResult
 from dlcompare.inference.precision.saturation import INPUTS, LAYERS, question, saturating
-
-if TYPE_CHECKING:
-    from .preparation import Preparation
 
 WHOLE, FEWER = 8, 7
 Json = dict[str, Any]
+
+
+class Preparation(Protocol):
+    """What probes need of a run's preparation."""
+
+    @property
+    def models(self) -> Path: ...
+
+    def blank(self, engine: Engine, **more: Any) -> InferenceJob: ...
+
+    def job(self, job: InferenceJob, file: Path | None) -> InferenceJob: ...
+
+    def do(self, job: InferenceJob, label: str) -> Done: ...
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a preparing job ended: its folder, its result, or why there is none."""
+
+    folder: Path
+    result: RankResult | None
+    reason: str | None
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from pathlib import Path
 from dlcompare.core.files import write
 from dlcompare.core.plugins.engine import Engine
 from dlcompare.core.plugins.inference_job import InferenceJob
-from dlcompare.inference.kind.result import Build
+from dlcompare.core.settings import having
+from dlcompare.inference.cell.result import Build
 
 NOTE = "built.json"
-PARTS = ("engine", "sha256", "weights", "model", "image_size", "precision", "device", "threads", "largest_batch")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,5 +57,5 @@ def built(engine: Engine, job: InferenceJob, scratch: Path) -> Built:
 
 def key(engine: Engine, job: InferenceJob) -> str:
     """Return what a build is kept under: a hash of everything it depends on."""
-    parts = {name: getattr(job, name) for name in PARTS} | {"identity": engine.identity(job)}
+    parts = {name: getattr(job, name) for name in having(InferenceJob, "build")} | {"identity": engine.identity(job)}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dlcompare.core.meters import energy
 from dlcompare.core.records.record import Window
 from dlcompare.core.worker.windows import clock, warm_up, watched
-from dlcompare.inference.kind.result import Measured
+from dlcompare.inference.cell.result import Measured
 
 if TYPE_CHECKING:
     from dlcompare.core.launch.lifeline import Events

@@ -19,8 +19,8 @@ from dlcompare.core.graph import Graph
 from dlcompare.core.graph.cost import training_bytes
 from dlcompare.core.graph.model import Model
 from dlcompare.core.graph.params import read_weights
-from dlcompare.core.plugins.runtime import EnvironmentSpec
 from dlcompare.core.plugins.job import Job
+from dlcompare.core.plugins.runtime import EnvironmentSpec
 from dlcompare.frameworks.reference.trainer import ReferenceTrainer
 from dlcompare.models import bert, dlcompare_models
 

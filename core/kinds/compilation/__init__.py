@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from dlcompare.core import hookimpl
-from dlcompare.core.kinds.kind import Answer, Kind, Request, Tell
+from dlcompare.core.kinds.kind import Kind
 
-from . import request
 from .request import CompilationJob, Own
-
-if TYPE_CHECKING:
-    from dlcompare.core.judging.verdict import Judging
-    from dlcompare.core.launch.lifeline import Events
-    from dlcompare.core.plan.plan import Plan
-    from dlcompare.core.records.record import Circumstances
-
-    from .result import CompilationRecord, RankResult
 
 
 class Compilation(Kind):
@@ -32,38 +21,8 @@ class Compilation(Kind):
     repeats = False
     forms = ("table", "json")
 
-    @property
-    def rank(self) -> type[RankResult]:
-        from .result import RankResult
-
-        return RankResult
-
-    @property
-    def record(self) -> type[CompilationRecord]:
-        from .result import CompilationRecord
-
-        return CompilationRecord
-
-    def plan(self, request_: Request) -> Plan:
-        return request.plan(request_)
-
-    def results(self, job: CompilationJob) -> int:
+    def results(self, job: Any) -> int:
         return 1
-
-    def work(self, job: CompilationJob, folder: Path, events: Events) -> None:
-        from .worker import compile_only
-
-        compile_only(job, folder, events)
-
-    def fold(self, job: CompilationJob, ranks: Sequence[RankResult], folder: Path,
-             about: Circumstances, tell: Tell) -> CompilationRecord:
-        record: CompilationRecord = self.outline(job, about, status="ok", compiled=ranks[0].compiled)
-        return record
-
-    def report(self, answer: Answer, form: str, judging: Judging | None) -> str:
-        from .report import render
-
-        return render(answer.records, form)
 
 
 @hookimpl

@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from dlcompare.core.judging.verdict import Judging
+from dlcompare.core.kinds.kind import Answer
 from dlcompare.core.machine import peaks
 from dlcompare.core.reports.text import number
 
@@ -17,8 +19,9 @@ PARTS = {"arguments": "parameters, momentum, batch", "results": "results beside 
          "other temporaries", "program": "program"}
 
 
-def render(outcomes: Sequence[CompilationRecord], form: str) -> str:
+def render(answer: Answer, form: str, judging: Judging | None) -> str:
     """Return the outcomes as text: ``table`` for people, or ``json``."""
+    outcomes: Sequence[CompilationRecord] = answer.records
     if form == "json":
         return json.dumps([as_plain(outcome) for outcome in outcomes], indent=1)
     return "\n\n".join("\n".join(lines(outcome)) for outcome in outcomes)

@@ -41,3 +41,6 @@ class CompilationRecord(Record):
             return None
         cost = self.compiled["cost"]
         return peaks.estimate(self.peak, flops=cost["flops"], traffic=cost["bytes"], global_batch=self.devices_batch)
+
+
+RANK, RECORD = RankResult, CompilationRecord

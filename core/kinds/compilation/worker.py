@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dlcompare.core.launch.lifeline import Events
 
 
-def compile_only(job: CompilationJob, folder: Path, events: Events) -> None:
+def work(job: CompilationJob, folder: Path, events: Events) -> None:
     """Compile the train step for devices that need not be here, and leave what the compiler says of it."""
     graph = plugins().model(job.model).graph(job.image_size)
     backend = plugins().backend(job.framework)

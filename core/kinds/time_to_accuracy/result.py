@@ -62,3 +62,6 @@ def missed(target: Target) -> str | None:
     return (f"{target.quantity} came to {target.value:.4f} in {target.epochs} epochs "
             f"({target.seconds:.0f} s), short of {target.wanted:g}; give it more --max-epochs, or another --lr "
             "or --schedule")
+
+
+RANK, RECORD = TargetRankResult, TargetRecord

@@ -29,7 +29,7 @@ WINDOW_SECONDS = 20.0  # about; an epoch may take hours, and a job that reports 
 EVALUATION_BATCH = 64  # samples; they need no gradients, so what a step's batch fits into holds these too
 
 
-def train(job: TargetJob, folder: Path, events: Events) -> None:
+def work(job: TargetJob, folder: Path, events: Events) -> None:
     """Train to the job's target and leave this rank's raw result."""
     def measure(loop: Loop, graph: Graph, epoch_steps: int) -> dict[str, Any]:
         label = next(name for name, declared in graph.inputs.items() if declared.role == "label")

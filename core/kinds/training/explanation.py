@@ -16,10 +16,10 @@ from dlcompare.core.plan.variants import Variant, parse
 from dlcompare.core.plugins.job import LAYOUTS, Job
 from dlcompare.core.plugins.registry import Plugins, plugins
 from dlcompare.core.records.record import Record
+from dlcompare.core.settings import having
 
 from .result import TrainingRecord
 
-MOVED = ("threads", "execution", "layout", "precision")
 SYNTHETIC = "synthetic"
 
 
@@ -65,7 +65,7 @@ def study(plugins: Plugins, plan: Plan, slow: Side, fast: Side) -> Study:
     one, two = slow.ran[0], fast.ran[0]
     jobs = {slow.name: job_of(one), fast.name: job_of(two)}
     moves, kept = [], []
-    for setting in MOVED:
+    for setting in having(Job, "gap"):
         found = move(plugins, setting, one, two)
         if isinstance(found, Kept):
             kept.append(found)

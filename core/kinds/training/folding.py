@@ -10,10 +10,12 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from dlcompare.core.conformance import certificate
 from dlcompare.core.graph.cost import cost
+from dlcompare.core.kinds.kind import Kind, Started
 from dlcompare.core.machine.peaks import peak_flops
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import plugins
@@ -41,6 +43,12 @@ class Known:
     peak: float | None = None
     launch: float | None = None
     more: Mapping[str, Any] = field(default_factory=dict)  # fields of a kind's own record
+
+
+def fold(kind: Kind, job: Job, ranks: Sequence[RankResult], about: Started) -> TrainingRecord:
+    """Return the record of a job whose workers all ended well."""
+    return finished(partial(kind.outline, job, about), job, ranks, known(job, ranks, about),
+                    processes=kind.results(job))
 
 
 def finished(outline: Callable[..., T], job: Job, ranks: Sequence[RankResult], known: Known, *, processes: int) -> T:

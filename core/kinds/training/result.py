@@ -173,3 +173,6 @@ def upgraded_job(job: Mapping[str, Any], kind: str) -> Json:
     """Return a job of schema 1, which held what is now of one kind alone, as that of a kind."""
     gone = OF_ONE_KIND if job.get("target") is None else OF_ONE_KIND - {"target", "max_epochs"}
     return {"kind": kind, **{name: value for name, value in job.items() if name not in gone}}
+
+
+RANK, RECORD = RankResult, TrainingRecord

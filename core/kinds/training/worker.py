@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Measure = Callable[[Loop, "Graph", int], Any]  # the loop, the network, optimiser steps of an epoch
 
 
-def train(job: Job, folder: Path, events: Events) -> None:
+def work(job: Job, folder: Path, events: Events) -> None:
     """Train under the window protocol and leave this rank's raw result."""
     measured(job, folder, events, RankResult, lambda loop, graph, epoch_steps: loop.measure())
 

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dlcompare.core import hookimpl
-from dlcompare.core.kinds.kind import Answer, Kind, Request, Tell
+from dlcompare.core.kinds.kind import Kind
 
 from .request import Own, VerificationJob
-
-if TYPE_CHECKING:
-    from dlcompare.core.judging.verdict import Judging
-    from dlcompare.core.launch.lifeline import Events
-    from dlcompare.core.plan.plan import Plan
-    from dlcompare.core.records.record import Circumstances
-
-    from .result import RankResult, VerificationRecord
 
 
 class Verification(Kind):
@@ -37,48 +28,8 @@ class Verification(Kind):
     repeats = False
     forms = ("table", "json")
 
-    @property
-    def rank(self) -> type[RankResult]:
-        from .result import RankResult
-
-        return RankResult
-
-    @property
-    def record(self) -> type[VerificationRecord]:
-        from .result import VerificationRecord
-
-        return VerificationRecord
-
-    def plan(self, request: Request) -> Plan:
-        from .request import plan
-
-        return plan(request)
-
-    def work(self, job: VerificationJob, folder: Path, events: Events) -> None:
-        from .worker import verify
-
-        verify(job, folder, events)
-
-    def fold(self, job: VerificationJob, ranks: Sequence[RankResult], folder: Path, about: Circumstances,
-             tell: Tell) -> VerificationRecord:
-        from dlcompare.core.conformance import certificate
-
-        from .judge import judged
-
-        checks, divergence = judged(job, folder, lambda number, name: tell(
-            job, {"phase": "judge", "case": name, "done": number}))
-        path = certificate.save(certificate.make(job, checks, ranks[0].versions, divergence), folder.parent)
-        record: VerificationRecord = self.outline(job, about, status="ok", checks=checks, first_divergence=divergence,
-                                                  certificate=str(path), environment=ranks[0].versions)
-        return record
-
     def passed(self, records: Sequence[Any]) -> bool:
         return all(record.passed for record in records)
-
-    def report(self, answer: Answer, form: str, judging: Judging | None) -> str:
-        from .report import render
-
-        return render(answer.records, form)
 
 
 @hookimpl

@@ -9,14 +9,17 @@ from typing import Any
 
 from dlcompare.core.conformance.check import Check
 from dlcompare.core.files import finite
+from dlcompare.core.judging.verdict import Judging
+from dlcompare.core.kinds.kind import Answer
 
 from .result import VerificationRecord, by_case
 
 SHOWN = 5  # failed quantities named per job; the certificate has all
 
 
-def render(outcomes: Sequence[VerificationRecord], form: str) -> str:
+def render(answer: Answer, form: str, judging: Judging | None) -> str:
     """Return the outcomes as text for people, or with ``form`` "json" as a list of objects."""
+    outcomes: Sequence[VerificationRecord] = answer.records
     if form == "json":
         return json.dumps([as_plain(o) for o in outcomes], indent=1)
     return "\n\n".join(paragraph(o) for o in outcomes)

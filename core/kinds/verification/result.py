@@ -39,3 +39,11 @@ def by_case(checks: Sequence[Check]) -> dict[str, list[Check]]:
     for check in checks:
         found[check.case].append(check)
     return dict(found)
+
+
+def case_file(number: int) -> str:
+    """Return the name of the file in which rank 0 leaves what it saw of a case."""
+    return f"case-{number}.safetensors"
+
+
+RANK, RECORD = RankResult, VerificationRecord

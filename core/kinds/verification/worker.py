@@ -10,15 +10,14 @@ from dlcompare.core.graph.params import write_params
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.worker.ranks import known_rank, leave
 
-from .judge import case_file
 from .request import VerificationJob
-from .result import RankResult
+from .result import RankResult, case_file
 
 if TYPE_CHECKING:
     from dlcompare.core.launch.lifeline import Events
 
 
-def verify(job: VerificationJob, folder: Path, events: Events) -> None:
+def work(job: VerificationJob, folder: Path, events: Events) -> None:
     """Observe the backend on every case of the job and write what rank 0 saw."""
     backend = plugins().backend(job.framework)
     events("import", **known_rank(backend))
@@ -32,7 +31,7 @@ def verify(job: VerificationJob, folder: Path, events: Events) -> None:
         seen = oracle.observe(trainer, case, job=wanted)
         result = RankResult(trainer.rank, trainer.versions())
         if trainer.rank == 0:
-            write_params(case_file(folder, number), seen)
+            write_params(folder / case_file(number), seen)
         trainer.gather(0.0)
         trainer.close()
     leave(result, folder, rank=result.rank)

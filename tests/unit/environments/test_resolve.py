@@ -17,9 +17,9 @@ from dlcompare.core.environments import resolve
 from dlcompare.core.environments.store import requirements, wheel_folder
 from dlcompare.core.errors import EnvironmentUnavailable, JobError, PluginError, UsageError
 from dlcompare.core.plugins.backend import Backend, need_ampere
-from dlcompare.core.plugins.runtime import Build, EnvironmentSpec
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import plugins
+from dlcompare.core.plugins.runtime import Build, EnvironmentSpec
 
 
 @pytest.fixture(scope="module")

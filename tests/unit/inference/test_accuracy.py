@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dlcompare.core.errors import UsageError
-from dlcompare.inference.kind import accuracy
+from dlcompare.inference.cell import accuracy
 
 
 def predictions(logits: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:

@@ -14,11 +14,11 @@ import pytest
 from dlcompare.core.errors import UsageError
 from dlcompare.core.judging.verdict import Judging
 from dlcompare.core.kinds.kind import Answer, kind
-from dlcompare.inference.kind.data import as_csv, as_json
-from dlcompare.inference.kind.files import OLD
-from dlcompare.inference.kind.rows import records_of, stored, summaries, summary
-from dlcompare.inference.kind.summary import Results, speeds
-from dlcompare.inference.kind.tables import render
+from dlcompare.inference.cell.files import OLD
+from dlcompare.inference.results.data import as_csv, as_json
+from dlcompare.inference.results.rows import records_of, stored, summaries, summary
+from dlcompare.inference.results.summary import Results, speeds
+from dlcompare.inference.results.tables import render
 
 Json = dict[str, Any]
 INT8 = {"precision": "int8", "layers": 21, "left": ["fc"]}

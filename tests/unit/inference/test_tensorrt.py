@@ -18,10 +18,10 @@ from dlcompare.core.errors import JobError, UsageError
 from dlcompare.core.plugins.engine import Ran
 from dlcompare.core.plugins.inference_job import InferenceJob
 from dlcompare.core.plugins.registry import plugins
+from dlcompare.inference.cell.request import InferenceRequest
 from dlcompare.inference.engines.tensorrt.inspector import ran
 from dlcompare.inference.engines.tensorrt.limits import batch_trouble
 from dlcompare.inference.engines.tensorrt.versions import TABLE, expected, foreign
-from dlcompare.inference.kind.request import InferenceRequest
 
 V100, T4, H100 = (7, 0), (7, 5), (9, 0)
 

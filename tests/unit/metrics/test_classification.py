@@ -9,7 +9,7 @@ from dlcompare.core.data import Dataset
 from dlcompare.core.errors import JobError, UsageError
 from dlcompare.core.metrics.classification import NOWHERE, accuracy, ranks
 from dlcompare.core.plugins.job import Job, target_top1
-from dlcompare.inference.kind.accuracy import classified
+from dlcompare.inference.cell.accuracy import classified
 
 
 class Labels(Dataset):

@@ -13,9 +13,9 @@ from dlcompare.core.plugins.inference_job import InferenceJob
 from dlcompare.core.records import disturbance
 from dlcompare.core.records.record import Throughput, Window
 from dlcompare.core.typed_json import from_plain, to_plain
+from dlcompare.inference.cell.files import OLD
+from dlcompare.inference.cell.result import Build, InferenceRecord, Measured, Ran
 
-from .files import OLD
-from .result import Build, InferenceRecord, Measured, Ran
 from .summary import SCHEMA, Json, Results, windows_of
 
 

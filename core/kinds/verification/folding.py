@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dlcompare.core.conformance import oracle
+from dlcompare.core.conformance import certificate, oracle
 from dlcompare.core.conformance.check import Check
 from dlcompare.core.conformance.oracle import Expected
+from dlcompare.core.kinds.kind import Kind, Started
 
 from .request import VerificationJob
+from .result import RankResult, VerificationRecord, case_file
 
 
-def case_file(folder: Path, number: int) -> Path:
-    """Return where rank 0 leaves what it saw of a case."""
-    return folder / f"case-{number}.safetensors"
+def fold(kind: Kind, job: VerificationJob, ranks: Sequence[RankResult], about: Started) -> VerificationRecord:
+    """Return the record of a job whose backend was observed on all cases, and keep the certificate."""
+    checks, divergence = judged(job, about.folder, lambda number, name: about.tell(
+        job, {"phase": "judge", "case": name, "done": number}))
+    versions = ranks[0].versions
+    path = certificate.save(certificate.make(job, checks, versions, divergence), about.folder.parent)
+    record: VerificationRecord = kind.outline(job, about, status="ok", checks=checks, first_divergence=divergence,
+                                              certificate=str(path), environment=versions)
+    return record
 
 
 def judged(job: VerificationJob, folder: Path,
@@ -29,7 +37,7 @@ def judged(job: VerificationJob, folder: Path,
     for number, name in enumerate(job.cases):
         begin(number, name)
         case = oracle.case(name, job)
-        found = oracle.judge(case, load_file(case_file(folder, number)), expected(name, alike(job)))
+        found = oracle.judge(case, load_file(folder / case_file(number)), expected(name, alike(job)))
         divergence = divergence or oracle.first_divergence(case, found)
         checks += found
     return tuple(checks), divergence

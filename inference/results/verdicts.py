@@ -10,8 +10,7 @@ from rich.text import Text
 from dlcompare.core.judging.verdict import Comparison, Judging, Verdict, compare
 from dlcompare.core.reports.text import interval, number, plain_table
 from dlcompare.core.reports.verdicts import STYLES, percent
-
-from .result import InferenceRecord
+from dlcompare.inference.cell.result import InferenceRecord
 
 
 def comparisons(records: Sequence[InferenceRecord], judging: Judging) -> list[Comparison]:

@@ -1,0 +1,22 @@
+"""Fold the ranks of a job with a target as those of training, and say whether the target was missed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from functools import partial
+
+from dlcompare.core.kinds.kind import Kind, Started
+from dlcompare.core.kinds.training.folding import finished, known
+
+from .request import TargetJob
+from .result import TargetRankResult, TargetRecord, missed
+
+
+def fold(kind: Kind, job: TargetJob, ranks: Sequence[TargetRankResult], about: Started) -> TargetRecord:
+    """Return the record of a job whose workers all ended well; ``failed`` if they did not reach the target."""
+    target = ranks[0].target
+    record: TargetRecord = finished(partial(kind.outline, job, about), job, ranks,
+                                    known(job, ranks, about, target=target), processes=kind.results(job))
+    reason = missed(target) if record.status == "ok" else None
+    return dataclasses.replace(record, status="failed", reason=reason, throughput=None) if reason else record

@@ -1,0 +1,107 @@
+"""The raw result of an inference job, and the record of one cell of the matrix."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dlcompare.core.records import disturbance
+from dlcompare.core.records.record import Record, Throughput, Window
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """Which precision most layers that multiply matrices ran in, how many there are, and which ran in another."""
+
+    precision: str
+    layers: int
+    left: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Build:
+    """How an engine's build came to be: seconds when it was made, bytes, whether it was there, its key."""
+
+    seconds: float
+    bytes: int
+    cached: bool
+    key: str
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Raw times in seconds of one session at one batch size; ``copies`` to (``place``) and from (``fetch``) the device.
+    """
+
+    first_run: float
+    warmup: tuple[float, ...]
+    settled: bool
+    windows: tuple[Window, ...]
+    latencies: tuple[float, ...]
+    copies: dict[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankResult:
+    """What the process of a job leaves; which of the last five there are depends on its task.
+
+    ``seconds`` is how long a calibration took; ``shares`` by layer which share of an exact sum INT8 came to.
+    """
+
+    build: Build
+    startup: dict[str, float]
+    ran: Ran
+    settings: dict[str, Any]
+    versions: dict[str, str]
+    peak_bytes: int | None
+    rss_bytes: int
+    measured: Measured | None = None
+    samples: int | None = None
+    seconds: float | None = None
+    scenario: dict[str, Any] | None = None
+    shares: dict[str, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferenceRecord(Record):
+    """One engine's inference of one network at one precision: accuracy, speed at a batch size, a scenario, or a search.
+
+    ``task`` says which. ``network``, ``calibration`` and ``asked`` are the same in all records of a run: whose network,
+    how INT8 was made, what was asked for. ``accuracy`` holds ``metric``, ``samples``, ``right``, ``top5`` and
+    ``against_fp32``; accuracies are shares of 1.
+    """
+
+    kind: str = "inference"
+    task: str = "measure"
+    ran: Ran | None = None
+    build: Build | None = None
+    measured: Measured | None = None
+    accuracy: dict[str, Any] | None = None
+    scenario: dict[str, Any] | None = None
+    search: dict[str, Any] | None = None
+    network: dict[str, Any] = field(default_factory=dict)
+    calibration: dict[str, Any] | None = None
+    asked: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def group(self) -> tuple[Any, ...]:
+        return (*super().group, self.batch_per_worker)
+
+
+def filled(record: InferenceRecord, result: RankResult, about: Mapping[str, Any]) -> InferenceRecord:
+    """Return a record with what its process measured and what the run knows besides."""
+    measured = result.measured
+    record = dataclasses.replace(
+        record, ran=result.ran, build=result.build, startup=result.startup, settings=result.settings,
+        environment=result.versions, peak_bytes=result.peak_bytes, rss_bytes=result.rss_bytes,
+        scenario=result.scenario, measured=measured and dataclasses.replace(measured, windows=()),
+        windows=measured.windows if measured else (), **about)
+    if measured is None:
+        return record
+    first = {"first run": measured.first_run}
+    record = disturbance.settled(dataclasses.replace(record, startup={**record.startup, **first}))
+    return dataclasses.replace(record, throughput=Throughput.of(disturbance.counted(record.windows)))
