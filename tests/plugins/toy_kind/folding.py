@@ -1,4 +1,4 @@
-"""From what a toy's process measured to its record, with statistics and what there is to doubt."""
+"""From what a toy's process measured to a record with statistics and doubts."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ CACHE = 64  # MB: less than that may never reach the memory
 
 
 def fold(kind: Kind, job: ToyJob, ranks: Sequence[RankResult], about: Started) -> ToyRecord:
-    """Return the record of a job."""
+    """Return the record of a job whose one process ended well."""
     record: ToyRecord = settled(kind.outline(job, about, status="ok", windows=ranks[0].windows))
     windows = counted(record.windows)
-    small = [Caveat.of("toy cache", megabytes=record.megabytes)] if record.megabytes < CACHE else []
+    small = [Caveat.of("toy cache", megabytes=job.megabytes)] if job.megabytes < CACHE else []
     return dataclasses.replace(record, throughput=Throughput.of(windows, record.unit),
                                warnings=(*record.warnings, *doubts.of_windows(windows), *small))
