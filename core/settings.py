@@ -88,10 +88,10 @@ def check(settings: Any) -> None:
         value, words = getattr(settings, name), name.replace("_", "-")
         if value is None:
             continue
-        if about.choices and value not in about.choices:
-            raise unknown(words, str(value), about.choices)
         if isinstance(value, float) and not math.isfinite(value):
             raise UsageError(f"{words} must be finite, not {value}")
+        if about.choices and value not in about.choices:
+            raise unknown(words, str(value), about.choices)
         if about.least is not None and not value >= about.least:
             raise UsageError(f"{words} must be at least {about.least:g}, not {value}")
         if about.most is not None and not value <= about.most:

@@ -27,12 +27,17 @@ class ColdStart:
 
 
 def cold_start(side: Side, *, batch: int) -> ColdStart | None:
-    """Return a side's cold start, medians over its rounds; None if nothing ran. ``batch`` makes steps comparable."""
+    """Return a side's cold start, medians over its rounds; None if nothing ran, or no phase is known.
+
+    ``batch`` makes steps comparable.
+    """
     records, throughput = side.good or side.ran, side.throughput
     if not records or throughput is None:
         return None
     each = [record.phases() for record in records]
     names = dict.fromkeys(name for one in each for name in one)
+    if not names:
+        return None
     return ColdStart({name: stats.median([one.get(name, 0.0) for one in each]) for name in names}, batch / throughput)
 
 

@@ -111,6 +111,7 @@ class Kind:
         result.RANK, result.RECORD                     the dataclasses of a raw result and of a record
         folding.fold(kind, job, ranks, about) -> Record    of a job whose processes all ended well
         report.render(answer, form, judging) -> str    ``judging`` None: side by side, without verdicts
+        report.WORDS                                   of caveats of its own, if it has any; see ``reports.words``
 
     ``command`` is the sub-command that asks for it, "" for the program's own; of several kinds with one command, that
     is meant whose ``selected_by`` options are given, the one without any otherwise. ``own`` are its options beside the
@@ -151,6 +152,11 @@ class Kind:
     def report(self, answer: Answer, form: str, judging: Judging | None) -> str:
         """Return what came of a request, or stored records of this kind, as text in one of the forms."""
         return str(self.part("report").render(answer, form, judging))
+
+    def words(self) -> Mapping[str, Callable[[Mapping[str, Any]], str]]:
+        """Return what makes a sentence of the values of each caveat that is this kind's own; all kinds share names."""
+        found: Mapping[str, Callable[[Mapping[str, Any]], str]] = getattr(self.part("report"), "WORDS", {})
+        return found
 
     def answer(self, request: Request, carry_out: Callable[[Plan], list[Record]]) -> Answer:
         """Return what comes of a request: the records of its plan, unless a kind runs more than that."""

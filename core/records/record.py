@@ -17,8 +17,11 @@ from dlcompare.core.typed_json import from_plain, to_plain
 
 from . import stats
 from .caveat import Caveat
+from .choices import Choices
 
 SCHEMA = 2
+SAMPLES = "samples/s"
+NONE = Choices()
 Json = dict[str, Any]
 R = TypeVar("R", bound="Record")
 
@@ -62,14 +65,14 @@ class Throughput:
     value: float
     low: float | None
     high: float | None
-    unit: str = "samples/s"
+    unit: str = SAMPLES
 
     @classmethod
-    def of(cls, windows: Sequence[Window]) -> Throughput:
+    def of(cls, windows: Sequence[Window], unit: str = SAMPLES) -> Throughput:
         """Return the throughput of windows that count, at least one."""
         rates = [window.rate for window in windows]
         low, high = stats.bootstrap_interval(rates) if len(rates) > 1 else (None, None)
-        return cls(stats.median(rates), low, high)
+        return cls(stats.median(rates), low, high, unit)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +133,7 @@ class Record:
     peak_bytes: int | None = None
     rss_bytes: int | None = None
     environment: dict[str, str] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: Choices = NONE
     system: dict[str, Any] = field(default_factory=dict)
     log: str | None = None
     verified: dict[str, Any] | None = None
@@ -149,6 +152,7 @@ class Record:
         "then": {"properties": {"reason": {"type": "null"}}},
         "else": {"properties": {"reason": {"type": "string", "minLength": 1}, "throughput": {"type": "null"}}},
     }
+    unit: ClassVar[str] = SAMPLES  # of the throughput; whatever a window's ``samples`` are, in a second
     provable: ClassVar[bool] = False  # whether a certificate can speak for its arithmetic
     old: ClassVar[tuple[int, ...]] = ()  # schemas before this one that upgraded() understands
 
@@ -156,6 +160,12 @@ class Record:
     def name(self) -> str:
         """Return what tables call this side of the comparison."""
         return ":".join(part for part in (self.framework, self.variant) if part)
+
+    @property
+    def conditions(self) -> str:
+        """Return in what arithmetic, and on how many workers with which batch, it was made, as headings say it."""
+        many = f"{self.workers} worker{'s' * (self.workers > 1)} x batch {self.batch_per_worker}"
+        return f"{self.precision}, {many}"
 
     @property
     def group(self) -> tuple[Any, ...]:

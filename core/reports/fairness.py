@@ -42,7 +42,8 @@ def fairness(rows: Sequence[tuple[int, Record]], rounds: Sequence[Record] = ()) 
     proved, words = proof(rounds or records)
     if proved:
         same += [words] if words else []
-    yield Text(f"\nFairness of rows {spans([number for number, _ in rows])} ({records[0].model})", style="bold")
+    model = f" ({records[0].model})" if records[0].model else ""
+    yield Text(f"\nFairness of rows {spans([number for number, _ in rows])}{model}", style="bold")
     if same:
         yield Text(f"the same: {'; '.join(same)}")
     if other:
@@ -110,7 +111,7 @@ def differences(records: Sequence[Record]) -> list[Difference]:
     groups = {
         "job": [{k: v for k, v in flat(r.job).items() if k not in GIVEN} | flat(r.image_size, "image_size")
                 for r in records],
-        "settings": [flat(r.settings) for r in records],
+        "settings": [flat(r.settings.flat()) for r in records],
         "versions": [flat(r.environment) for r in records],
         "machine": [{k: v for k, v in flat(r.system).items() if k not in PASSING} for r in records],
     }

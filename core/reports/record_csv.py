@@ -8,10 +8,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from dlcompare.core.files import finite
 from dlcompare.core.records.disturbance import counted
 from dlcompare.core.records.record import Record
 from dlcompare.core.typed_json import is_scalar, types_of
 
+from .text import per_second
 from .words import sentences
 
 LAST = ("environment", "settings", "system", "warnings", "log", "reproduce")  # wide columns, where nobody must scroll
@@ -33,11 +35,12 @@ def row(record: Record) -> dict[str, Any]:
     """Return a record's cells by column; None becomes an empty cell."""
     data = record.to_dict()
     verified = data["verified"] or {}
+    nested = {"environment": record.environment, "settings": record.settings.flat(), "system": record.system}
     return {
         **{name: data[name] for name in scalars(type(record)) if name not in (*LEFT_OUT, *LAST)},
         **dict(measured(record, data)),
         "verified": verified.get("passed"), "certificate": verified.get("certificate"),
-        **{name: json.dumps(data[name], sort_keys=True) for name in ("environment", "settings", "system")},
+        **{name: json.dumps(finite(value), sort_keys=True) for name, value in nested.items()},
         "warnings": " | ".join(sentences(record.warnings)), "log": data["log"], "reproduce": data["reproduce"],
     }
 
@@ -50,8 +53,8 @@ def scalars(cls: Any) -> Iterator[str]:
 def measured(record: Record, data: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield the cells that statistics and counts of raw values fill."""
     rate, times, warmup = (data.get(key) or {} for key in ("throughput", "step_time", "warmup"))
-    yield from {"samples_per_s": rate.get("value"), "samples_per_s_low": rate.get("low"),
-                "samples_per_s_high": rate.get("high")}.items()
+    name = per_second(record.unit)
+    yield from {name: rate.get("value"), f"{name}_low": rate.get("low"), f"{name}_high": rate.get("high")}.items()
     yield from ((f"step_{name}_s", times.get(name)) for name in ("median", "p90", "p99"))
     losses = list(record.losses().values())
     yield from {"windows": len(record.windows),

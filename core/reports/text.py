@@ -38,7 +38,8 @@ def heading(records: Sequence[Record]) -> str:
     kind = records[0].kind.replace("_", " ").capitalize()
     seen = [record for record in records if record.system] or records  # a refused job has seen no machine
     sizes = dict.fromkeys(f"{r.image_size} x {r.image_size} pixels" for r in records if r.image_size)
-    named = [f"data {' / '.join(dict.fromkeys(r.dataset for r in records))}", " / ".join(sizes),
+    data = " / ".join(dict.fromkeys(r.dataset for r in records if r.dataset))
+    named = [f"data {data}" if data else "", " / ".join(sizes),
              " / ".join(dict.fromkeys(map(device, seen)))]
     return f"{kind}: {', '.join(part for part in named if part)}\n"
 
@@ -56,7 +57,7 @@ def device(record: Record) -> str:
 def remarks(rows: Sequence[tuple[int, Record]]) -> Iterator[RenderableType]:
     """Yield the warnings of every record, and why a job was refused or failed, each in a paragraph of its own."""
     for number, record in rows:
-        name = f"{number} {record.name} {record.model} {record.precision}"
+        name = " ".join(filter(None, (str(number), record.name, record.model, record.precision)))
         if record.status != "ok":
             yield Text(f"\n{name} {record.status}: {record.reason}", style="red" if record.status == "failed" else "")
             if record.log:
@@ -83,6 +84,11 @@ def state(record: Record) -> Text:
     if not record.verified:
         return Text("ok, not verified", style="yellow")
     return Text("ok, verified", style="green") if record.verified["passed"] else Text("ok, DIFFERS", style="bold red")
+
+
+def per_second(unit: str) -> str:
+    """Return a unit such as samples/s as columns and keys are named: samples_per_s."""
+    return unit.replace("/", "_per_")
 
 
 def number(value: float | None) -> str:

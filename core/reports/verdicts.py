@@ -68,14 +68,13 @@ def title(one: Comparison, sides: Sequence[Side], *, several: bool) -> str:
     if any(side.open_ended for side in sides):
         how += ", until decided"
     where = f"Run {sides[0].run}, {machine(of(sides)[0].system)}: " if several else ""
-    what = " / ".join(dict.fromkeys(layout(r) for r in of(sides)))
-    return f"{where}{one.model}, {what}, {how}"
+    what = " / ".join(dict.fromkeys(record.conditions for record in of(sides)))
+    return where + ", ".join(part for part in (one.model, what, how) if part)
 
 
-def layout(record: Record) -> str:
-    """Return in what arithmetic, and on how many workers with which batch, a record was made."""
-    many = "s" * (record.workers > 1)
-    return f"{record.precision}, {record.workers} worker{many} x batch {record.batch_per_worker}"
+def unit(one: Comparison) -> str:
+    """Return the unit of what is compared, the same for all records of a kind."""
+    return one.baseline.records[0].unit
 
 
 def table(one: Comparison, sides: Sequence[Side], rows: Mapping[tuple[str, str], int], width: int) -> Table:
@@ -84,8 +83,8 @@ def table(one: Comparison, sides: Sequence[Side], rows: Mapping[tuple[str, str],
     made = plain_table()
     made.add_column("#", justify="right")
     made.add_column("framework", overflow="fold")
-    numbers = ("samples/s", "95 % interval", "ratio", "95 % interval")
-    for head in numbers if wide else ("samples/s\n[95 %]", "ratio\n[95 %]"):
+    numbers = (unit(one), "95 % interval", "ratio", "95 % interval")
+    for head in numbers if wide else (f"{unit(one)}\n[95 %]", "ratio\n[95 %]"):
         made.add_column(head, justify="right", no_wrap=True)
     for head in ("verdict", "could see") if wide else ("verdict\ncould see",):
         made.add_column(head, no_wrap=True)
@@ -140,8 +139,8 @@ def notes(one: Comparison) -> Iterator[Text]:
     if not any(side.ran for side in one.sides):
         return
     if any(side.interleaved for side in one.sides):
-        yield Text("\nsamples/s: all workers together; geometric mean over rounds, each a fresh process whose windows' "
-                   "median counts. ratio: to the baseline, round by round. Intervals: 95 %, over rounds" +
+        yield Text(f"\n{unit(one)}: all workers together; geometric mean over rounds, each a fresh process whose "
+                   "windows' median counts. ratio: to the baseline, round by round. Intervals: 95 %, over rounds" +
                    (", widened so that looking after every round is no cheating"
                     if any(side.open_ended for side in one.sides) else "") + ".", style="dim")
         yield Text(f"verdict: same if the whole interval is within {100 * one.margin:g} %, faster or slower if it "

@@ -12,8 +12,10 @@ from typing import Any
 from dlcompare.core.files import finite
 from dlcompare.core.judging.attribution import Explanation
 from dlcompare.core.judging.verdict import Comparison, Side, Verdict
+from dlcompare.core.records.record import SAMPLES
 
 from .cold_start import colds, race
+from .text import per_second
 
 SCHEMA = 1
 
@@ -40,7 +42,7 @@ def side_cells(one: Comparison, side: Side) -> dict[str, Any]:
     cold, result = found.get(side), race(one, side, found)
     low, high = side.interval
     return {"run": side.run, "name": side.name, "interleaved": side.interleaved, "open_ended": side.open_ended,
-            "samples_per_s": side.throughput, "low": low, "high": high, "rounds": len(side.good),
+            per_second(side.records[0].unit): side.throughput, "low": low, "high": high, "rounds": len(side.good),
             "disturbed": len(side.ran) - len(side.good), "failed": len(side.records) - len(side.ran),
             "cold_start_s": {**cold.phases, "total": cold.total} if cold else None,
             "ahead_of_baseline": dataclasses.asdict(result) if result else None}
@@ -56,7 +58,9 @@ def explained(found: Explanation | str | None) -> dict[str, Any] | None:
 def as_csv(comparisons: Sequence[Comparison], explanation: Explanation | str | None = None) -> str:
     """Return a row for each side in each run with its verdict there; an explanation is in JSON and the table alone."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    unit = comparisons[0].baseline.records[0].unit if comparisons else SAMPLES
+    columns = [per_second(unit) if name == RATE else name for name in COLUMNS]
+    writer = csv.DictWriter(out, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(row(one, side, verdict) for one in comparisons for side in one.sides
                      for verdict in of(one, side))
@@ -83,8 +87,9 @@ def row(one: Comparison, side: Side, verdict: Verdict | None) -> dict[str, Any]:
             "cold_start_s": cold.get("total"), "ahead": race_.get("ahead"), "ahead_steps": race_.get("steps")}
 
 
+RATE = per_second(SAMPLES)  # records in another unit have a column named for it
 COLUMNS = (
-    "model", "run", "name", "interleaved", "open_ended", "samples_per_s", "low", "high", "rounds", "disturbed",
+    "model", "run", "name", "interleaved", "open_ended", RATE, "low", "high", "rounds", "disturbed",
     "failed", "margin", "baseline_run", "baseline", "ratio", "ratio_low", "ratio_high", "bootstrap_low",
     "bootstrap_high", "verdict", "reason", "resolution", "paired_rounds", "discarded_rounds", "cold_start_s", "ahead",
     "ahead_steps",

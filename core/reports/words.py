@@ -1,20 +1,28 @@
-"""What caveats mean, in plain sentences. A kind of measurement with caveats of its own adds to ``WORDS``."""
+"""What caveats mean, in plain sentences. A kind of measurement with caveats of its own has ``words`` for them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.records.caveat import Caveat
 
 Values = Mapping[str, Any]
+Words = Callable[[Values], str]
 
 
 def sentence(caveat: Caveat) -> str:
     """Return a caveat in words; one that nobody has words for as its kind and values."""
-    if caveat.kind in WORDS:
-        return WORDS[caveat.kind](caveat.values)
+    words = WORDS.get(caveat.kind) or words_of_kinds().get(caveat.kind)
+    if words:
+        return words(caveat.values)
     return ", ".join([caveat.kind, *(f"{name} {value}" for name, value in caveat.values.items())])
+
+
+def words_of_kinds() -> dict[str, Words]:
+    """Return the words that kinds of measurement, those of plug-ins too, have for caveats of their own."""
+    return {name: words for one in plugins().by_name("dlcompare_kinds").values() for name, words in one.words().items()}
 
 
 def sentences(caveats: Sequence[Caveat]) -> list[str]:
@@ -47,7 +55,7 @@ def warm_up(v: Values) -> str:
             "early windows may be slow")
 
 
-WORDS: dict[str, Callable[[Values], str]] = {
+WORDS: dict[str, Words] = {
     "told": lambda v: str(v["text"]),
     "throttled": lambda v: f"the clock was throttled {v['times']} times",
     "foreign": lambda v: f"others used {v['cores']:.2f} cores",

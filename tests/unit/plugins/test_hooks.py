@@ -13,10 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+import toy_kind
 
 from dlcompare.core.data import DatasetKind
 from dlcompare.core.graph.model import Model
 from dlcompare.core.graph.params import initial_params
+from dlcompare.core.kinds import kind as kind_contract
+from dlcompare.core.kinds.kind import Kind
 from dlcompare.core.plugins import hookspecs
 from dlcompare.core.plugins.backend import Backend
 from dlcompare.core.plugins.engine import Engine
@@ -25,13 +28,15 @@ from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import BUILTIN, HOOKS, Plugins
 
 DOCS = (Path(__file__).parents[3] / "docs" / "hooks.md").read_text()
-SPECS = {node.name: node for node in ast.parse(Path(hookspecs.__file__).read_text()).body
-         if isinstance(node, ast.FunctionDef)}
+# That of a kind stands beside its contract, which needs more than the others'.
+SPECS = {node.name: node for module in (hookspecs, kind_contract)
+         for node in ast.parse(Path(module.__file__).read_text()).body
+         if isinstance(node, ast.FunctionDef) and [ast.unparse(mark) for mark in node.decorator_list] == ["hookspec"]}
 
 
 @pytest.fixture(scope="module")
 def plugins() -> Plugins:
-    return Plugins((*BUILTIN, tiny.__name__))
+    return Plugins((*BUILTIN, tiny.__name__, toy_kind.__name__))
 
 
 def test_dlcompare_models(plugins: Plugins) -> None:
@@ -72,6 +77,15 @@ def test_dlcompare_engines(plugins: Plugins, tmp_path: Path) -> None:
     session = plugins.engine("tiny-ones").open(InferenceJob("tiny-ones", "tiny-residual"), tmp_path)
     session.run(session.place({"image": np.zeros((3, 3, 16, 16), np.float32)}))
     assert session.fetch()["logits"].shape == (3, 10)
+
+
+def test_dlcompare_kinds(plugins: Plugins) -> None:
+    found: dict[str, Kind] = plugins.by_name("dlcompare_kinds")
+    assert {"training", "time_to_accuracy", "compilation", "verification", "inference", "toy"} <= found.keys()
+    for name, one in found.items():
+        assert isinstance(one, Kind) and one.name == one.job.kind == name and one.title
+        assert one.record.__dataclass_fields__["kind"].default == name
+    assert found["toy"].rank is not found["training"].rank
 
 
 @pytest.mark.parametrize("hook", SPECS)

@@ -5,6 +5,7 @@ import dataclasses
 from fabricated import SETTINGS, SYSTEM, finished, job, ranks, sha
 
 from dlcompare.core.kinds.training.result import LossPoint
+from dlcompare.core.records.choices import Choices
 from dlcompare.core.reports.fairness import differences, flat, sameness, spans
 
 GPU = {"index": 0, "name": "NVIDIA H200", "memory_bytes": 143771 << 20, "driver": "570.86.15", "power_limit_w": 700.0}
@@ -25,7 +26,8 @@ def test_what_is_the_same_is_computed() -> None:
 def test_the_ledger_lists_every_difference_and_nothing_else() -> None:
     one = finished(job(), system=SYSTEM | {"load_average": [9.0, 9.0, 9.0]})
     assert differences([one, finished(job())]) == []
-    other = finished(job(lr=0.1, image_size=96), ranks(job(), settings=SETTINGS["pytorch-ddp"] | {"tf32": True}),
+    other = finished(job(lr=0.1, image_size=96), ranks(
+        job(), settings=Choices.of(SETTINGS["pytorch-ddp"] | {"tf32": True})),
                      system=SYSTEM | {"accelerators": [GPU]})
     found = {(item.group, item.name): item.values for item in differences([one, other])}
     assert found[("job", "lr")] == ("0.01", "0.1")

@@ -11,12 +11,13 @@ from fabricated import CERTIFICATE, comparison, failed, finished, in_rounds, job
 from dlcompare.core.kinds.kind import kind, kinds
 from dlcompare.core.kinds.training.result import TrainingRecord
 from dlcompare.core.records.record import Circumstances
-from dlcompare.core.reports import forms, record_csv
+from dlcompare.core.reports import record_csv
+from dlcompare.core.reports.forms import as_json
 from dlcompare.core.run.stored import parse
 
 
 def test_json_reads_back() -> None:
-    assert parse(forms.as_json(comparison())) == comparison()
+    assert parse(as_json(comparison())) == comparison()
 
 
 def rows(records: list[TrainingRecord]) -> list[dict[str, str]]:
@@ -35,7 +36,7 @@ def test_csv_holds_what_the_record_holds() -> None:
     made = comparison()[0]
     assert made.throughput is not None
     assert float(ok["samples_per_s"]) == made.throughput.value
-    assert json.loads(ok["settings"]) == made.settings
+    assert json.loads(ok["settings"]) == made.settings.flat()
     assert (ok["verified"], shaky["verified"], ok["steps"], ok["first_loss"]) == ("True", "", "15", "6.901")
     assert (refused["samples_per_s"], refused["windows"]) == ("", "0")
     assert "throughput varies between windows" in shaky["warnings"]

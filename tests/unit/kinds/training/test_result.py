@@ -27,7 +27,7 @@ def of_schema_1(record: TrainingRecord) -> dict[str, Any]:
     windows = [{name: value for name, value in window.items() if name != "joules"} | {
         "discarded": one.discarded and sentence(one.discarded)}
         for window, one in zip(data["windows"], record.windows, strict=True)]
-    return data | {"schema": 1, "target": None, "job": job_, "windows": windows,
+    return data | {"schema": 1, "target": None, "job": job_, "windows": windows, "settings": record.settings.flat(),
                    "warnings": sentences(record.warnings), "discarded": sentences(record.discarded)}
 
 

@@ -11,6 +11,7 @@ from golden import compare_golden, flowing
 
 from dlcompare.core.kinds.kind import Answer, kind
 from dlcompare.core.kinds.training.result import TrainingRecord
+from dlcompare.core.records.choices import Choices
 from dlcompare.core.reports.words import sentences
 
 FORMS = kind("training").forms
@@ -34,7 +35,8 @@ def on_gpus() -> list[TrainingRecord]:
             one = job(framework, model="resnet152", precision=precision, workers=workers, device="cuda", batch=256,
                       image_size=224, threads=8)
             seconds = [2.0 + 0.01 * workers + 0.003 * (n % 3) for n in range(7)]
-            results = ranks(one, seconds, steps=10 * workers, settings=SETTINGS[framework] | {"tf32": False})
+            results = ranks(one, seconds, steps=10 * workers,
+                            settings=Choices.of(SETTINGS[framework] | {"tf32": False}))
             made.append(finished(one, results, multiply_adds=11_500_000_000, system=SYSTEM | {"accelerators": GPUS},
                                  verified=CERTIFICATE if precision == "fp32" else None, image_size=224))
     return made
