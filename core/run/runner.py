@@ -160,7 +160,15 @@ class Carrying:
         return self.folded(job, folder, about)
 
     def folded(self, job: BaseJob, folder: Path, about: Circumstances) -> Record:
-        """Return the record that the results of a job's processes are folded into."""
+        """Return the record that the results of a job's processes are folded into; a failed one if they cannot be."""
+        try:
+            return self.fold(job, folder, about)
+        except (UsageError, ValueError) as error:  # a plug-in may leave what is no result, and other jobs go on
+            return self.kind.outline(job, about, status="failed",
+                                     reason=f"what its processes left is no result: {error}")
+
+    def fold(self, job: BaseJob, folder: Path, about: Circumstances) -> Record:
+        """Return that record; UsageError or ValueError if the results are none or do not belong together."""
         ranks: list[Any] = [from_plain(self.kind.rank, read(file), what="rank result") for file in
                  sorted(folder.glob(rank_file("*")), key=lambda file: int(file.stem.partition("-")[2]))]
         processes = self.kind.results(job)
