@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import Command
+from running import PLUGINS, Command
 
 from dlcompare.core.cli.progress import Progress
 from dlcompare.core.records.caveat import Caveat
@@ -97,6 +97,24 @@ def test_what_is_no_result_fails_its_job_and_no_other(start_slow: Start) -> None
     assert "rank result versions must be of type str, not '3'" in records["nonsense"]["reason"]
     assert [records[name]["status"] for name in ("nonsense", "reference")] == ["failed", "ok"]
     assert command.kept() == records and "Traceback" not in command.told
+
+
+def test_a_verification_is_kept_and_resumed(start: Start, tmp_path: Path) -> None:
+    """One worker is verified, two are refused, which is neither proof nor run again for nothing."""
+    variables = {"PYTHONPATH": os.pathsep.join([str(PLUGINS), *filter(None, [os.environ.get("PYTHONPATH")])]),
+                 "DLCOMPARE_PLUGINS": "slow", "DLCOMPARE_CACHE": str(tmp_path / "cache")}
+    words = ("verify", "--framework", "reference", "--model", "speck", "--check-workers")
+    first = start(*words, "1,2", **variables)
+    assert first.wait() == 1, "what is refused is not verified"
+    one, two = json.loads((first.runs[0] / "records.json").read_text())
+    assert (one["kind"], one["status"], two["status"]) == ("verification", "ok", "refused")
+    assert Path(one["certificate"]).is_file()
+    again = start(*words, "1,2", "--resume", **variables)
+    assert again.wait() == 1 and len(again.runs) == 1
+    assert "verify conv" not in again.told and "verify conv" in first.told
+    assert json.loads((first.runs[0] / "records.json").read_text())[0] == one
+    alone = start(*words, "1", "--resume", **variables)
+    assert alone.wait() == 0 and len(alone.runs) == 2, "another request is another run"
 
 
 def test_other_options_start_anew(start_slow: Start) -> None:
