@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from dlcompare.core.errors import UsageError
-from dlcompare.core.judging.verdict import JUDGED, Judging
+from dlcompare.core.judging.verdict import Judging
 from dlcompare.core.kinds.kind import Kind, Options, Request
 from dlcompare.core.plan.plan import Repetition
 from dlcompare.core.plugins.job import PLACE
@@ -48,6 +48,8 @@ def measuring(name: str, kinds: Sequence[Kind], command: Any) -> Any:
     for kind in kinds:
         for cls, without in groups(kind):
             found = {**options_of(cls, without), **found}
+    forms = [form for form in FORMS if any(form in kind.forms for kind in kinds)]
+    found["form"] = option("--format", "form", type=click.Choice(forms), default="table", help="What to print.")
     panels(name, settings(kinds))
     return apply(command, [found[option] for option in settings(kinds)])
 
@@ -107,7 +109,3 @@ def show(kind: Kind, answer: Answer, form: str, judging: Judging | None) -> None
     """Print what came of a request in one of the forms; UsageError if it is none of the kind's."""
     check_form(kind, form)
     click.echo(kind.report(answer, form, judging).rstrip("\n"))
-
-
-JUDGING = option("--format", "form", type=click.Choice(FORMS), default="table", help="What to print.")
-__all__ = ["FORMS", "JUDGED", "JUDGING", "chosen", "measure", "measuring", "show"]

@@ -14,7 +14,7 @@ from dlcompare.core.kinds.training.request import Compiled, told
 from dlcompare.core.plan.feasibility import refusal
 from dlcompare.core.plan.matrix import matrix, named
 from dlcompare.core.plan.plan import Plan
-from dlcompare.core.plugins.job import MEASURED, TRAINS, Job
+from dlcompare.core.plugins.job import COMPARED, MEASURED, TRAINS, Job
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.settings import setting
 
@@ -25,8 +25,11 @@ LARGEST = 64  # pixels: the side that a larger network's images get where nobody
 class VerificationJob(Job):
     """A backend observed on ``cases``, each by name; ``model`` among them is the job's own model."""
 
+    image_size: int | None = setting(None, group=COMPARED, least=1, metavar="PIXELS",
+                                     help=f"Side of the square image; default: the network's own, {LARGEST} at most.")
     batch: int = setting(8, group=TRAINS, least=1, machine=True, side=True, metavar="N",
-                         help="Samples per worker and step of the network's own case; few keep the reference quick.")
+                         help="Samples per worker and step of the whole network; default 8, which keep the reference "
+                              "quick.")
     cases: tuple[str, ...] = ()
     kind: ClassVar[str] = "verification"
     command: ClassVar[str] = "dlcompare verify"
