@@ -133,7 +133,7 @@ def test_a_value_that_cannot_be_is_refused_in_words(words: tuple[str, ...], told
     (("--check-workers", "3"), "1, 2 or 4, not 3"), (("--check-workers", "0"), "1, 2 or 4, not 0"),
     (("--check-workers", "x"), "takes numbers such as 1,2, not 'x'"),
     (("--check-workers", ""), "takes numbers such as 1,2, not ''"),
-    (("--format", "csv"), "printed as table or json, not as csv"),
+    (("--format", "csv"), "'csv' is not one of 'table', 'json'"),
     (("--compile", "--execution", "eager"), "leave one of them out"),
 ])
 def test_verify_refuses_what_it_chooses_itself(words: tuple[str, ...], told: str) -> None:

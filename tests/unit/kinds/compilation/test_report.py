@@ -57,7 +57,8 @@ def test_without_a_count_or_a_peak_there_is_no_estimate(changes: dict[str, Any])
 
 
 def test_records_are_read_back_and_a_refusal_fails() -> None:
-    assert parse(compiled().to_json()) == [compiled()]
+    made = compiled()
+    assert parse(made.to_json()) == [made]
     assert kind("compilation").passed([compiled()]) and not kind("compilation").passed([refused(JOB, "no")])
 
 

@@ -41,7 +41,7 @@ def shown(form: str, *records: VerificationRecord) -> str:
 ])
 def test_an_outcome_is_told(record: VerificationRecord, words: tuple[str, ...]) -> None:
     assert all(word in shown("table", record) for word in words)
-    assert kind("verification").passed([record]) == record.passed == (record == outcome(RIGHT))
+    assert kind("verification").passed([record]) == record.passed == (record.checks == RIGHT)
 
 
 def test_programs_get_what_failed_and_where_the_rest_is() -> None:
@@ -60,6 +60,7 @@ def test_an_outcome_without_checks_is_no_proof() -> None:
 
 
 def test_records_are_read_back() -> None:
-    assert parse(outcome(RIGHT).to_json()) == [outcome(RIGHT)]
+    right = outcome(RIGHT)
+    assert parse(right.to_json()) == [right]
     (wrong,) = parse(outcome(WRONG).to_json())
     assert isinstance(wrong, VerificationRecord) and not wrong.passed, "an error that was NaN still fails"
