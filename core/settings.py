@@ -10,7 +10,7 @@ import dataclasses
 import math
 import shlex
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,15 +25,16 @@ class Setting:
     ``group`` is the panel of ``--help`` it stands in, "" for a field that the command line does not offer; ``machine``:
     the plan chooses it where nobody says, so a repetition must be told; ``once``: it matters to one run alone, so a
     repetition leaves it out; ``side``: it may be given for one side alone, as in ``NAME:SETTING=VALUE``;
-    ``arithmetic``: a certificate speaks only for jobs that share it; ``gap``: moving it may explain a gap between frameworks;
-    ``build``: an engine's build depends on it; ``percent``: people give it in percent; ``flag``:
-    the option's name where it is not the field's.
+    ``arithmetic``: a certificate speaks only for jobs that share it; ``gap``: moving it may explain a gap between
+    frameworks; ``build``: an engine's build depends on it; ``percent``: people give it in percent; ``flag``: the
+    option's name where it is not the field's.
     """
 
     help: str = ""
     group: str = ""
     choices: tuple[str, ...] = ()
     least: float | None = None
+    most: float | None = None
     above: float | None = None
     metavar: str | None = None
     told: bool = False
@@ -87,14 +88,16 @@ def check(settings: Any) -> None:
         value, words = getattr(settings, name), name.replace("_", "-")
         if value is None:
             continue
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"{words} must be finite, not {value}")
         if about.choices and value not in about.choices:
             raise unknown(words, str(value), about.choices)
         if about.least is not None and not value >= about.least:
             raise UsageError(f"{words} must be at least {about.least:g}, not {value}")
+        if about.most is not None and not value <= about.most:
+            raise UsageError(f"{words} must be at most {about.most:g}, not {value}")
         if about.above is not None and not value > about.above:
             raise UsageError(f"{words} must be above {about.above:g}, not {value}")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise UsageError(f"{words} must be finite, not {value}")
 
 
 def parsed(cls: Any, name: str, text: str) -> Any:
@@ -102,14 +105,19 @@ def parsed(cls: Any, name: str, text: str) -> Any:
     return scalar(cls, name)(text)
 
 
-def repetition(command: str, settings: Any) -> str:
-    """Return the shell line that asks for these settings again, those a machine chooses and those not usual named."""
-    return shlex.join([*command.split(), *words(settings)])
+def repetition(command: str, settings: Any, without: Collection[str] = ()) -> str:
+    """Return the shell line that asks for these settings again, those a machine chooses and those not usual named.
+
+    Those of ``without`` are left out: the command does not offer them.
+    """
+    return shlex.join([*command.split(), *words(settings, without)])
 
 
-def words(settings: Any) -> Iterator[str]:
+def words(settings: Any, without: Collection[str] = ()) -> Iterator[str]:
     """Yield the options that ask for these settings."""
     for name, about in settings_of(type(settings)).items():
+        if name in without:
+            continue
         value, default = getattr(settings, name), default_of(type(settings), name)
         unusual = about.told or about.machine or value != default
         if not about.group or about.once or value is None or not unusual:

@@ -97,10 +97,9 @@ def schema_of(wanted: Any) -> dict[str, Any]:
     origin, inner = typing.get_origin(wanted), typing.get_args(wanted)
     if origin in (typing.Union, types.UnionType):
         return {"anyOf": [{"type": "null"}, *(schema_of(one) for one in inner if one is not type(None))]}
-    if dataclasses.is_dataclass(wanted):
-        fields = types_of(typing.cast("Any", wanted))
-        classes = reversed(typing.cast("type", wanted).__mro__)
-        rules = [vars(cls)["json_rules"] for cls in classes if "json_rules" in vars(cls)]
+    if isinstance(wanted, type) and dataclasses.is_dataclass(wanted):
+        fields = types_of(wanted)
+        rules = [vars(cls)["json_rules"] for cls in reversed(wanted.__mro__) if "json_rules" in vars(cls)]
         return {"type": "object", "additionalProperties": False, "required": list(fields),
                 "properties": {name: schema_of(kind) for name, kind in fields.items()},
                 **({"allOf": rules} if rules else {})}

@@ -84,6 +84,7 @@ def measure(context: click.Context, kinds: Sequence[Kind], given: Mapping[str, A
 
     kind = chosen(kinds, given)
     refuse_strange(kind, context, given)
+    check_form(kind, given["form"])
     asked, options = request(kind, given), made(Options, given)
     with Progress() as progress:
         answer = kind.answer(asked, lambda plan: carry_out(plan, options, progress))
@@ -96,9 +97,16 @@ def in_rounds(answer: Answer) -> bool:
     return any(record.round is not None for record in answer.records)
 
 
+def check_form(kind: Kind, form: str) -> None:
+    """Raise UsageError if a kind is not printed in a form."""
+    if form not in kind.forms:
+        raise UsageError(f"{kind.title}: printed as {' or '.join(kind.forms)}, not as {form}; use another --format")
+
+
 def show(kind: Kind, answer: Answer, form: str, judging: Judging | None) -> None:
-    """Print what came of a request in one of the forms."""
-    click.echo(kind.report(answer, form if form in kind.forms else "table", judging).rstrip("\n"))
+    """Print what came of a request in one of the forms; UsageError if it is none of the kind's."""
+    check_form(kind, form)
+    click.echo(kind.report(answer, form, judging).rstrip("\n"))
 
 
 JUDGING = option("--format", "form", type=click.Choice(FORMS), default="table", help="What to print.")

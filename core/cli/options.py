@@ -76,9 +76,9 @@ def type_of(cls: Any, name: str, about: Setting) -> Any:
     if about.choices:
         return click.Choice(about.choices)
     if kind is int and about.least is not None:
-        return click.IntRange(int(about.least))
+        return click.IntRange(int(about.least), None if about.most is None else int(about.most))
     if kind is float and (about.least is not None or about.above is not None):
-        top = 100.0 if about.percent else None
+        top = 100.0 if about.percent else about.most
         return click.FloatRange(about.least if about.above is None else about.above, top,
                                 min_open=about.above is not None)
     return click.Path(path_type=Path) if kind is Path else kind

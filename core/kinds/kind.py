@@ -200,7 +200,7 @@ class Kind:
         """Return a record with what the job itself says, the circumstances, and what else is known."""
         said = {"kind": self.name, "id": job.id, "run": about.run, "started": stamp(about.started), "status": status,
                 "reason": reason, "duration_s": about.duration, "log": about.log, "system": about.system,
-                "job": job.to_plain(), "reproduce": job.reproduce(), **job.identity()}
+                "job": job.to_plain(), "reproduce": job.reproduce(self.refused), **job.identity()}
         return self.record(**{**said, **more})
 
 

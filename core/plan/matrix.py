@@ -12,7 +12,7 @@ from dlcompare.core.errors import UsageError
 from dlcompare.core.graph import Graph
 from dlcompare.core.graph.model import Model
 from dlcompare.core.plugins.backend import ORACLE
-from dlcompare.core.plugins.job import BaseJob, J, Job
+from dlcompare.core.plugins.job import BaseJob, J
 from dlcompare.core.plugins.registry import Plugins
 from dlcompare.core.settings import default_of
 
@@ -52,7 +52,7 @@ def matrix(plugins: Plugins, cls: type[J], settings: Mapping[str, Any], **fixed:
     asked = sides(plugins, frameworks, device=given.get("device"))
     known = plugins.model(model)
     graph = known.graph(given.get("image_size"))
-    shared = {**usual(plugins, known, [side.framework for side in asked], given), **given}
+    shared = {**usual(plugins, cls, known, [side.framework for side in asked], given), **given}
     wanted = [{"execution": next(iter(plugins.backend(side.framework).executions)), **shared, **side.settings}
               for side in asked]
     for one in wanted:
@@ -72,10 +72,11 @@ def named(given: Mapping[str, Any]) -> tuple[list[str], str]:
     return [name.strip() for name in frameworks.split(",") if name.strip()], model
 
 
-def usual(plugins: Plugins, model: Model, frameworks: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
+def usual(plugins: Plugins, cls: type[BaseJob], model: Model, frameworks: Sequence[str],
+          given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what this machine and this model set where nobody says."""
     device = given.get("device") or default_device(plugins, frameworks)
-    return {"data": model.data, "device": device, "batch": default_of(Job, "batch", device=device),
+    return {"data": model.data, "device": device, "batch": default_of(cls, "batch", device=device),
             "threads": max(1, len(os.sched_getaffinity(0)) // given.get("workers", 1))}
 
 

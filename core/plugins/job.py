@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -88,9 +88,9 @@ class BaseJob:
             raise UsageError(f"this is a job of the kind {kind}, not {cls.kind}")
         return from_plain(cls, {key: value for key, value in data.items() if key != "kind"}, what="job")
 
-    def reproduce(self) -> str:
-        """Return the shell line that runs this one cell again."""
-        return repetition(self.command, self)
+    def reproduce(self, without: Collection[str] = ()) -> str:
+        """Return the shell line that runs this one cell again; ``without`` are fields that its command refuses."""
+        return repetition(self.command, self, without)
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Job(BaseJob):
     windows: int = setting(5, group=MEASURED, least=1, told=True, metavar="N", help="Windows to measure.")
     save: bool = setting(False, group=PLACE,
                          help="Keep the trained parameters in the run, for dlcompare infer --from-run.")
-    port: int | None = setting(None, group=PLACE, least=1, once=True, metavar="N",
+    port: int | None = setting(None, group=PLACE, least=1, most=65535, once=True, metavar="N",
                                help="Loopback port where workers meet, for backends that let one choose; default: a "
                                     "free one.")
     window_seconds: float = setting(2.0, above=0)
@@ -167,10 +167,6 @@ class Job(BaseJob):
         return {"framework": self.framework, "model": self.model, "dataset": self.data, "device": self.device,
                 "precision": self.precision, "workers": self.workers, "batch_per_worker": self.batch,
                 "global_batch": self.batch * self.workers, "image_size": self.image_size}
-
-    def to(self, cls: type[J], **more: Any) -> J:
-        """Return this job as one of another kind that trains too, with what that kind needs besides."""
-        return cls(**{spec.name: getattr(self, spec.name) for spec in dataclasses.fields(self)} | more)
 
 
 def learning_rate(job: Job, *, step: int) -> float:

@@ -17,9 +17,11 @@ from dlcompare.core.typed_json import from_plain, to_plain
 
 from . import stats
 from .caveat import Caveat
+from .choices import Choices
 
 SCHEMA = 2
 SAMPLES = "samples/s"
+NONE = Choices()
 Json = dict[str, Any]
 R = TypeVar("R", bound="Record")
 
@@ -131,7 +133,7 @@ class Record:
     peak_bytes: int | None = None
     rss_bytes: int | None = None
     environment: dict[str, str] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: Choices = NONE
     system: dict[str, Any] = field(default_factory=dict)
     log: str | None = None
     verified: dict[str, Any] | None = None

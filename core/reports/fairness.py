@@ -111,7 +111,7 @@ def differences(records: Sequence[Record]) -> list[Difference]:
     groups = {
         "job": [{k: v for k, v in flat(r.job).items() if k not in GIVEN} | flat(r.image_size, "image_size")
                 for r in records],
-        "settings": [flat(r.settings) for r in records],
+        "settings": [flat(r.settings.flat()) for r in records],
         "versions": [flat(r.environment) for r in records],
         "machine": [{k: v for k, v in flat(r.system).items() if k not in PASSING} for r in records],
     }

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from dlcompare.core.files import finite
 from dlcompare.core.records.disturbance import counted
 from dlcompare.core.records.record import Record
 from dlcompare.core.typed_json import is_scalar, types_of
@@ -34,11 +35,12 @@ def row(record: Record) -> dict[str, Any]:
     """Return a record's cells by column; None becomes an empty cell."""
     data = record.to_dict()
     verified = data["verified"] or {}
+    nested = {"environment": record.environment, "settings": record.settings.flat(), "system": record.system}
     return {
         **{name: data[name] for name in scalars(type(record)) if name not in (*LEFT_OUT, *LAST)},
         **dict(measured(record, data)),
         "verified": verified.get("passed"), "certificate": verified.get("certificate"),
-        **{name: json.dumps(data[name], sort_keys=True) for name in ("environment", "settings", "system")},
+        **{name: json.dumps(finite(value), sort_keys=True) for name, value in nested.items()},
         "warnings": " | ".join(sentences(record.warnings)), "log": data["log"], "reproduce": data["reproduce"],
     }
 

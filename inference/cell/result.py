@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dlcompare.core.records import disturbance
+from dlcompare.core.records.choices import Choices
 from dlcompare.core.records.record import Record, Throughput, Window
 
 Json = dict[str, Any]
@@ -55,7 +56,7 @@ class RankResult:
     build: Build
     startup: dict[str, float]
     ran: Ran
-    settings: dict[str, Any]
+    settings: Choices
     versions: dict[str, str]
     peak_bytes: int | None
     rss_bytes: int

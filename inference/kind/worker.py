@@ -17,6 +17,7 @@ import numpy as np
 from dlcompare.core.errors import JobError
 from dlcompare.core.plugins.inference_job import InferenceJob
 from dlcompare.core.plugins.registry import plugins
+from dlcompare.core.records.choices import Choices
 from dlcompare.core.worker.ranks import leave, resident_bytes
 from dlcompare.inference.cell.files import CALIBRATION, PREDICTIONS
 from dlcompare.inference.cell.result import Ran, RankResult
@@ -136,5 +137,5 @@ def probe(job: InferenceJob, folder: Path, events: Events) -> RankResult:
 def about(session: Session) -> dict[str, Any]:
     """Return what a session says of itself, and what memory it came to."""
     ran = session.ran()
-    return {"ran": Ran(ran.precision, ran.layers, tuple(ran.left)), "settings": session.settings(),
+    return {"ran": Ran(ran.precision, ran.layers, tuple(ran.left)), "settings": Choices.of(session.settings()),
             "versions": session.versions(), "peak_bytes": session.peak_bytes(), "rss_bytes": resident_bytes()}

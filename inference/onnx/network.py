@@ -53,7 +53,7 @@ def network(source: Source, folder: Path) -> Network:
     if source.run:
         cell = trained_cell(source.run)
         job = json.loads((cell / "job.json").read_text())
-        source = dataclasses.replace(source, model=source.model or job["model"], weights=str(cell / WEIGHTS),
+        source = dataclasses.replace(source, run=None, model=source.model or job["model"], weights=str(cell / WEIGHTS),
                                      image_size=source.image_size or job["image_size"])
         return of_model(source, folder, origin=f"trained by {job['framework']} on {job['data']}, {cell}")
     return of_model(source, folder, origin=source.weights or f"initial parameters of seed {source.seed}")

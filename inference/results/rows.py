@@ -11,6 +11,7 @@ from typing import Any
 from dlcompare.core.errors import UsageError
 from dlcompare.core.plugins.inference_job import InferenceJob
 from dlcompare.core.records import disturbance
+from dlcompare.core.records.choices import Choices
 from dlcompare.core.records.record import Throughput, Window
 from dlcompare.core.typed_json import from_plain, to_plain
 from dlcompare.inference.cell.files import OLD
@@ -79,7 +80,7 @@ def timed(record: InferenceRecord) -> Json:
                 "foreign_cores": one.foreign_cores, "throttled": one.throttled} for one in record.windows]
     startup = {name: value for name, value in record.startup.items() if name not in ("first run", "launch")}
     return row | {"build": plain(record.build), "startup": startup, "ran": plain(record.ran),
-                  "measured": to_plain(record.measured) | {"windows": windows}, "settings": record.settings,
+                  "measured": to_plain(record.measured) | {"windows": windows}, "settings": record.settings.flat(),
                   "versions": record.environment, "peak_bytes": record.peak_bytes, "rss_bytes": record.rss_bytes}
 
 
@@ -173,7 +174,7 @@ def speed_of(results: Results, row: Json, batch: int) -> Json:
     return {"measured": from_plain(Measured, {**measured, "windows": []}, what="row"), "windows": windows,
             "disturbed": disturbed, "throughput": Throughput.of(windows if disturbed else good),
             "startup": {**row["startup"], "first run": row["measured"]["first_run"]},
-            "settings": row.get("settings", {}), "environment": row.get("versions", {}),
+            "settings": Choices.of(row.get("settings", {})), "environment": row.get("versions", {}),
             "peak_bytes": row.get("peak_bytes"), "rss_bytes": row.get("rss_bytes")}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dlcompare.core import hookimpl
-from dlcompare.core.plugins.backend import Build, EnvironmentSpec
+from dlcompare.core.plugins.runtime import Build, EnvironmentSpec
 from dlcompare.frameworks.reference import Reference
 
 LOCK = Path(__file__).with_name("lockless.lock")  # is not there

@@ -11,6 +11,7 @@ from dlcompare.core.kinds.training import folding
 from dlcompare.core.kinds.training.folding import Known
 from dlcompare.core.kinds.training.result import LossPoint, RankResult, RankWindow, StepSeconds, TrainingRecord
 from dlcompare.core.plugins.job import BaseJob, Job
+from dlcompare.core.records.choices import Choices
 from dlcompare.core.records.record import Circumstances
 
 STARTED = 1_763_712_000.0  # 2025-11-21 08:00 UTC
@@ -65,7 +66,7 @@ def _rank(job: Job, rank: int, seconds: Sequence[float], *, steps: int, slower: 
         "windows": windows, "losses": losses, "params_sha256": sha("params"), "sample_order_sha256": sha("order"),
         "first_batch_sha256": sha(f"batch {rank}"),
         "versions": VERSIONS.get(job.framework, VERSIONS["pytorch-ddp"]),
-        "settings": SETTINGS.get(job.framework, SETTINGS["pytorch-ddp"]), "peak_bytes": None,
+        "settings": Choices.of(SETTINGS.get(job.framework, SETTINGS["pytorch-ddp"])), "peak_bytes": None,
         "rss_bytes": 1_503_238_553 + rank,
         "startup": {"parameters": 0.41, "import_and_build": 2.9 + rank, "first_step": warmup[0] if warmup else 0.0},
     }

@@ -115,7 +115,7 @@ def added(jobs: dict[str, Job], name: str, job: Job) -> str:
 
 def value(record: Record, setting: str) -> object:
     """Return what a setting was; where a job left it to the framework, what that says it chose."""
-    return record.settings.get(setting) if setting == "layout" else record.job.get(setting)
+    return record.settings.layout if setting == "layout" else record.job.get(setting)
 
 
 def named(record: Record, setting: str, wanted: object) -> str:

@@ -21,6 +21,7 @@ from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.records import disturbance, doubts, stats
 from dlcompare.core.records.caveat import Caveat
+from dlcompare.core.records.choices import Choices
 from dlcompare.core.records.record import Circumstances, Json, Record, Throughput, Window
 
 from .result import LossPoint, RankResult, RankWindow, StepTime, TrainingRecord, Warmup
@@ -142,7 +143,8 @@ def disagreement(job: Job, ranks: Sequence[RankResult]) -> str | None:
 
 
 def _difference(name: str, first: RankResult, other: RankResult) -> str:
-    one, two = getattr(first, name), getattr(other, name)
+    one, two = (value.flat() if isinstance(value, Choices) else value for value in (
+        getattr(first, name), getattr(other, name)))
     if isinstance(one, dict):
         key = next(k for k in [*one, *two] if one.get(k, ...) != two.get(k, ...))
         name, one, two = f"{name} {key!r}", one.get(key), two.get(key)

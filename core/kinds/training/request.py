@@ -32,13 +32,18 @@ class Own(Compiled):
 
 def asked(cls: type[J], request: Request) -> Matrix[J]:
     """Return the jobs of a request that trains."""
+    return matrix(plugins(), cls, told(request))
+
+
+def told(request: Request) -> dict[str, Any]:
+    """Return the settings that were asked for, --compile among them; UsageError if it contradicts another."""
     settings = dict(request.settings)
-    if getattr(request.own, "compile", False):
+    if request.own.compile:
         if settings.get("execution") not in (None, "compiled"):
             raise UsageError(f"--compile is --execution compiled, and --execution {settings['execution']} was given as "
                              "well; leave one of them out")
         settings["execution"] = "compiled"
-    return matrix(plugins(), cls, settings)
+    return settings
 
 
 def repeated(found: Matrix[Any], request: Request, **more: Any) -> Plan:

@@ -11,6 +11,7 @@ from typing import Any
 
 from dlcompare.core.plugins.job import DEVICES, PRECISIONS
 from dlcompare.core.records.caveat import Caveat
+from dlcompare.core.records.choices import Choices
 from dlcompare.core.records.record import Json, Record
 
 FIRST_STEP = "first_step"  # of a record's startup; it is the first of the warm-up steps as well
@@ -71,7 +72,7 @@ class RankResult:
     sample_order_sha256: str
     first_batch_sha256: str
     versions: dict[str, str]
-    settings: dict[str, Any]
+    settings: Choices
     peak_bytes: int | None
     rss_bytes: int
     startup: dict[str, float]
@@ -154,6 +155,7 @@ class TrainingRecord(Record):
         """Return a record of schema 1: its caveats were sentences, and a target was there for all or None."""
         new = dict(data) | {"schema": 2, "kind": cls.kind, "job": upgraded_job(data.get("job", {}), cls.kind)}
         new |= {name: [told(one) for one in data.get(name, ())] for name in ("warnings", "discarded")}
+        new["settings"] = dataclasses.asdict(Choices.of(data.get("settings", {})))
         new["windows"] = [window | {"discarded": told(window.get("discarded"))} for window in data.get("windows", ())]
         if "target" in new and new["target"] is None:
             del new["target"]

@@ -14,6 +14,7 @@ from dlcompare.core.data.order import Sampler, order_sha256
 from dlcompare.core.graph.params import initial_params, params_sha256, read_weights, write_params
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import plugins
+from dlcompare.core.records.choices import Choices
 from dlcompare.core.variables import WEIGHTS
 from dlcompare.core.worker.ranks import known_rank, leave, resident_bytes
 
@@ -59,7 +60,7 @@ def measured(job: Job, folder: Path, events: Events, result: type[RankResult], m
         rank=trainer.rank, world=trainer.world, pid=os.getpid(), samples_per_step=share,
         warmup=tuple(loop.warmup), warmup_settled=settled, windows=tuple(loop.windows), losses=tuple(loop.losses),
         trained_sha256=trained, params_sha256=digest, sample_order_sha256=order_sha256(dataset.size, job.seed),
-        first_batch_sha256=first_batch, versions=trainer.versions(), settings=trainer.settings(),
+        first_batch_sha256=first_batch, versions=trainer.versions(), settings=Choices.of(trainer.settings()),
         peak_bytes=trainer.peak_bytes(), rss_bytes=resident_bytes(), startup=phases(times, loop), **more),
         folder, rank=trainer.rank)
     trainer.gather(0.0)  # nobody leaves, and is taken for dead, before all have written

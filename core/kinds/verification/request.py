@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from dlcompare.core.errors import UsageError
 from dlcompare.core.graph.model import Model
 from dlcompare.core.kinds.kind import Request
+from dlcompare.core.kinds.training.request import Compiled, told
 from dlcompare.core.plan.feasibility import refusal
 from dlcompare.core.plan.matrix import matrix, named
 from dlcompare.core.plan.plan import Plan
-from dlcompare.core.plugins.job import MEASURED, Job
+from dlcompare.core.plugins.job import MEASURED, TRAINS, Job
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.settings import setting
 
@@ -24,6 +25,8 @@ LARGEST = 64  # pixels: the side that a larger network's images get where nobody
 class VerificationJob(Job):
     """A backend observed on ``cases``, each by name; ``model`` among them is the job's own model."""
 
+    batch: int = setting(8, group=TRAINS, least=1, machine=True, side=True, metavar="N",
+                         help="Samples per worker and step of the network's own case; few keep the reference quick.")
     cases: tuple[str, ...] = ()
     kind: ClassVar[str] = "verification"
     command: ClassVar[str] = "dlcompare verify"
@@ -31,9 +34,12 @@ class VerificationJob(Job):
     def parts(self) -> tuple[str, ...]:
         return (*super().parts(), "verify")
 
+    def reproduce(self, without: Collection[str] = ()) -> str:
+        return f"{super().reproduce(without)} --check-workers {self.workers}"
+
 
 @dataclass(frozen=True)
-class Own:
+class Own(Compiled):
     """What verification offers beside the fields of its job."""
 
     check_workers: tuple[int, ...] = setting((1, 2), group=MEASURED, metavar="N[,N...]",
@@ -48,7 +54,7 @@ def plan(request: Request) -> Plan:
         if workers < 1 or cases.BATCH % workers:
             raise UsageError(f"verification divides {cases.BATCH} samples among the workers: 1, 2 or 4, "
                              f"not {workers}")
-    found = matrix(plugins(), VerificationJob, with_small_images(request.settings))
+    found = matrix(plugins(), VerificationJob, with_small_images(told(request)))
     jobs = tuple(dataclasses.replace(job, workers=workers, cases=oracle.names(job))
                  for workers in request.own.check_workers for job in found.jobs)
     sides = found.sides * len(request.own.check_workers)

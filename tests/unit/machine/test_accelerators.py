@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+from asking import planned
 
 from dlcompare.core.machine import accelerators
-from dlcompare.core.plan.matrix import default_device, make_plan
+from dlcompare.core.plan.feasibility import default_device
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import plugins
 
@@ -27,7 +28,7 @@ def test_all_who_count_gpus_count_alike(chosen: str, left: int, monkeypatch: pyt
     several = Job("pytorch-dp", "resnet18", workers=2, device="cuda")
     refused = plugins().backend("pytorch-dp").refuse(several)
     assert refused is None if left == 2 else f"sees {left} on this machine" in str(refused)
-    plan = make_plan(plugins(), ["pytorch-ddp"], "resnet18", device="cuda", image_size=32, workers=2)
+    plan = planned("pytorch-ddp", device="cuda", workers=2)
     assert [f"this machine has {left or 'none'};" in reason for reason in plan.refusals.values()] == [True] * (left < 2)
 
 

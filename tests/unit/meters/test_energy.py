@@ -5,13 +5,11 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from dlcompare.core.meters import energy
-from dlcompare.inference.worker.measure import window
+from dlcompare.core.worker.windows import watched
 
 NVML = """
 static unsigned long long joules = 5;
@@ -70,12 +68,13 @@ def test_a_counter_that_begins_anew_is_followed(tmp_path: Path) -> None:
 def test_a_window_s_joules_are_those_of_its_runs(tmp_path: Path) -> None:
     file = zone(tmp_path, "intel-rapl:0", "package-0", 3_000_000)
 
-    def run(placed: Any) -> None:
-        file.write_text(f"{int(file.read_text()) + 2_000_000}\n")
+    def run() -> str:
+        file.write_text(f"{int(file.read_text()) + 10_000_000}\n")
+        return "taken"
 
-    session: Any = SimpleNamespace(run=run, wait=lambda: run(None))
-    found = window(session, None, 4, energy.counters("cpu", powercap=tmp_path))
-    assert found["joules"] == {"cpu package-0": pytest.approx(10.0)}, "four runs and the wait, 2 J each"
+    taken, around = watched(run, meters=energy.counters("cpu", powercap=tmp_path))
+    assert (taken, around.joules) == ("taken", {"cpu package-0": pytest.approx(10.0)})
+    assert watched(lambda: None)[1].joules == {}, "where no meter is"
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc, to compile a library that answers as NVML does")

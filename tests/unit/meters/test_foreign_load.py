@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dlcompare.core.meters import foreign_load
-from dlcompare.core.meters.foreign_load import Reading, others, read
+from dlcompare.core.meters.foreign_load import Foreign, Reading, others, read
 from dlcompare.core.variables import JOB_MARK
 
 TICKS, MINE = foreign_load.TICKS, min(os.sched_getaffinity(0))
@@ -39,16 +39,16 @@ def test_a_reading_tells_the_job_from_the_rest(tmp_path: Path) -> None:
 
 def test_no_proc_is_no_reading(tmp_path: Path) -> None:
     assert read("mine", proc=tmp_path, sys=tmp_path) is None
-    assert others(None, None, seconds=1.0) == {"foreign_cores": None, "throttled": None}
+    assert others(None, None, seconds=1.0) == Foreign(None, None)
 
 
 def test_what_others_took_is_in_cores() -> None:
     before, after = Reading(100.0, 50.0, 1), Reading(108.0, 54.0, 3)
-    assert others(before, after, seconds=4.0) == {"foreign_cores": 1.0, "throttled": 2}
+    assert others(before, after, seconds=4.0) == Foreign(cores=1.0, throttled=2)
 
 
 def test_clock_ticks_do_not_make_it_negative() -> None:
-    assert others(Reading(1.0, 1.0, 0), Reading(1.0, 1.01, 0), seconds=1.0)["foreign_cores"] == 0.0
+    assert others(Reading(1.0, 1.0, 0), Reading(1.0, 1.01, 0), seconds=1.0).cores == 0.0
 
 
 @pytest.mark.skipif(not Path("/proc/stat").exists(), reason="needs Linux")

@@ -1,4 +1,4 @@
-"""Accuracy is counted alike for every framework, and training to a target stops when it is reached."""
+"""Accuracy is counted alike for every framework."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from dlcompare.core.data import Dataset
-from dlcompare.core.errors import JobError, UsageError
+from dlcompare.core.errors import JobError
 from dlcompare.core.metrics.classification import NOWHERE, accuracy, ranks
-from dlcompare.core.plugins.job import Job, target_top1
 from dlcompare.inference.cell.accuracy import classified
 
 
@@ -83,14 +82,3 @@ def test_the_rank_of_class_0(logits: list[float], rank: int) -> None:
 def test_nan_is_no_answer() -> None:
     with pytest.raises(JobError, match="NaN in evaluation"):
         accuracy(lambda b: {"logits": np.full((len(b["image"]), 10), np.nan)}, Labels([0]), label="label", batch=1)
-
-
-@pytest.mark.parametrize("target", ["top1", "top1=2", "top1=0", "top1=97%", "top5=0.9", "0.97"])
-def test_a_target_that_cannot_be_is_refused(target: str) -> None:
-    with pytest.raises(UsageError, match=r"top1=0\.97"):
-        Job("reference", "resnet18", target=target)
-
-
-def test_a_target_is_a_share() -> None:
-    assert target_top1(Job("reference", "resnet18", target="top1=0.97")) == 0.97
-    assert target_top1(Job("reference", "resnet18")) is None

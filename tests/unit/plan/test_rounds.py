@@ -8,18 +8,20 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fabricated import STARTED, in_rounds, job
+from asking import planned
+from fabricated import STARTED, failed, in_rounds, job, refused
 from running import Command
 
+from dlcompare.core.judging.verdict import AS_USUAL
+from dlcompare.core.kinds.kind import kind
 from dlcompare.core.plan import rounds
-from dlcompare.core.plan.matrix import MOST_ROUNDS, Plan
+from dlcompare.core.plan.plan import MOST_ROUNDS, Plan
 from dlcompare.core.plan.rounds import Cell
-from dlcompare.core.records import record
 from dlcompare.core.records.record import Record
 
 pytestmark = pytest.mark.slow  # whole runs, round by round
@@ -30,14 +32,18 @@ QUICK = {"SLOW_STEP": "0.02"}  # steps so short that processor time others use m
 
 
 def plan(count: int = 6, **given: Any) -> Plan:
-    return Plan(JOBS, {}, rounds=count, **given)
+    return Plan("training", JOBS, rounds=count, **given)
+
+
+def decided(records: Sequence[Record]) -> bool:
+    return kind("training").decided(records, AS_USUAL)
 
 
 def carried_out(wanted: Plan, outcome: Callable[[Cell], Record]) -> list[Cell]:
     """Return the cells that are run when each ends as it is told to."""
     records: dict[str, Record] = {}
     ran = []
-    for cell in rounds.to_run(wanted, records):
+    for cell in rounds.to_run(wanted, records, decided):
         records[cell.folder] = dataclasses.replace(outcome(cell), id=cell.folder, round=cell.round)
         ran.append(cell)
     return ran
@@ -52,9 +58,8 @@ def test_every_round_has_every_job_in_another_order() -> None:
     assert all(set(order) == set(JOBS) for order in orders)
     assert len(set(orders)) > 8
     assert orders == [plan().order(number) for number in range(20)], "the seed decides"
-    other = tuple(dataclasses.replace(one, seed=1) for one in JOBS)
-    assert [[j.framework for j in Plan(other, {}, rounds=6).order(n)] for n in range(20)] != [
-        [j.framework for j in order] for order in orders]
+    assert [plan(seed=1).order(number) for number in range(20)] != orders
+    assert planned("reference", "reference:loaders=3", seed=5, rounds=2).seed == 5
 
 
 def test_a_slow_drift_favours_nobody() -> None:
@@ -67,7 +72,7 @@ def test_a_slow_drift_favours_nobody() -> None:
 def test_one_round_keeps_the_order_and_the_folders_of_before() -> None:
     once = plan(1)
     assert once.order(0) == JOBS
-    assert [cell.folder for cell in rounds.to_run(once, {})] == [one.id for one in JOBS]
+    assert [cell.folder for cell in rounds.to_run(once, {}, decided)] == [one.id for one in JOBS]
 
 
 def test_the_plan_holds_the_order_that_is_run() -> None:
@@ -79,15 +84,15 @@ def test_the_plan_holds_the_order_that_is_run() -> None:
 def test_what_is_done_is_not_run_again() -> None:
     cells = list(rounds.everything(plan(3)))
     done = {cell.folder: dataclasses.replace(fine(cell), id=cell.folder) for cell in cells[:7]}
-    assert {cell.folder for cell in rounds.to_run(plan(3), done)} == {cell.folder for cell in cells[7:]}
+    assert {cell.folder for cell in rounds.to_run(plan(3), done, decided)} == {cell.folder for cell in cells[7:]}
 
 
 def test_what_is_refused_runs_once_and_what_fails_twice_no_more() -> None:
     def outcome(cell: Cell) -> Record:
         if cell.job.framework == "mxnet":
-            return record.refused(cell.job, "no", started=STARTED)
+            return refused(cell.job, "no", started=STARTED)
         broken = cell.job.framework == "jax" and cell.round != 1
-        return record.failed(cell.job, "killed", started=STARTED) if broken else fine(cell)
+        return failed(cell.job, "killed", started=STARTED) if broken else fine(cell)
 
     ran = carried_out(plan(), outcome)
     assert Counter(cell.job.framework for cell in ran) == {"pytorch-ddp": 6, "tf-horovod": 6, "mxnet": 1, "jax": 3}
@@ -100,7 +105,7 @@ def slower(cell: Cell, factor: float = 1.2) -> Record:
 
 
 def test_rounds_end_when_all_is_decided() -> None:
-    two = Plan(JOBS[:2], {}, rounds=3, until=1000.0)
+    two = Plan("training", JOBS[:2], rounds=3, until=1000.0)
     assert len(carried_out(two, slower)) == 2 * 3
     noisy = carried_out(two, lambda cell: slower(cell, 1.2 if (cell.round or 0) % 2 else 0.8))
     assert len(noisy) == 2 * 50, "no more rounds than there is time for, 20 s each"
@@ -182,7 +187,7 @@ def test_what_else_the_machine_did_discards_the_sample(start_slow: Start) -> Non
         burner.wait()
     found = printed(command)
     slow = [r for r in found["records"] if r["framework"] == "slow"]
-    assert all(r["disturbed"] and "the machine was disturbed" in r["warnings"][0] for r in slow)
+    assert all(r["disturbed"] and r["warnings"][0]["kind"] == "disturbed" for r in slow)
     assert all(window["foreign_cores"] > 0.5 for r in slow for window in r["windows"])
     (verdict,) = found["comparisons"][0]["verdicts"]
     assert verdict["word"] is None and verdict["discarded"] == 2 and "ran undisturbed" in verdict["reason"]

@@ -3,18 +3,35 @@
 import dataclasses
 import json
 import math
+from typing import Any
 
 import pytest
 
 from dlcompare.core.errors import UsageError
+from dlcompare.core.kinds.kind import kind
 from dlcompare.core.plugins.job import Job, learning_rate
 
 JOB = Job(framework="reference", model="resnet18")
 
 
 def test_json_there_and_back() -> None:
-    job = dataclasses.replace(JOB, workers=2, cases=("relu",), task="verify", image_size=32)
+    job = dataclasses.replace(JOB, workers=2, image_size=32, save=True)
     assert Job.from_json(job.to_json()) == job
+    assert json.loads(job.to_json())["kind"] == "training"
+
+
+@pytest.mark.parametrize(("name", "more"), [
+    ("training", {}), ("time_to_accuracy", {"target": "top1=0.5"}), ("compilation", {"topology": "v3:2x2"}),
+    ("verification", {"cases": ("relu",)}),
+])
+def test_jobs_of_every_kind_survive_json_and_are_no_other_kinds(name: str, more: dict[str, Any]) -> None:
+    cls = kind(name).job
+    job = cls(framework="reference", model="resnet18", **more)
+    assert cls.from_json(job.to_json()) == job
+    other = kind("verification" if name == "training" else "training").job
+    with pytest.raises(UsageError, match=f"this is a job of the kind {name}, not {other.kind}"):
+        other.from_json(job.to_json())
+    assert job.id != other(framework="reference", model="resnet18").id
 
 
 def test_an_unknown_key_lists_the_known_ones() -> None:
@@ -25,7 +42,10 @@ def test_an_unknown_key_lists_the_known_ones() -> None:
 
 @pytest.mark.parametrize(("field", "value", "words"), [
     ("precision", "fp31", "fp32"), ("device", "gpu", "cuda"), ("batch", 0, "at least 1"), ("steps", 0, "at least 1"),
-    ("workers", -1, "at least 1"), ("lr", float("nan"), "finite"), ("schedule", "cosine", "cosine:STEPS"),
+    ("workers", -1, "at least 1"), ("lr", float("nan"), "finite"), ("lr", float("inf"), "finite"),
+    ("lr", -0.1, "at least 0"), ("window_seconds", 0.0, "above 0"), ("port", 70000, "at most 65535"),
+    ("momentum", float("nan"), "finite"), ("layout", "NWHC", "NHWC"), ("execution", "eagre", "eager"),
+    ("schedule", "cosine", "cosine:STEPS"),
     ("schedule", "warmup:0", "warmup:STEPS"), ("schedule", "linear:3", "constant"),
 ])
 def test_bad_values_say_what_is_allowed(field: str, value: object, words: str) -> None:

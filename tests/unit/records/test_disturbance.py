@@ -52,7 +52,8 @@ def test_with_too_few_quiet_windows_all_count_and_the_record_says_so() -> None:
     made = watched([0.9, 0.8, 0.7, 0.0, 0.0])
     assert made.disturbed and len(counted(made.windows)) == 5
     assert made.throughput is not None and made.throughput.value == pytest.approx(2 * 8 * 3 / 2.2)
-    assert sentence(made.warnings[0]).startswith("the machine was disturbed in 3 of 5 windows (others used up to 0.90 cores)")
+    assert sentence(made.warnings[0]).startswith(
+        "the machine was disturbed in 3 of 5 windows (others used up to 0.90 cores)")
     assert sentences(made.discarded) == ["3 warm-up steps, 5.50 s"]
     assert not watched([0.9, 0.8, 0.0, 0.0], seconds=[2.0] * 4).disturbed, "half is enough"
     assert watched([0.9]).disturbed is False and watched([0.9], seconds=[2.0]).disturbed

@@ -15,6 +15,7 @@ from fabricated import CERTIFICATE, STARTED, comparison, failed, finished, job, 
 from dlcompare.core.errors import UsageError
 from dlcompare.core.kinds.kind import kinds
 from dlcompare.core.kinds.training.result import LossPoint, RankResult, TrainingRecord
+from dlcompare.core.records.choices import Choices
 from dlcompare.core.typed_json import from_plain, json_schema, to_plain
 
 SCHEMA = json_schema(TrainingRecord)
@@ -66,9 +67,10 @@ def test_the_schema_can_fail(change: dict[str, Any]) -> None:
 
 
 def test_json_never_holds_nan() -> None:
-    made = dataclasses.replace(finished(job()), flops_per_second=math.nan, settings={"deep": [(1.0, -math.inf)]})
+    made = dataclasses.replace(finished(job()), flops_per_second=math.nan,
+                               settings=Choices(own={"deep": [(1.0, -math.inf)]}))
     data = json.loads(made.to_json(), parse_constant=lambda word: pytest.fail(f"{word} in JSON"))
-    assert data["flops_per_second"] is None and data["settings"] == {"deep": [[1.0, None]]}
+    assert data["flops_per_second"] is None and data["settings"]["own"] == {"deep": [[1.0, None]]}
 
 
 @pytest.mark.parametrize("cls", [TrainingRecord, RankResult])

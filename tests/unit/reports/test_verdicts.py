@@ -9,16 +9,18 @@ import json
 from collections.abc import Sequence
 
 import pytest
-from fabricated import CERTIFICATE, SYSTEM, finished, in_rounds, job, ranks
-from test_reports import compare_golden, flowing
+from fabricated import CERTIFICATE, RUN, SYSTEM, failed, finished, in_rounds, job, ranks, refused
+from golden import compare_golden, flowing
 
-from dlcompare.core import reports
 from dlcompare.core.judging.attribution import Explanation, Factor, Kept, Move, explained
-from dlcompare.core.judging.cold_start import Cold, cold_start, overtaking
+from dlcompare.core.judging.cold_start import ColdStart, cold_start, overtaking
 from dlcompare.core.judging.verdict import Judging, compare, sides
-from dlcompare.core.records import record
+from dlcompare.core.kinds.training.result import LossPoint
+from dlcompare.core.records.caveat import Caveat
 from dlcompare.core.records.record import Record
+from dlcompare.core.reports.forms import comparisons_as
 from dlcompare.core.reports.verdicts_data import COLUMNS
+from dlcompare.core.run.stored import parse
 
 NOISE = [1.0, 1.004, 0.997, 1.002, 0.999, 1.001]
 TORCH, FLOW = job("pytorch-ddp"), job("tf-horovod")
@@ -27,16 +29,16 @@ COMPILED = job("pytorch-ddp", execution="compiled")
 
 def shaky(records: Sequence[Record], *rounds: int) -> list[Record]:
     """Return the records with some of their rounds disturbed."""
-    words = "the machine was disturbed in 4 of 5 windows (others used up to 1.20 cores), too many to leave them out"
-    return [dataclasses.replace(r, disturbed=True, warnings=[words]) if r.round in rounds else r for r in records]
+    caveat = Caveat.of("disturbed", count=4, windows=5, foreign=1.2, throttled=0)
+    return [dataclasses.replace(r, disturbed=True, warnings=(caveat,)) if r.round in rounds else r for r in records]
 
 
 def interleaved() -> list[Record]:
-    refused = record.refused(job("mxnet"), "mxnet 1.9 needs CPython 3.8 or older", run="20251121-080000-1a2b")
+    none = refused(job("mxnet"), "mxnet 1.9 needs CPython 3.8 or older", run=RUN)
     wavering = [n * (0.95 + 0.02 * (i % 3)) for i, n in enumerate(NOISE)]
     return [*shaky(in_rounds(TORCH, NOISE), 4), *in_rounds(FLOW, [1.2 * n for n in NOISE[::-1]], verified=None),
             *in_rounds(COMPILED, wavering, variant="execution=compiled"),
-            dataclasses.replace(refused, round=0, rounds=6)]
+            dataclasses.replace(none, round=0, rounds=6)]
 
 
 def several_runs() -> list[Record]:
@@ -56,22 +58,22 @@ def explanation() -> Explanation:
 
 def text(records: Sequence[Record], width: int, monkeypatch: pytest.MonkeyPatch, **how: object) -> str:
     monkeypatch.setenv("COLUMNS", str(width))
-    return reports.comparison("table", compare(records, Judging(**how)))  # type: ignore[arg-type]
+    return comparisons_as("table", compare(records, Judging(**how)))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("width", [80, 100, 160])
 def test_the_comparison_looks_as_it_was_approved(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
-    compare_golden(f"compared_{width}.txt", reports.comparison("table", compare(interleaved()), explanation()))
-    compare_golden(f"compared_runs_{width}.txt", reports.comparison("table", compare(several_runs())))
+    compare_golden(f"compared_{width}.txt", comparisons_as("table", compare(interleaved()), explanation()))
+    compare_golden(f"compared_runs_{width}.txt", comparisons_as("table", compare(several_runs())))
 
 
 def test_json_and_csv_look_as_they_were_approved() -> None:
-    found = json.loads(reports.comparison("json", compare(several_runs()), explanation()))
-    records = record.parse(json.dumps(found))
+    found = json.loads(comparisons_as("json", compare(several_runs()), explanation()))
+    records = parse(json.dumps(found))
     assert {(r.run, r.id) for r in records} == {(r.run, r.id) for r in several_runs()}
     compare_golden("compared.json", json.dumps({k: v for k, v in found.items() if k != "records"}, indent=1) + "\n")
-    compare_golden("compared.csv", reports.comparison("csv", compare(several_runs())))
+    compare_golden("compared.csv", comparisons_as("csv", compare(several_runs())))
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120, 160, 240])
@@ -105,7 +107,7 @@ def test_what_is_the_same_must_be_so_in_every_round(monkeypatch: pytest.MonkeyPa
     said = flowing(text([*torch, *flow], 200, monkeypatch))
     assert "the same: initial parameters" in said and "loss trajectory (8 common steps up to step 17" in said
     assert "arithmetic, the reference's (certificates 9f1c2ab07d3e)" in said and "not proved" not in said
-    later = [{"step": item["step"], "loss": item["loss"] * (1 if item["step"] < 14 else 1.2)} for item in flow[3].loss]
+    later = tuple(LossPoint(item.step, (item.loss or 0.0) * (1 if item.step < 14 else 1.2)) for item in flow[3].loss)
     flow[3] = dataclasses.replace(flow[3], loss=later)
     said = flowing(text([*torch, *flow], 200, monkeypatch))
     assert "NOT the same: loss trajectory (8 common steps up to step 17, at most " in said
@@ -131,7 +133,7 @@ def test_warnings_of_many_rounds_are_drawn_together(monkeypatch: pytest.MonkeyPa
 
 
 def test_csv_has_a_row_for_each_side_and_ratio() -> None:
-    rows = list(csv.DictReader(io.StringIO(reports.comparison("csv", compare(several_runs())))))
+    rows = list(csv.DictReader(io.StringIO(comparisons_as("csv", compare(several_runs())))))
     assert tuple(rows[0]) == COLUMNS
     assert [(row["run"][:8], row["name"], row["baseline_run"][:8], row["verdict"]) for row in rows] == [
         ("20251121", "pytorch-ddp", "", ""), ("20251121", "tf-horovod", "20251121", "slower"),
@@ -147,7 +149,7 @@ def test_a_cold_start_is_its_phases_and_what_warm_up_took_beyond_steady_steps() 
     cold = cold_start(side, batch=8)
     assert cold and cold.phases == pytest.approx({"launch": 0.5, "import": 2.0, "build": 1.0, "compile": 9.0 + 0.4})
     assert (cold.total, cold.step) == (pytest.approx(12.9), pytest.approx(0.5))
-    assert cold_start(sides([record.refused(TORCH, "no")])[0], batch=8) is None
+    assert cold_start(sides([refused(TORCH, "no")])[0], batch=8) is None
 
 
 @pytest.mark.parametrize(("one", "base", "ahead", "steps"), [
@@ -155,7 +157,7 @@ def test_a_cold_start_is_its_phases_and_what_warm_up_took_beyond_steady_steps() 
     ((2, 1.0), (1, 0.5), "never", None), ((1, 1.0), (2, 1.0), "always", None), ((2, 1.0), (2, 1.0), "never", None),
 ])
 def test_who_overtakes_whom(one: tuple[float, float], base: tuple[float, float], ahead: str, steps: int | None) -> None:
-    found = overtaking(Cold({"build": one[0]}, one[1]), Cold({"build": base[0]}, base[1]))
+    found = overtaking(ColdStart({"build": one[0]}, one[1]), ColdStart({"build": base[0]}, base[1]))
     assert (found.ahead, found.steps) == (ahead, steps)
     if steps:
         assert one[0] + steps * one[1] == pytest.approx(base[0] + steps * base[1]) == found.seconds
@@ -170,9 +172,8 @@ def test_a_gap_falls_apart_into_factors() -> None:
     moves = [Move("layout", "NHWC", "NCHW", "tf-horovod:layout=NCHW"),
              Move("input path", "digits", "synthetic", "tf-horovod:data=synthetic", "pytorch-ddp:data=synthetic"),
              Move("execution", "graph", "compiled", "tf-horovod:execution=compiled")]
-    failed = dataclasses.replace(record.failed(FLOW, "XLA broke", run=records[0].run), variant="execution=compiled",
-                                 round=0)
-    found = explained("tf-horovod", "pytorch-ddp", moves, [Kept("threads", "1 on both sides")], [*records, failed])
+    broke = dataclasses.replace(failed(FLOW, "XLA broke", run=records[0].run), variant="execution=compiled", round=0)
+    found = explained("tf-horovod", "pytorch-ddp", moves, [Kept("threads", "1 on both sides")], [*records, broke])
     assert isinstance(found, Explanation)
     assert found.gap.ratio == pytest.approx(1.8)
     assert [(m.setting, f.ratio) for m, f in found.factors] == [

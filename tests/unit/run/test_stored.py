@@ -42,7 +42,7 @@ def test_a_folder_or_a_file_is_read(tmp_path: Path) -> None:
 
 
 def test_a_kind_that_there_is_not_is_named_with_those_there_are() -> None:
-    with pytest.raises(UsageError, match=r"unknown kind of measurement 'trianing'; there is: .*Did you mean 'training'"):
+    with pytest.raises(UsageError, match=r"unknown kind of measurement 'trianing'; .* you mean 'training'"):
         parse(json.dumps([{**finished(job()).to_dict(), "kind": "trianing"}]))
 
 

@@ -18,7 +18,8 @@ def test_an_accuracy_that_nobody_can_measure_is_no_target(model: str, options: d
         planned("pytorch-ddp", model=model, of="time_to_accuracy", target="top1=0.9", **options)
 
 
-@pytest.mark.parametrize("target", ["", "top1", "top1=", "top1=2", "top1=0", "top1=nan", "top5=0.9", "0.9"])
+@pytest.mark.parametrize("target", ["", "top1", "top1=", "top1=2", "top1=0", "top1=97%", "top1=nan", "top5=0.9",
+                                    "0.97"])
 def test_a_target_that_does_not_parse_says_how_one_looks(target: str) -> None:
     with pytest.raises(UsageError, match=r"a target is top1=SHARE, .* as in top1=0.97, not"):
         planned("pytorch-ddp", of="time_to_accuracy", target=target)

@@ -15,6 +15,7 @@ from dlcompare.core.judging.verdict import compare
 from dlcompare.core.kinds.training import explanation
 from dlcompare.core.plan.plan import Plan
 from dlcompare.core.plugins.registry import plugins
+from dlcompare.core.records.choices import Choices
 from dlcompare.core.records.record import Record
 
 SMALL = {"model": "resnet18", "image_size": 32, "workers": 1}
@@ -24,7 +25,8 @@ def side(framework: str, factor: float, *, variant: str = "", settings: dict[str
          **given: Any) -> list[Record]:
     one = job(framework, **{**SMALL, **given})
     made = in_rounds(one, [factor, 1.01 * factor, 0.99 * factor], variant=variant)
-    return [dataclasses.replace(record, settings={**record.settings, **(settings or {})}) for record in made]
+    return [dataclasses.replace(record, settings=Choices.of({**record.settings.flat(), **(settings or {})}))
+            for record in made]
 
 
 def studied(*records: Record) -> explanation.Study:

@@ -12,6 +12,7 @@ from fabricated import CERTIFICATE, STARTED, SYSTEM, finished, job, ranks, sha
 
 from dlcompare.core.kinds.training import folding
 from dlcompare.core.kinds.training.result import LossPoint, RankResult
+from dlcompare.core.records.choices import Choices
 from dlcompare.core.records.record import Circumstances
 from dlcompare.core.reports.words import sentences
 from dlcompare.core.typed_json import from_plain, to_plain
@@ -96,8 +97,10 @@ def test_doubts_are_written_into_the_record(given: dict[str, Any], words: str) -
     (lambda r: replace(r, world=1), "rank 1 trained in a group of 1, not of 2"),
     (lambda r: replace(r, params_sha256=sha("other")), "disagree on params_sha256"),
     (lambda r: replace(r, sample_order_sha256=sha("other")), "disagree on sample_order_sha256"),
-    (lambda r: replace(r, settings=r.settings | {"tf32": True}), "settings 'tf32': False on rank 0, True on rank 1"),
-    (lambda r: replace(r, settings=r.settings | {"new": 1}), "settings 'new': None on rank 0, 1 on rank 1"),
+    (lambda r: replace(r, settings=Choices.of(r.settings.flat() | {"tf32": True})),
+     "settings 'tf32': False on rank 0, True on rank 1"),
+    (lambda r: replace(r, settings=Choices.of(r.settings.flat() | {"new": 1})),
+     "settings 'new': None on rank 0, 1 on rank 1"),
     (lambda r: replace(r, versions=r.versions | {"torch": "2.0"}), "versions 'torch': '2.13.0' on rank 0, '2.0'"),
     (lambda r: replace(r, windows=r.windows[:-1]), "disagree on windows"),
     (lambda r: replace(r, losses=r.losses[1:]), "disagree on losses"),

@@ -27,7 +27,7 @@ def of_schema_1(record: TrainingRecord) -> dict[str, Any]:
     windows = [{name: value for name, value in window.items() if name != "joules"} | {
         "discarded": one.discarded and sentence(one.discarded)}
         for window, one in zip(data["windows"], record.windows, strict=True)]
-    return data | {"schema": 1, "target": None, "job": job_, "windows": windows,
+    return data | {"schema": 1, "target": None, "job": job_, "windows": windows, "settings": record.settings.flat(),
                    "warnings": sentences(record.warnings), "discarded": sentences(record.discarded)}
 
 
@@ -76,5 +76,5 @@ def test_sentences_of_schema_1_are_counted_by_what_they_say() -> None:
 
 @pytest.mark.parametrize("change", [{"surplus": 1}, {"windows": [{"steps": 1}]}, {"warmup": {"steps": 1}}])
 def test_what_was_no_record_of_schema_1_still_is_none(change: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="unknown record key 'surplus'|must have"):
+    with pytest.raises(UsageError, match=r"unknown record key 'surplus'|must have"):
         TrainingRecord.from_dict(of_schema_1(finished(job())) | change)

@@ -1,56 +1,42 @@
-"""Reports say what the records hold, at every width, and claim nothing that they did not compute.
+"""Training records side by side: the table says what they hold at every width, and claims what was computed alone.
 
 Golden files: run with UPDATE_GOLDEN=1 to write them anew, then read the difference.
 """
 
-import csv
-import dataclasses
-import io
-import json
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
-from fabricated import CERTIFICATE, SETTINGS, SYSTEM, comparison, finished, job, ranks, sha
+from fabricated import CERTIFICATE, SETTINGS, SYSTEM, comparison, failed, finished, job, ranks, refused
+from golden import compare_golden, flowing
 
-from dlcompare.core.records import record
-from dlcompare.core.records.record import Record
-from dlcompare.core.reports import REPORTS
-from dlcompare.core.reports.fairness import differences, flat, sameness, spans
-from dlcompare.core.reports.record_csv import COLUMNS
-from dlcompare.core.reports.results import interval, number
+from dlcompare.core.kinds.kind import Answer, kind
+from dlcompare.core.kinds.training.result import TrainingRecord
+from dlcompare.core.records.choices import Choices
+from dlcompare.core.reports.words import sentences
 
-GOLDEN = Path(__file__).parents[2] / "golden"
+FORMS = kind("training").forms
 GPUS = [{"index": i, "name": "NVIDIA H200", "memory_bytes": 143771 << 20, "driver": "570.86.15", "power_limit_w": 700.0}
         for i in range(2)]
 
 
-def table(records: list[Record], monkeypatch: pytest.MonkeyPatch, width: int = 160) -> str:
+def shown(form: str, records: list[TrainingRecord]) -> str:
+    return kind("training").report(Answer(records), form, None)
+
+
+def table(records: list[TrainingRecord], monkeypatch: pytest.MonkeyPatch, width: int = 160) -> str:
     monkeypatch.setenv("COLUMNS", str(width))
-    return REPORTS["table"](records)
+    return shown("table", records)
 
 
-def flowing(text: str) -> str:
-    """Return text without its line breaks, so that a sentence is found however it was wrapped."""
-    return " ".join(text.split())
-
-
-def compare_golden(name: str, text: str) -> None:
-    path = GOLDEN / name
-    if os.environ.get("UPDATE_GOLDEN"):
-        path.write_text(text)
-    assert text == path.read_text()
-
-
-def on_gpus() -> list[Record]:
+def on_gpus() -> list[TrainingRecord]:
     made = []
     for framework in ("pytorch-ddp", "tf-horovod"):
         for precision, workers in (("fp32", 1), ("fp32", 2), ("bf16", 1), ("bf16", 2)):
             one = job(framework, model="resnet152", precision=precision, workers=workers, device="cuda", batch=256,
                       image_size=224, threads=8)
             seconds = [2.0 + 0.01 * workers + 0.003 * (n % 3) for n in range(7)]
-            results = ranks(one, seconds, steps=10 * workers, settings=SETTINGS[framework] | {"tf32": False})
+            results = ranks(one, seconds, steps=10 * workers,
+                            settings=Choices.of(SETTINGS[framework] | {"tf32": False}))
             made.append(finished(one, results, multiply_adds=11_500_000_000, system=SYSTEM | {"accelerators": GPUS},
                                  verified=CERTIFICATE if precision == "fp32" else None, image_size=224))
     return made
@@ -64,8 +50,8 @@ def test_the_table_looks_as_it_was_approved(name: str, make: Any, width: int,
 
 
 def test_json_and_csv_look_as_they_were_approved() -> None:
-    compare_golden("report_comparison.json", REPORTS["json"](comparison()))
-    compare_golden("report_comparison.csv", REPORTS["csv"](comparison()))
+    compare_golden("report_comparison.json", shown("json", comparison()))
+    compare_golden("report_comparison.csv", shown("csv", comparison()))
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120, 160, 240])
@@ -76,28 +62,12 @@ def test_no_line_is_wider_than_the_terminal_but_what_must_be_copied(
         assert "…" not in line or width < 80, line
 
 
-@pytest.mark.parametrize("form", REPORTS)
+@pytest.mark.parametrize("form", FORMS)
 def test_every_report_takes_no_records_and_odd_ones(form: str) -> None:
-    assert REPORTS[form]([])
-    odd = record.failed(job(), "[red]markup[/red] :bug: and\nlines, \"quotes\"", log="/a b/[x].txt")
-    assert "[red]markup[/red] :bug:" in REPORTS[form]([odd])
-    assert "/a b/[x].txt" in REPORTS[form]([odd])
-
-
-def test_json_reads_back() -> None:
-    assert record.parse(REPORTS["json"](comparison())) == comparison()
-
-
-def test_csv_has_the_same_columns_whatever_the_records_hold() -> None:
-    rows = list(csv.DictReader(io.StringIO(REPORTS["csv"](comparison()))))
-    assert [tuple(row) for row in rows] == [COLUMNS] * 4
-    ok, shaky, refused, _ = rows
-    made = comparison()[0]
-    assert made.throughput is not None
-    assert float(ok["samples_per_s"]) == made.throughput["value"]
-    assert json.loads(ok["settings"]) == made.settings
-    assert (ok["verified"], shaky["verified"], ok["steps"], ok["first_loss"]) == ("True", "", "15", "6.901")
-    assert (refused["samples_per_s"], refused["windows"]) == ("", "0")
+    assert shown(form, [])
+    odd = failed(job(), "[red]markup[/red] :bug: and\nlines, \"quotes\"", log="/a b/[x].txt")
+    assert "[red]markup[/red] :bug:" in shown(form, [odd])
+    assert "/a b/[x].txt" in shown(form, [odd])
 
 
 def test_unproved_numbers_are_announced_first_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,37 +100,12 @@ def test_a_failed_proof_is_announced(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_ratio_is_to_the_first_row_of_the_same_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     half = [2 * s for s in (2.01, 2.03, 2.02, 2.0, 2.02)]
     flow = job("tf-horovod")
-    same = [record.refused(job("mxnet"), "no"), finished(job()), finished(flow, ranks(flow, half, slower=0.02))]
+    same = [refused(job("mxnet"), "no"), finished(job()), finished(flow, ranks(flow, half, slower=0.02))]
     text = table(same, monkeypatch)
     assert " 1.000 " in text and " 0.500 " in text and "the first row that ran" in text
     other = job("tf-horovod", model="alexnet")
     text = table([finished(job()), finished(other, ranks(other, half))], monkeypatch)
     assert text.count(" 1.000 ") == 2 and "same model, data and image size" in text
-
-
-def test_what_is_the_same_is_computed() -> None:
-    one, two = finished(job()), finished(job("tf-horovod"))
-    same, other = sameness([one, two])
-    assert len(same) == 5 and not other and sha("params")[:12] in same[0]
-    changes = {"params_sha256": sha("x"), "sample_order_sha256": None, "loss": [{"step": 0, "loss": 7.1}]}
-    same, other = sameness([one, dataclasses.replace(two, **changes)])
-    assert [words.split(" (")[0] for words in same] == ["first batch"]
-    assert other == ["initial parameters (2 different sha256)", "order of samples (not recorded by all)",
-                     "loss at step 0 (6.901 to 7.1, 2.8 % apart)"]
-    assert "not recorded" in sameness([one, dataclasses.replace(two, loss=[])])[1][0]
-
-
-def test_the_ledger_lists_every_difference_and_nothing_else() -> None:
-    one = finished(job(), system=SYSTEM | {"load_average": [9.0, 9.0, 9.0]})
-    assert differences([one, finished(job())]) == []
-    other = finished(job(lr=0.1, image_size=96), ranks(job(), settings=SETTINGS["pytorch-ddp"] | {"tf32": True}),
-                     system=SYSTEM | {"accelerators": GPUS})
-    found = {(item.group, item.name): item.values for item in differences([one, other])}
-    assert found[("job", "lr")] == ("0.01", "0.1")
-    assert found[("job", "image_size")] == ("64", "96")
-    assert found[("settings", "tf32")] == ("no", "yes")
-    assert found[("machine", "accelerators.0.name")] == ("-", "NVIDIA H200")
-    assert {group for group, _ in found} == {"job", "settings", "machine"}
 
 
 def test_models_are_not_held_against_one_another(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,8 +124,8 @@ def test_records_that_differ_in_nothing_say_so(monkeypatch: pytest.MonkeyPatch) 
 def test_warnings_refusals_and_failures_are_told_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
     text = flowing(table(comparison(), monkeypatch, 80))
     for made in comparison():
-        for sentence in (*made.warnings, made.reason or "", made.log if made.status == "failed" and made.log else ""):
-            assert sentence in text
+        log = made.log if made.status == "failed" and made.log else ""
+        assert all(words in text for words in (*sentences(made.warnings), made.reason or "", log))
 
 
 def test_colour_only_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,16 +135,3 @@ def test_colour_only_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\x1b[31m" in table(comparison(), monkeypatch)
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b[31m" not in table(comparison(), monkeypatch)
-
-
-@pytest.mark.parametrize("value, text", [(None, "-"), (0.012344, "0.01234"), (9.9996, "10.00"), (12.3, "12.30"),
-                                         (999.96, "1000"), (1234.5, "1,234"), (123456.7, "123,457"), (0.0, "0.000")])
-def test_numbers_have_four_digits(value: float | None, text: str) -> None:
-    assert number(value) == text
-
-
-def test_small_pieces() -> None:
-    assert spans([1, 2, 3, 5, 7, 8]) == "1-3, 5, 7-8" and spans([]) == ""
-    assert interval(1, 2) == "[1.000, 2.000]" and interval(None, None) == ""
-    assert flat({"a": {"b": [1, 2], "c": None}, "d": True, "e": [{"f": 1.5}]}) == {
-        "a.b": "1, 2", "a.c": "-", "d": "yes", "e.0.f": "1.5"}
