@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from dlcompare.core.environments.sources import link_view
-from dlcompare.core.kinds.verification.result import verify
-from dlcompare.core.plan.matrix import Plan
+from dlcompare.core.kinds.kind import Options
+from dlcompare.core.kinds.verification.request import VerificationJob
+from dlcompare.core.plan.plan import Plan
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import plugins
-from dlcompare.core.run.runner import Options
+from dlcompare.core.run.runner import carry_out
 
 PROBE = Path(__file__).with_name("execution_probe.py")
 CASES = ("conv-wide-stride", "batch-norm-statistics", "max-pool-padding", "attention-mask", "unreached-parameters")
@@ -41,11 +42,11 @@ def test_what_is_offered_agrees_with_the_reference(
         environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     python = environment(framework)  # before the cache moves, or it would be made anew
     monkeypatch.setenv("DLCOMPARE_CACHE", str(tmp_path / "cache"))  # where the certificate goes
-    job = Job(framework, "bert-tiny", data="synthetic", execution=execution, precision=precision, workers=workers,
-              layout=layout, batch=4, task="verify", cases=cases)
+    job = VerificationJob(framework, "bert-tiny", data="synthetic", execution=execution, precision=precision,
+                          workers=workers, layout=layout, batch=4, cases=cases)
     assert plugins().backend(framework).refuse(job) is None
     how = Options(out=tmp_path, env=str(python))
-    (outcome,) = verify(Plan((job,), {}), how, lambda job, event: None)
+    (outcome,) = carry_out(Plan("verification", (job,)), how, lambda job, event: None)
     assert outcome.passed, (outcome.reason, [c for c in outcome.checks if not c.passed])
     assert not list(tmp_path.glob(f"*/{job.id}/inductor-*")), "compiled code was left behind"
 

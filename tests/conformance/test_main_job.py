@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from dlcompare.core.graph.params import initial_params, write_params
+from dlcompare.core.kinds.training.result import TrainingRecord
 from dlcompare.core.plugins.registry import plugins
-from dlcompare.core.records import record
+from dlcompare.core.typed_json import json_schema
 
 BOTH = ("--framework", "tf-horovod,pytorch-ddp", "--workers", "2", "--windows", "2", "--steps", "1")
 
@@ -39,7 +40,7 @@ def assert_comparable(found: list[dict[str, Any]]) -> None:
     first = [r["loss"][0]["loss"] for r in found]
     assert first[0] == pytest.approx(first[1], rel=1e-5)
     for one in found:
-        jsonschema.validate(one, record.schema())
+        jsonschema.validate(one, json_schema(TrainingRecord))
 
 
 @pytest.fixture(scope="module")

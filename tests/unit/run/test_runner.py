@@ -20,6 +20,8 @@ import pytest
 from running import Command
 
 from dlcompare.core.cli.progress import Progress
+from dlcompare.core.records.caveat import Caveat
+from dlcompare.core.reports.words import sentence
 
 Start = Callable[..., Command]
 BACKGROUND = ("sh", "-c", 'trap "" INT; exec "$@"', "sh")  # how a script starts what it does not wait for
@@ -214,7 +216,8 @@ def test_a_record_that_cannot_be_written_is_printed_with_a_warning(start_slow: S
     (record,) = command.records().values()
     assert record["status"] == "ok"
     said = "cannot write {}: Is a directory"
-    assert f"this record is not kept: {said.format(folder / 'record.json')}" in record["warnings"][-1]
+    warning = sentence(Caveat(**record["warnings"][-1]))
+    assert f"this record is not kept: {said.format(folder / 'record.json')}" in warning
     assert f"dlcompare: records {said.format(folder.parent / 'records.json')}" in command.told
     assert "Traceback" not in command.told
 
