@@ -100,7 +100,7 @@ def check(settings: Any) -> None:
             raise UsageError(f"{words} must be above {about.above:g}, not {value}")
 
 
-def parsed(cls: Any, name: str, text: str) -> Any:
+def parse_value(cls: Any, name: str, text: str) -> Any:
     """Return a setting's value from text; ValueError if it is not of its type."""
     return scalar(cls, name)(text)
 

@@ -97,7 +97,7 @@ def _create(name: str, device: str, spec: EnvironmentSpec, say: Say, stop: threa
     _need_tools(spec, minor)
     store.sweep()
     link = store.link_of(spec.owner or name, device, spec, minor)
-    with store.alone(link.name, say, stop):
+    with store.lock(link.name, say, stop):
         return locate(spec, name, device) or _make(Maker(*_paths(link), say, stop), link, python, spec, minor)
 
 
@@ -114,7 +114,7 @@ def _make(maker: Maker, link: Path, python: str, spec: EnvironmentSpec, minor: M
     try:
         _fill(maker, python, spec, minor)
         version, _ = probe(maker.python) or (minor, True)
-        size = store.note(maker.folder, python=".".join(map(str, version)))
+        size = store.write_note(maker.folder, python=".".join(map(str, version)))
         link.symlink_to(maker.folder.name)
     except BaseException:
         shutil.rmtree(maker.folder, ignore_errors=True)
@@ -152,8 +152,8 @@ def remove(backend_name: str, device: str) -> int:
     """
     freed = 0
     for link in store.links(backend_name, device):
-        with store.alone(link.name, lambda line: None, threading.Event()):
-            freed += store.noted(link)["size"]
+        with store.lock(link.name, lambda line: None, threading.Event()):
+            freed += store.read_note(link)["size"]
             link.unlink(missing_ok=True)
     store.sweep()
     return freed
@@ -185,7 +185,7 @@ def _status(name: str, device: str, spec: EnvironmentSpec | None) -> Status:
     try:
         if python := locate(spec, name, device):
             link = python.parent.parent
-            return Status(name, device, "ready", path=link, note=_note(spec), **store.noted(link))
+            return Status(name, device, "ready", path=link, note=_note(spec), **store.read_note(link))
         _, minor = find_python(spec)
         _need_tools(spec, minor)
     except (EnvironmentUnavailable, PluginError) as error:  # a lock file that is not there is its plugin's trouble
@@ -218,7 +218,7 @@ def doctor(name: str, device: str, spec: EnvironmentSpec | None) -> list[Finding
     if python:
         findings.append(Finding("framework", *check(python, spec.check)))
     outdated = [link for link in store.links(name, device) if not python or link != python.parent.parent]
-    size = megabytes(sum(store.noted(link)["size"] for link in outdated))
+    size = megabytes(sum(store.read_note(link)["size"] for link in outdated))
     told = f"has changed since {len(outdated)} environment(s) of {size} were made: dlcompare env remove"
     return [*findings, Finding("lock file", not outdated, told if outdated else "unchanged")]
 

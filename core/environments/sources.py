@@ -19,14 +19,14 @@ from dlcompare.core.files import cache_root
 FOLDERS = ("core", "frameworks", "models", "inference")
 
 
-def view(extra: tuple[Path, ...] = ()) -> Path:
+def linked_sources(extra: tuple[Path, ...] = ()) -> Path:
     """Return a view in the cache folder: dlcompare, and beside it ``extra`` packages (folders) or modules (files)."""
     places = [*_places().values(), *(path.resolve() for path in extra)]
     key = hashlib.sha256("\0".join(map(str, places)).encode()).hexdigest()[:12]
-    return link_view(cache_root() / "views" / key, extra)
+    return link_sources(cache_root() / "views" / key, extra)
 
 
-def link_view(folder: Path, extra: tuple[Path, ...] = ()) -> Path:
+def link_sources(folder: Path, extra: tuple[Path, ...] = ()) -> Path:
     """Make ``folder`` a view and return it; one that is there already is brought up to date.
 
     Links ``folder/dlcompare/{core,frameworks,models,inference}`` to where they really are, and ``folder/<name>`` to
@@ -65,4 +65,4 @@ def _link(link: Path, place: Path) -> None:
 
 
 if __name__ == "__main__":
-    print(link_view(Path(sys.argv[1] if len(sys.argv) > 1 else "build/view")))
+    print(link_sources(Path(sys.argv[1] if len(sys.argv) > 1 else "build/view")))

@@ -81,14 +81,14 @@ def _digest(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def note(environment: Path, *, python: str) -> int:
+def write_note(environment: Path, *, python: str) -> int:
     """Write down an environment's Python version and size beside it; return the size in bytes."""
     size = sum(path.lstat().st_size for path in environment.rglob("*"))
     (environment / META).write_text(json.dumps({"python": python, "size": size}))
     return size
 
 
-def noted(environment: Path) -> dict[str, Any]:
+def read_note(environment: Path) -> dict[str, Any]:
     """Return the Python version and the size that were written down when the environment was made."""
     try:
         known = json.loads((environment / META).read_text())
@@ -98,7 +98,7 @@ def noted(environment: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def alone(key: str, say: Say, stop: threading.Event) -> Iterator[None]:
+def lock(key: str, say: Say, stop: threading.Event) -> Iterator[None]:
     """Keep other processes and threads from working on the same environment; the lock dies with its holder."""
     from filelock import FileLock, Timeout
 

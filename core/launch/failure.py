@@ -31,13 +31,13 @@ def why(folder: Path, code: int) -> str:
     if shutil.disk_usage(folder).free < FULL:
         return f"the disk of {folder} is full; free some space and repeat the command with --resume"
     if silent:
-        return death(silent, folder, said)
+        return explain_death(silent, folder, said)
     if said:
-        return raised(said[0], folder)
+        return explain_exception(said[0], folder)
     return f"the launcher ended with exit code {code}: {paragraph(last_line(folder / 'log.txt'))}"
 
 
-def stalled(folder: Path, seconds: float) -> str:
+def explain_stall(folder: Path, seconds: float) -> str:
     """Return the reason of a job that reported nothing for so long: which ranks joined, what was done last."""
     events = read_events(folder)
     started = {e["pid"] for e in events}
@@ -64,7 +64,7 @@ def died_silently(events: Sequence[Json], words: Sequence[Json]) -> dict[int, in
     return {pid: ranks.get(pid) for pid in sorted({e["pid"] for e in events} - spoke)}
 
 
-def death(silent: dict[int, int | None], folder: Path, said: Sequence[Json]) -> str:
+def explain_death(silent: dict[int, int | None], folder: Path, said: Sequence[Json]) -> str:
     """Return the reason of a job of which processes were killed, or crashed outside Python."""
     names = " and ".join(f"{pid}" + (f" (rank {rank})" if rank is not None else "") for pid, rank in silent.items())
     if told := memory_line(folder):
@@ -74,7 +74,7 @@ def death(silent: dict[int, int | None], folder: Path, said: Sequence[Json]) -> 
             f"when memory runs out: then {ADVICE}) or crashes.{then}")
 
 
-def raised(word: Json, folder: Path) -> str:
+def explain_exception(word: Json, folder: Path) -> str:
     """Return the reason of a job in which an exception was raised that nobody foresaw."""
     message = paragraph(word["message"])
     if ran_out(word["message"]):
@@ -92,10 +92,10 @@ def read_events(folder: Path) -> list[Json]:
     """Return the whole events so far."""
     file = folder / EVENTS
     text = file.read_text() if file.exists() else ""
-    return list(parsed(text.split("\n")[:-1]))
+    return list(parse_events(text.split("\n")[:-1]))
 
 
-def parsed(lines: Iterable[str]) -> Iterator[Json]:
+def parse_events(lines: Iterable[str]) -> Iterator[Json]:
     """Yield events; a line that is none was cut short on a full disk, and the next one written behind it."""
     for line in lines:
         with contextlib.suppress(ValueError):

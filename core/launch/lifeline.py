@@ -16,7 +16,7 @@ from typing import Any
 
 from dlcompare.core.errors import DlcompareError, JobError
 from dlcompare.core.files import write
-from dlcompare.core.machine.memory import limit_memory, pressed
+from dlcompare.core.machine.memory import limit_memory, nearly_full
 from dlcompare.core.variables import EVENTS, PARENT
 
 CHECK_SECONDS = 2.0
@@ -51,7 +51,7 @@ def leave_when_told(folder: Path) -> None:
 
     if parent and not is_alive(parent):
         os._exit(3)
-    threading.Thread(target=watch, name="tether", daemon=True).start()
+    threading.Thread(target=watch, name="lifeline", daemon=True).start()
 
 
 def is_alive(pid: int) -> bool:
@@ -91,12 +91,12 @@ def reason_left(folder: Path) -> Iterator[None]:
             traceback.print_exc()
             sys.stdout.flush()
             sys.stderr.flush()
-        leave_word(folder, told, kind=kind, memory=pressed())
+        leave_word(folder, told, kind=kind, memory=nearly_full())
         os._exit(1)  # at once: a peer may wait in an all-reduce that a tidy exit would wait for as well
 
 
 def leave_word(folder: Path, message: str, *, kind: str, memory: str | None = None) -> None:
-    """Write down why this process ends, for ``autopsy``.
+    """Write down why this process ends, for ``failure`` to read.
 
     ``kind``: ``known`` (a reason we give), ``raised`` (an exception), ``stopped``; ``memory``: what it held if much.
     """

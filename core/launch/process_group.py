@@ -44,12 +44,12 @@ def run(members: Sequence[Member]) -> int:
     try:
         for member in members:
             processes[member] = subprocess.Popen(member.argv, env={**os.environ, **member.variables})
-        return watched(processes)
+        return watch(processes)
     finally:
         end(list(processes.values()))
 
 
-def watched(processes: Mapping[Member, subprocess.Popen[bytes]]) -> int:
+def watch(processes: Mapping[Member, subprocess.Popen[bytes]]) -> int:
     parent = int(os.environ.get(PARENT, "0"))
     while True:
         codes = {member: process.poll() for member, process in processes.items()}

@@ -53,7 +53,7 @@ def launch(runtime: Runtime, job: BaseJob, folder: Path, *, python: str, path: P
     mark = uuid.uuid4().hex
     argv = [*runtime.command(job, python), "-m", worker, JOB, "."]
     environment = worker_environment(runtime, job, path=path, mark=mark)
-    with opened_log(folder / LOG, argv) as log:
+    with open_log(folder / LOG, argv) as log:
         try:
             process = subprocess.Popen(argv, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log,
                                        stderr=subprocess.STDOUT, start_new_session=True)
@@ -62,12 +62,12 @@ def launch(runtime: Runtime, job: BaseJob, folder: Path, *, python: str, path: P
         try:
             in_time = watch(process, folder, stall_seconds=stall_seconds, on_event=on_event)
         finally:
-            with undisturbed():
+            with defer_interrupts():
                 code = stop(process, mark)
     return verdict(code, folder, None if in_time else stall_seconds)
 
 
-def opened_log(file: Path, argv: list[str]) -> IO[bytes]:
+def open_log(file: Path, argv: list[str]) -> IO[bytes]:
     """Return the job's log, begun with the command; JobError if it cannot be written."""
     try:
         with file.open("a") as log:
@@ -80,7 +80,7 @@ def opened_log(file: Path, argv: list[str]) -> IO[bytes]:
 def verdict(code: int, folder: Path, stall_seconds: float | None) -> Ended:
     """Return how a job ended; ``stall_seconds`` is None unless it was given up."""
     if stall_seconds is not None:
-        return Ended(code, failure.stalled(folder, stall_seconds))
+        return Ended(code, failure.explain_stall(folder, stall_seconds))
     well = code == 0 and not failure.last_words(folder)
     return Ended(code, None if well else failure.why(folder, code))
 
@@ -121,11 +121,11 @@ def news(file: Path) -> Generator[list[dict[str, Any]], None, None]:
     with file.open() as stream:
         while True:
             *lines, rest = (rest + stream.read()).split("\n")
-            yield list(failure.parsed(lines))
+            yield list(failure.parse_events(lines))
 
 
 @contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
+def defer_interrupts() -> Iterator[None]:
     """Put Ctrl-C and SIGTERM off until the end of the block, which must be short."""
     came: list[int] = []
     main = threading.current_thread() is threading.main_thread()  # no other one can set handlers, nor is interrupted
@@ -149,7 +149,7 @@ def stop(process: subprocess.Popen[bytes], mark: str) -> int:
             process.wait(GRACE_SECONDS)
     for how in (signal.SIGTERM, signal.SIGKILL):
         deadline = time.monotonic() + GRACE_SECONDS
-        while (found := marked(mark)) and time.monotonic() < deadline:
+        while (found := find_marked(mark)) and time.monotonic() < deadline:
             for pid in found:
                 with contextlib.suppress(OSError):
                     os.kill(pid, how)
@@ -160,7 +160,7 @@ def stop(process: subprocess.Popen[bytes], mark: str) -> int:
     return -signal.SIGKILL  # the kernel holds it: nothing more can be done
 
 
-def marked(mark: str) -> list[int]:
+def find_marked(mark: str) -> list[int]:
     """Return the pids of living processes whose environment carries the mark."""
     import psutil
 

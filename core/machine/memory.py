@@ -37,7 +37,7 @@ def limit_memory() -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (least, hard))
 
 
-def pressed() -> str | None:
+def nearly_full() -> str | None:
     """Return how much this process holds if that is nearly all it may take, else None."""
     limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())

@@ -77,7 +77,7 @@ def estimate(of: Peak, *, flops: float, traffic: float, global_batch: int) -> Es
     return Estimate(compute, memory, global_batch / max(compute, memory))
 
 
-def measured(accelerator: str, model: str) -> dict[int, float]:
+def published_throughputs(accelerator: str, model: str) -> dict[int, float]:
     """Return published throughputs in samples per second by batch size; empty if there are none."""
     return {int(row["batch"]): float(row["samples_per_second"]) for row in rows("training")
             if (row["accelerator"], row["model"]) == (accelerator, model.replace("_", "-"))}  # "inception-v3" there

@@ -39,7 +39,7 @@ def read(mark: str, *, proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> 
         busy = sum(seconds_of(line) for line in (proc / "stat").read_text().splitlines() if ours(line))
     except (OSError, ValueError):
         return None
-    return Reading(busy, sum(seconds(pid) for pid in marked(mark, proc)), throttles(sys))
+    return Reading(busy, sum(seconds(pid) for pid in find_marked(mark, proc)), throttles(sys))
 
 
 def ours(line: str) -> bool:
@@ -54,7 +54,7 @@ def seconds_of(line: str) -> float:
     return (sum(fields[:3]) + sum(fields[5:8])) / TICKS
 
 
-def marked(mark: str, proc: Path) -> list[Path]:
+def find_marked(mark: str, proc: Path) -> list[Path]:
     """Return the folders of living processes whose environment carries the mark."""
     word = f"{JOB_MARK}={mark}".encode()
     found = []

@@ -9,7 +9,7 @@ from typing import Any
 
 from dlcompare.core.errors import UsageError, unknown
 from dlcompare.core.plugins.job import Job
-from dlcompare.core.settings import parsed, settings_of
+from dlcompare.core.settings import parse_value, settings_of
 
 BEGINNING = re.compile(r":(?=[\w-]+=)")  # a colon within a value, as in data=imagefolder:PATH, begins no setting
 
@@ -44,7 +44,7 @@ def parse(text: str) -> Variant:
         if name in settings or not value:
             raise UsageError(f"{text}: {name} must be given once, with a value, as in {framework}:{name}=VALUE")
         try:
-            settings[name] = parsed(Job, name, value)
+            settings[name] = parse_value(Job, name, value)
         except ValueError:
             raise UsageError(f"{text}: {name} takes a whole number, not {value!r}") from None
     return Variant(framework, settings)

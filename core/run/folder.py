@@ -47,7 +47,7 @@ def resumable(plan: Plan, out: Path) -> Path | None:
 
 
 @contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def lock(folder: Path) -> Iterator[None]:
     """Hold a run folder against a second ``--resume``; UsageError if another process is at work in it."""
     with (folder / PLAN).open() as file:
         try:
@@ -60,12 +60,12 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def finished_records(plan: Plan, kind: Kind, run: Path) -> dict[str, Record]:
+def read_finished(plan: Plan, kind: Kind, run: Path) -> dict[str, Record]:
     """Return by cell folder the records of jobs that have ended well; move what the others left out of the way."""
     found: dict[str, Record] = {}
     for cell in everything(plan):
         folder = run / cell.folder
-        record = kept_record(kind, folder)
+        record = read_record(kind, folder)
         if record is not None:
             found[cell.folder] = record
         elif folder.exists():
@@ -73,7 +73,7 @@ def finished_records(plan: Plan, kind: Kind, run: Path) -> dict[str, Record]:
     return found
 
 
-def kept_record(kind: Kind, folder: Path) -> Record | None:
+def read_record(kind: Kind, folder: Path) -> Record | None:
     """Return the record in a folder if it is whole and of a job that ended well."""
     with contextlib.suppress(OSError, ValueError, DlcompareError):  # none, cut short, or of another version
         record = kind.record.from_json((folder / RECORD).read_text())

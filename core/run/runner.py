@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dlcompare.core.environments import resolve
-from dlcompare.core.environments.sources import view
+from dlcompare.core.environments.sources import linked_sources
 from dlcompare.core.errors import DlcompareError, EnvironmentUnavailable, JobError, UsageError
 from dlcompare.core.files import write
 from dlcompare.core.kinds.kind import Kind, Options, Prepared, Started, Tell, kind
@@ -30,7 +30,7 @@ from dlcompare.core.records.record import Circumstances, Record
 from dlcompare.core.typed_json import from_plain
 from dlcompare.core.variables import JOB, LOG, RECORD, rank_file
 
-from .folder import alone, finished_records, in_order, kept_record, run_folder, set_aside, write_records
+from .folder import in_order, lock, read_finished, read_record, run_folder, set_aside, write_records
 
 Python = Path | DlcompareError
 
@@ -45,12 +45,12 @@ def carry_out(plan: Plan, options: Options, tell: Tell) -> list[Record]:
         UsageError: the output folder cannot be written, or another process is at work in the run to resume.
     """
     folder = run_folder(plan, options)
-    with alone(folder):
-        return Carrying(plan, kind(plan.kind), folder, options, tell).all()
+    with lock(folder):
+        return Runner(plan, kind(plan.kind), folder, options, tell).all()
 
 
 @dataclass
-class Carrying:
+class Runner:
     """One run being carried out; see ``kinds.kind.Run`` for what a kind sees of it."""
 
     plan: Plan
@@ -64,7 +64,7 @@ class Carrying:
     def all(self) -> list[Record]:
         """Run whatever is not finished and return all records."""
         if self.options.resume:
-            self.records = finished_records(self.plan, self.kind, self.folder)
+            self.records = read_finished(self.plan, self.kind, self.folder)
         self.keep_all()  # the last run may have been killed before it could
         prepared = self.prepared()
         self.make_environments([c.job for c in rounds.everything(self.plan) if c.folder not in self.records])
@@ -73,7 +73,7 @@ class Carrying:
         for record in self.kind.conclude(self.plan, self, in_order(self.plan, self.records), prepared):
             folder = self.folder / record.id
             folder.mkdir(exist_ok=True)
-            self.keep(record.id, kept(record, folder))
+            self.keep(record.id, write_record(record, folder))
         return in_order(self.plan, self.records)
 
     def prepared(self) -> Prepared:
@@ -139,7 +139,7 @@ class Carrying:
             about = dataclasses.replace(about, log=str(log) if log.exists() else None)
             result = self.kind.outline(cell.job, about, status="failed", reason=str(error))
         self.tell(cell.job, {"label": label, "phase": result.status, "text": result.reason or ""})
-        return kept(dataclasses.replace(result, **rounds.stamp(self.plan, cell)), folder)
+        return write_record(dataclasses.replace(result, **rounds.stamp(self.plan, cell)), folder)
 
     def outcome(self, asked: BaseJob, folder: Path, prepared: Prepared, label: str) -> Record:
         """Return the record of a job that is run, or refused for a reason that was known before."""
@@ -176,7 +176,7 @@ class Carrying:
             return self.kind.outline(job, about, status="failed",
                                      reason=f"{len(ranks)} of {processes} worker processes left a result")
         known = {spec.name: getattr(about, spec.name) for spec in dataclasses.fields(about)}
-        started = Started(**{**known, "launch": launched(folder, about)}, folder=folder, tell=self.tell)
+        started = Started(**{**known, "launch": launch_seconds(folder, about)}, folder=folder, tell=self.tell)
         found: Record = self.kind.part("folding").fold(self.kind, job, ranks, started)
         return found
 
@@ -189,14 +189,14 @@ class Carrying:
         python = self.interpreter(runtime, job.device)
         if not isinstance(python, Path):
             return str(python)
-        ended = launch(runtime, job, folder, python=str(python), path=view(plugins().roots()),
+        ended = launch(runtime, job, folder, python=str(python), path=linked_sources(plugins().roots()),
                        stall_seconds=self.options.timeout,
                        on_event=lambda event: self.tell(job, {"label": label, **event}))
         return ended.reason
 
     def kept(self, name: str) -> Record | None:
         """Return what a run that is resumed has of a record that concludes it; what did not end well is set aside."""
-        record = kept_record(self.kind, self.folder / name) if self.options.resume else None
+        record = read_record(self.kind, self.folder / name) if self.options.resume else None
         if record is None and (self.folder / name).exists():
             set_aside(self.folder / name)
         return record
@@ -206,7 +206,7 @@ def read(file: Path) -> Any:
     return json.loads(file.read_text())
 
 
-def kept(result: Record, folder: Path) -> Record:
+def write_record(result: Record, folder: Path) -> Record:
     """Write a record down and return it, with a caveat if that cannot be done."""
     try:
         write(folder / RECORD, result.to_json())
@@ -215,7 +215,7 @@ def kept(result: Record, folder: Path) -> Record:
     return result
 
 
-def launched(folder: Path, about: Circumstances) -> float | None:
+def launch_seconds(folder: Path, about: Circumstances) -> float | None:
     """Return the seconds from the start of the launcher to that of the last worker, if its events tell."""
     begun = [event["time"] for event in failure.read_events(folder) if event["phase"] == "start" and "time" in event]
     return max(0.0, max(begun) - (about.started or 0.0)) if begun else None

@@ -24,7 +24,7 @@ from pathlib import Path
 import psutil
 
 from dlcompare.core.environments import resolve
-from dlcompare.core.environments.sources import view
+from dlcompare.core.environments.sources import linked_sources
 from dlcompare.core.launch import start
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import plugins
@@ -39,7 +39,7 @@ def native(job: Job, python: Path, words: list[str]) -> float:
     backend = plugins().backend(job.framework)
     script = [str(HERE / NATIVE[job.framework]), f"--batch={job.batch}", f"--image-size={job.image_size}",
               f"--threads={job.threads}", f"--steps={job.windows * (job.steps or 1)}", "--warmup=4", *words]
-    environment = start.worker_environment(backend, job, path=view(), mark="native")
+    environment = start.worker_environment(backend, job, path=linked_sources(), mark="native")
     argv = [*backend.command(job, str(python)), *script]
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
     lines = [line[line.index("{"):] for line in done.stdout.splitlines() if '"throughput"' in line]

@@ -18,7 +18,7 @@ from onnx import helper
 from running import PLUGINS
 
 from dlcompare.core.environments import resolve
-from dlcompare.core.environments.sources import view
+from dlcompare.core.environments.sources import linked_sources
 from dlcompare.core.errors import EnvironmentUnavailable
 from dlcompare.core.graph.ops import trace
 from dlcompare.core.graph.params import initial_params, write_params
@@ -98,7 +98,7 @@ class Bench:
 
     def start(self, engine: Engine, job: InferenceJob, *program: str) -> subprocess.CompletedProcess[str]:
         (self.folder / "job.json").write_text(job.to_json())
-        path = os.pathsep.join(map(str, (view(), PLUGINS)))
+        path = os.pathsep.join(map(str, (linked_sources(), PLUGINS)))
         argv = [*engine.command(job, str(self.python(engine.name))), *program, "job.json", "."]
         return subprocess.run(argv, cwd=self.folder, capture_output=True, text=True, timeout=300, check=False,
                               env={**os.environ, **engine.variables(job), "PYTHONPATH": path,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dlcompare.core.environments.sources import link_view
+from dlcompare.core.environments.sources import link_sources
 from dlcompare.core.kinds.kind import Options
 from dlcompare.core.kinds.verification.request import VerificationJob
 from dlcompare.core.plan.plan import Plan
@@ -58,7 +58,7 @@ def probe(environment: Environment, tmp_path: Path) -> Probe:
         backend = plugins().backend(framework)
         job = Job(framework, "bert-tiny", execution=execution, workers=workers)
         python = str(environment(env or framework))
-        own = {"PYTHONPATH": str(link_view(tmp_path / "view")), "CUDA_VISIBLE_DEVICES": ""}
+        own = {"PYTHONPATH": str(link_sources(tmp_path / "view")), "CUDA_VISIBLE_DEVICES": ""}
         argv = [*backend.command(job, python), str(PROBE), what, framework, execution]
         ended = subprocess.run(argv, env={**os.environ, **backend.variables(job), **own}, capture_output=True,
                                text=True, timeout=150, cwd=tmp_path)

@@ -18,7 +18,7 @@ import pytest
 from running import PLUGINS, Command, eventually
 
 from dlcompare.core.environments.interpreters import check
-from dlcompare.core.environments.sources import view
+from dlcompare.core.environments.sources import linked_sources
 from dlcompare.core.launch import start
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import plugins
@@ -149,7 +149,7 @@ def test_the_wrong_numpy_is_named_by_the_workers(wrong: Path, version: str, tmp_
     job = Job("mxnet", "resnet18", image_size=32, workers=workers)
     (tmp_path / "job.json").write_text(job.to_json())
     begin = time.monotonic()
-    ended = start.launch(Mxnet(), job, tmp_path, python=str(wrong), path=view(), stall_seconds=60,
+    ended = start.launch(Mxnet(), job, tmp_path, python=str(wrong), path=linked_sources(), stall_seconds=60,
                           on_event=lambda event: None)
     assert ended.reason and FIX.format(version) in ended.reason
     assert time.monotonic() - begin < 30
@@ -159,7 +159,7 @@ def test_the_wrong_numpy_is_named_by_the_workers(wrong: Path, version: str, tmp_
 def test_steps_without_a_rate_other_batches_and_onlookers(python: Path, execution: str, walks: int) -> None:
     argv = [python, mxnet_probe.__file__, execution]
     done = subprocess.run(argv, env={**os.environ, **Mxnet().variables(mxnet_probe.job(execution)),
-                                     "PYTHONPATH": str(view())}, capture_output=True, text=True, timeout=120)
+                                     "PYTHONPATH": str(linked_sources())}, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     seen: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     oracle = plugins().backend("reference")

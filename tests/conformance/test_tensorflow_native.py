@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from dlcompare.core.environments import resolve
-from dlcompare.core.environments.sources import link_view
+from dlcompare.core.environments.sources import link_sources
 from dlcompare.core.plugins.job import Job
 from dlcompare.frameworks import tensorflow
 from dlcompare.frameworks.horovod.run import on_loopback
@@ -52,7 +52,7 @@ def worker(tmp_path_factory: pytest.TempPathFactory) -> Worker:
     given = os.environ.get("DLCOMPARE_TF_PYTHON")
     spec = TfHorovod().environment("cpu")
     python = given or str(resolve.create("tf-horovod", "cpu", spec, print))
-    return Worker(python, link_view(tmp_path_factory.mktemp("view")))
+    return Worker(python, link_sources(tmp_path_factory.mktemp("view")))
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ import tiny
 from running import PLUGINS
 
 from dlcompare.core.environments import resolve
-from dlcompare.core.environments.sources import view
+from dlcompare.core.environments.sources import linked_sources
 from dlcompare.core.errors import EnvironmentUnavailable
 from dlcompare.core.plugins.inference_job import InferenceJob
 from dlcompare.core.plugins.registry import plugins
@@ -44,7 +44,7 @@ def python(wanted: None) -> Path:
 
 
 def run(python: Path, *program: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    variables = {"PYTHONPATH": os.pathsep.join(map(str, (view(), PLUGINS))), "DLCOMPARE_PLUGINS": "tiny",
+    variables = {"PYTHONPATH": os.pathsep.join(map(str, (linked_sources(), PLUGINS))), "DLCOMPARE_PLUGINS": "tiny",
                  "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.run([python, *program], cwd=folder, capture_output=True, text=True, timeout=300, check=False,
                           env={**os.environ, **variables})

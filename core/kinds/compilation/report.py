@@ -35,7 +35,7 @@ def as_plain(outcome: CompilationRecord) -> dict[str, Any]:
         "capacity_bytes": peak.memory if peak else None,
         "estimated": found and {**dataclasses.asdict(found), "seconds": found.seconds, "bound": found.bound},
         "published": peak and {"accelerator": peak.accelerator, "source": peaks.SOURCE,
-                               "samples_per_second": peaks.measured(peak.accelerator, outcome.model)},
+                               "samples_per_second": peaks.published_throughputs(peak.accelerator, outcome.model)},
     }
 
 
@@ -79,6 +79,6 @@ def speed(outcome: CompilationRecord) -> Iterator[str]:
            f"TFLOP/s in bfloat16 and {peak.bandwidth / 1e9:.0f} GB/s")
     if outcome.precision != "bf16":
         yield f"    {outcome.precision} takes several passes in bfloat16, which this bound leaves out"
-    if published := peaks.measured(peak.accelerator, outcome.model):
+    if published := peaks.published_throughputs(peak.accelerator, outcome.model):
         told = ", ".join(f"{number(rate)} samples/s at batch {batch}" for batch, rate in published.items())
         yield f"  published measurement, {peak.accelerator} ({peaks.SOURCE}, Table 8, at 224 x 224 pixels): {told}"

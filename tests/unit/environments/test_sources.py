@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import dlcompare.core
-from dlcompare.core.environments.sources import link_view, view
+from dlcompare.core.environments.sources import link_sources, linked_sources
 from dlcompare.core.errors import PluginError
 
 ROOT = Path(dlcompare.core.__file__).resolve().parents[1]
@@ -32,20 +32,20 @@ def isolated(folder: Path, code: str) -> str:
 
 def test_isolated_interpreter_sees_dlcompare_and_not_its_site_packages() -> None:
     code = "import importlib.util as u; print(u.find_spec('dlcompare.models').origin, u.find_spec('numpy'))"
-    assert isolated(view(), code) == f"{view()}/dlcompare/models/__init__.py None"
+    assert isolated(linked_sources(), code) == f"{linked_sources()}/dlcompare/models/__init__.py None"
 
 
 def test_links_lead_to_the_real_folders() -> None:
-    links = {link.name: link.resolve() for link in (view() / "dlcompare").iterdir()}
+    links = {link.name: link.resolve() for link in (linked_sources() / "dlcompare").iterdir()}
     assert {"core", "frameworks", "models"} <= set(links)
     assert links == {name: ROOT / name for name in links}
 
 
 def test_view_from_within_a_view_is_the_same(tmp_path: Path) -> None:
     code = "from dlcompare.core.environments.sources import view; print(view())"
-    variables = {**os.environ, "PYTHONPATH": str(link_view(tmp_path / "outer"))}
+    variables = {**os.environ, "PYTHONPATH": str(link_sources(tmp_path / "outer"))}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=variables)
-    assert Path(done.stdout.strip()) == view()
+    assert Path(done.stdout.strip()) == linked_sources()
 
 
 def test_copied_package_is_shown_where_it_is(tmp_path: Path) -> None:
@@ -60,12 +60,12 @@ def test_copied_package_is_shown_where_it_is(tmp_path: Path) -> None:
 
 
 def test_link_view_repairs_what_has_moved_and_keeps_what_has_not(tmp_path: Path) -> None:
-    folder = link_view(tmp_path / "view")
+    folder = link_sources(tmp_path / "view")
     core, models = folder / "dlcompare" / "core", folder / "dlcompare" / "models"
     kept = models.lstat().st_ino
     core.unlink()
     core.symlink_to(tmp_path)
-    assert link_view(folder) == folder
+    assert link_sources(folder) == folder
     assert core.resolve() == ROOT / "core"
     assert models.lstat().st_ino == kept
     assert not list(folder.rglob(".*"))
@@ -73,7 +73,7 @@ def test_link_view_repairs_what_has_moved_and_keeps_what_has_not(tmp_path: Path)
 
 def test_views_made_at_once_are_whole(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        folders = list(pool.map(lambda _: link_view(tmp_path / "view"), range(50)))
+        folders = list(pool.map(lambda _: link_sources(tmp_path / "view"), range(50)))
     assert set(folders) == {tmp_path / "view"}
     assert sorted(path.name for path in (tmp_path / "view" / "dlcompare").iterdir())[0] == "core"
     assert all(path.is_symlink() for path in (tmp_path / "view" / "dlcompare").iterdir())
@@ -83,9 +83,9 @@ def test_link_that_moves_is_never_missing(tmp_path: Path) -> None:
     places = [tmp_path / name / "plugin" for name in ("old", "new")]
     for place in places:
         place.mkdir(parents=True)
-    folder = link_view(tmp_path / "view", (places[0],))
+    folder = link_sources(tmp_path / "view", (places[0],))
     with ThreadPoolExecutor(1) as pool:
-        moves = pool.submit(lambda: [link_view(folder, (places[turn % 2],)) for turn in range(300)])
+        moves = pool.submit(lambda: [link_sources(folder, (places[turn % 2],)) for turn in range(300)])
         while not moves.done():
             assert (folder / "plugin").is_dir()
     assert len(moves.result()) == 300
@@ -96,16 +96,17 @@ def test_plugins_are_shown_beside_dlcompare(tmp_path: Path) -> None:
     (tmp_path / "a_package" / "__init__.py").write_text("word = 'package'")
     (tmp_path / "a_module.py").write_text("word = 'module'")
     extra = (tmp_path / "a_package", tmp_path / "a_module.py")
-    assert isolated(view(extra), "import a_package, a_module; print(a_package.word, a_module.word)") == "package module"
-    assert view(extra) != view()
+    program = "import a_package, a_module; print(a_package.word, a_module.word)"
+    assert isolated(linked_sources(extra), program) == "package module"
+    assert linked_sources(extra) != linked_sources()
 
 
 def test_plugins_that_clash_or_are_gone_are_errors(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name / "same").mkdir(parents=True)
     with pytest.raises(PluginError, match=r"two packages are named same: .*two/same and .*one/same"):
-        view((tmp_path / "one" / "same", tmp_path / "two" / "same"))
+        linked_sources((tmp_path / "one" / "same", tmp_path / "two" / "same"))
     with pytest.raises(PluginError, match="two packages are named dlcompare"):
-        view((tmp_path / "dlcompare",))
+        linked_sources((tmp_path / "dlcompare",))
     with pytest.raises(PluginError, match="is not where it was found"):
-        view((tmp_path / "gone",))
+        linked_sources((tmp_path / "gone",))

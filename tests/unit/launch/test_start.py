@@ -19,7 +19,7 @@ from running import eventually
 from dlcompare.core.errors import JobError
 from dlcompare.core.launch import failure
 from dlcompare.core.launch.lifeline import Events, leave_word
-from dlcompare.core.launch.start import Ended, launch, marked, news, stop, undisturbed, watch
+from dlcompare.core.launch.start import Ended, defer_interrupts, find_marked, launch, news, stop, watch
 from dlcompare.core.machine.ports import port_trouble
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import plugins
@@ -84,11 +84,11 @@ def test_stopping_reaches_deaf_processes_in_other_sessions_and_no_others(tmp_pat
     mark = f"test-{os.getpid()}"
     process, stranger = program(LAUNCHER, tmp_path, mark), program("import time; time.sleep(60)", tmp_path, "other")
     assert eventually(lambda: "deaf" in (tmp_path / "log.txt").read_text(), within=20)
-    assert len(marked(mark)) == 2
+    assert len(find_marked(mark)) == 2
     begin = time.monotonic()
     assert stop(process, mark) != 0
     assert time.monotonic() - begin < 10
-    assert marked(mark) == []
+    assert find_marked(mark) == []
     assert stranger.poll() is None
     stop(stranger, "other")
 
@@ -101,7 +101,7 @@ def test_a_second_ctrl_c_waits_until_all_is_stopped(number: signal.Signals) -> N
     before = signal.signal(number, interrupt)
     finished = False
     try:
-        with pytest.raises(KeyboardInterrupt), undisturbed():
+        with pytest.raises(KeyboardInterrupt), defer_interrupts():
             os.kill(os.getpid(), number)
             time.sleep(0.05)
             finished = True
@@ -212,10 +212,11 @@ def test_a_launcher_that_fails_by_itself_is_quoted_from_the_end_of_a_long_log(tm
 
 
 def test_a_stall_tells_who_joined(tmp_path: Path) -> None:
-    assert "0 worker processes started, and of the ranks none joined" in failure.stalled(tmp_path, 5)
+    assert "0 worker processes started, and of the ranks none joined" in failure.explain_stall(tmp_path, 5)
     events = Events(tmp_path / "events.jsonl")
     events("data", rank=1)
-    assert "the last was 'data'; 1 worker processes started, and of the ranks 1 joined" in failure.stalled(tmp_path, 5)
+    told = failure.explain_stall(tmp_path, 5)
+    assert "the last was 'data'; 1 worker processes started, and of the ranks 1 joined" in told
 
 
 def test_what_a_worker_leaves_is_what_the_autopsy_reads(tmp_path: Path) -> None:

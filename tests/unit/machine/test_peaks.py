@@ -24,6 +24,6 @@ def test_the_slower_of_the_two_bounds_a_step(flops: float, traffic: float, secon
 
 
 def test_published_throughputs_are_found() -> None:
-    assert peaks.measured("TPU v3-8", "resnet50") == {64: 1280.0, 128: 1882.35}
-    assert peaks.measured("TPU v2-8", "inception_v3") == {64: 800.0, 128: 914.29}
-    assert peaks.measured("TPU v3-8", "no such model") == {}
+    assert peaks.published_throughputs("TPU v3-8", "resnet50") == {64: 1280.0, 128: 1882.35}
+    assert peaks.published_throughputs("TPU v2-8", "inception_v3") == {64: 800.0, 128: 914.29}
+    assert peaks.published_throughputs("TPU v3-8", "no such model") == {}

@@ -14,7 +14,7 @@ from dlcompare.core.graph.model import Model
 from dlcompare.models import dlcompare_models, googlenet, inception
 
 GOLDEN = Path(__file__).parents[2] / "golden"
-UPDATE = "DLCOMPARE_UPDATE_GOLDEN"  # set to 1 to rewrite the golden graphs; then review the diff
+UPDATE = "UPDATE_GOLDEN"  # set to 1 to rewrite the golden graphs; then review the diff
 MODELS = {model.name: model for model in dlcompare_models()}
 
 IMAGE = [name for name, model in MODELS.items() if "image" in model.inputs]
