@@ -15,7 +15,7 @@ from dlcompare.core.plan.plan import Repetition
 from dlcompare.core.plugins.job import PLACE
 from dlcompare.core.settings import Setting, setting
 
-from .options import apply, made, offered, options_of, panels
+from .options import apply, made, offered, option, options_of, panels
 
 if TYPE_CHECKING:
     from dlcompare.core.kinds.kind import Answer
