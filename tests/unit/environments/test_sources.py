@@ -42,7 +42,7 @@ def test_links_lead_to_the_real_folders() -> None:
 
 
 def test_view_from_within_a_view_is_the_same(tmp_path: Path) -> None:
-    code = "from dlcompare.core.environments.sources import view; print(view())"
+    code = "from dlcompare.core.environments.sources import linked_sources; print(linked_sources())"
     variables = {**os.environ, "PYTHONPATH": str(link_sources(tmp_path / "outer"))}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=variables)
     assert Path(done.stdout.strip()) == linked_sources()
@@ -96,7 +96,8 @@ def test_plugins_are_shown_beside_dlcompare(tmp_path: Path) -> None:
     (tmp_path / "a_package" / "__init__.py").write_text("word = 'package'")
     (tmp_path / "a_module.py").write_text("word = 'module'")
     extra = (tmp_path / "a_package", tmp_path / "a_module.py")
-    assert isolated(linked_sources(extra), "import a_package, a_module; print(a_package.word, a_module.word)") == "package module"
+    both = "import a_package, a_module; print(a_package.word, a_module.word)"
+    assert isolated(linked_sources(extra), both) == "package module"
     assert linked_sources(extra) != linked_sources()
 
 
