@@ -123,7 +123,11 @@ def print_stored(runs: tuple[Path, ...], form: str, judging: Judging | None, *, 
     from dlcompare.core.run.stored import by_kind, read
 
     records = {(one.run, one.id): one for path in runs for one in read(path)}  # the same run may be named twice
-    for name, found in by_kind(list(records.values())).items():
+    kinds_ = by_kind(list(records.values()))
+    if form != "table" and len(kinds_) > 1:
+        raise UsageError(f"these records are of several kinds ({', '.join(kinds_)}), which have different columns and "
+                         f"keys; name the runs of one kind at a time, or leave --format {form} out")
+    for name, found in kinds_.items():
         judged = always or any(one.round is not None for one in found)
         show(kind(name), Answer(found), form, judging if judged else None)
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from dlcompare.core.errors import UsageError
-from dlcompare.core.judging.verdict import JUDGED, Judging
+from dlcompare.core.judging.verdict import Judging
 from dlcompare.core.kinds.kind import Kind, Options, Request
 from dlcompare.core.plan.plan import Repetition
 from dlcompare.core.plugins.job import PLACE
 from dlcompare.core.settings import Setting, setting
 
-from .options import apply, make, offered, option, options_of, panels
+from .options import apply, make, offered, options_of, panels
 
 if TYPE_CHECKING:
     from dlcompare.core.kinds.kind import Answer
@@ -107,7 +107,3 @@ def show(kind: Kind, answer: Answer, form: str, judging: Judging | None) -> None
     """Print what came of a request in one of the forms; UsageError if it is none of the kind's."""
     check_form(kind, form)
     click.echo(kind.report(answer, form, judging).rstrip("\n"))
-
-
-JUDGING = option("--format", "form", type=click.Choice(FORMS), default="table", help="What to print.")
-__all__ = ["FORMS", "JUDGED", "JUDGING", "choose", "measure", "measuring", "show"]

@@ -158,10 +158,18 @@ class Runner:
         about = dataclasses.replace(about, duration=time.time() - (about.started or 0.0))
         if reason is not None:
             return self.kind.outline(job, about, status="failed", reason=reason)
-        return self.fold(job, folder, about)
+        return self.fold_or_fail(job, folder, about)
+
+    def fold_or_fail(self, job: BaseJob, folder: Path, about: Circumstances) -> Record:
+        """Return the record that the results of a job's processes are folded into; a failed one if they cannot be."""
+        try:
+            return self.fold(job, folder, about)
+        except (UsageError, ValueError) as error:  # a plug-in may leave what is no result, and other jobs go on
+            return self.kind.outline(job, about, status="failed",
+                                     reason=f"what its processes left is no result: {error}")
 
     def fold(self, job: BaseJob, folder: Path, about: Circumstances) -> Record:
-        """Return the record that the results of a job's processes are folded into."""
+        """Return that record; UsageError or ValueError if the results are none or do not belong together."""
         ranks: list[Any] = [from_plain(self.kind.rank, read(file), what="rank result") for file in
                  sorted(folder.glob(rank_file("*")), key=lambda file: int(file.stem.partition("-")[2]))]
         processes = self.kind.results(job)

@@ -128,6 +128,17 @@ class Crashing(Slow):
         os.abort()
 
 
+class Nonsense(Slow):
+    """Tells a version that is no text."""
+
+    name = "nonsense"
+
+    def trainer(self, graph: Any, params: Any, job: Any) -> Any:
+        trainer = super().trainer(graph, params, job)
+        trainer.versions = lambda: {"nonsense": 3}
+        return trainer
+
+
 class Tuned(Slow):
     """As fast as it is told to be: op by op takes 1.5 times as long as compiled, NCHW 1.25 times as long as NHWC."""
 
@@ -169,7 +180,7 @@ def dlcompare_models() -> list[Model]:
 
 @hookimpl
 def dlcompare_backends() -> list[Reference]:
-    return [Slow(), Several(), Stubborn(), Hung(), Glutton(), Crashing(), Tuned(), Rival()]
+    return [Slow(), Several(), Stubborn(), Hung(), Glutton(), Crashing(), Nonsense(), Tuned(), Rival()]
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ from running import PLUGINS
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("core", "frameworks", "models", "inference")
-TINY = ("--framework", "reference", "--model", "tiny-residual", "--data", "stripes", "--batch", "2")
+JOB = ("--framework", "reference", "--model", "tiny-residual", "--batch", "2")
+TINY = (*JOB, "--data", "stripes")
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not (ROOT / ".git").exists(), reason="the files are git's to list")]
 
@@ -107,7 +108,7 @@ def test_a_comparison_runs_and_is_reported(dlcompare: Command) -> None:
 
 
 def test_a_framework_is_verified(dlcompare: Command) -> None:
-    (outcome,) = json.loads(dlcompare("verify", *TINY, "--image-size", "16", "--check-workers", "1", "--format",
+    (outcome,) = json.loads(dlcompare("verify", *JOB, "--image-size", "16", "--check-workers", "1", "--format",
                                       "json").stdout)
     assert outcome["passed"]
 

@@ -16,6 +16,7 @@ from tinyenv import NOW, compiling, prepared, tiny, traces
 from dlcompare.core.environments import resolve
 from dlcompare.core.environments.store import requirements, wheel_folder
 from dlcompare.core.errors import EnvironmentUnavailable, JobError, PluginError, UsageError
+from dlcompare.core.files import cache_root
 from dlcompare.core.plugins.backend import Backend, need_ampere
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import plugins
@@ -79,7 +80,7 @@ CREATE = """
 import sys
 from pathlib import Path
 from dlcompare.core.environments import resolve
-from dlcompare.core.plugins.backend import EnvironmentSpec
+from dlcompare.core.plugins.runtime import EnvironmentSpec
 now = tuple(sys.version_info[:2])
 spec = EnvironmentSpec(Path(sys.argv[1]), (now, now), "import tiny; print(tiny.version)")
 print(resolve.create(sys.argv[2], "cpu", spec, lambda line: print(line, flush=True)))
@@ -277,4 +278,4 @@ def test_choosing_an_interpreter(spec: EnvironmentSpec, ready: Path, tmp_path: P
 def test_default_cache_is_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DLCOMPARE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert resolve.cache_root() == Path("/somewhere/dlcompare")
+    assert cache_root() == Path("/somewhere/dlcompare")

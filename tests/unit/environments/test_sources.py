@@ -96,8 +96,8 @@ def test_plugins_are_shown_beside_dlcompare(tmp_path: Path) -> None:
     (tmp_path / "a_package" / "__init__.py").write_text("word = 'package'")
     (tmp_path / "a_module.py").write_text("word = 'module'")
     extra = (tmp_path / "a_package", tmp_path / "a_module.py")
-    both = "import a_package, a_module; print(a_package.word, a_module.word)"
-    assert isolated(linked_sources(extra), both) == "package module"
+    program = "import a_package, a_module; print(a_package.word, a_module.word)"
+    assert isolated(linked_sources(extra), program) == "package module"
     assert linked_sources(extra) != linked_sources()
 
 

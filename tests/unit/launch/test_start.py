@@ -215,8 +215,8 @@ def test_a_stall_tells_who_joined(tmp_path: Path) -> None:
     assert "0 worker processes started, and of the ranks none joined" in failure.explain_stall(tmp_path, 5)
     events = Events(tmp_path / "events.jsonl")
     events("data", rank=1)
-    said = failure.explain_stall(tmp_path, 5)
-    assert "the last was 'data'; 1 worker processes started, and of the ranks 1 joined" in said
+    told = failure.explain_stall(tmp_path, 5)
+    assert "the last was 'data'; 1 worker processes started, and of the ranks 1 joined" in told
 
 
 def test_what_a_worker_leaves_is_what_the_autopsy_reads(tmp_path: Path) -> None:

@@ -90,6 +90,15 @@ def test_resume_trusts_no_damaged_record_and_writes_the_lost_list_again(start_sl
     assert third.kept() == third.records() == again.records()
 
 
+def test_what_is_no_result_fails_its_job_and_no_other(start_slow: Start) -> None:
+    command = start_slow("--framework", "nonsense,reference", SLOW_STEP="0")
+    assert command.wait() == 1
+    records = command.records()
+    assert "rank result versions must be of type str, not '3'" in records["nonsense"]["reason"]
+    assert [records[name]["status"] for name in ("nonsense", "reference")] == ["failed", "ok"]
+    assert command.kept() == records and "Traceback" not in command.told
+
+
 def test_other_options_start_anew(start_slow: Start) -> None:
     assert start_slow("--framework", "reference", "--resume").wait() == 0
     other = start_slow("--framework", "reference", "--resume", "--seed", "7")

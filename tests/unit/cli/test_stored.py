@@ -1,0 +1,85 @@
+"""``report`` and ``compare``: what finished runs held is shown again, each kind by itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from fabricated import RUN, in_rounds, job, refused
+
+from dlcompare.core.cli.main import program
+from dlcompare.core.errors import UsageError
+from dlcompare.core.kinds.compilation.request import CompilationJob
+from dlcompare.core.kinds.time_to_accuracy.request import TargetJob
+
+RESULTS = Path(__file__).parents[3] / "docs" / "results" / "2026-11-24-four-cpu"
+
+
+@pytest.fixture
+def shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    """Return a function that gives what a command prints."""
+    monkeypatch.setenv("COLUMNS", "160")
+
+    def run(*words: object) -> str:
+        program()([str(word) for word in words], standalone_mode=False)
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def rounds(tmp_path: Path) -> Path:
+    """Return a run folder with rounds of two frameworks."""
+    records = [one for name in ("pytorch-ddp", "tf-horovod") for one in in_rounds(job(name), [1.0, 1.01, 0.99])]
+    (tmp_path / "records.json").write_text(json.dumps([one.to_dict() for one in records]))
+    return tmp_path
+
+
+def test_a_run_in_rounds_is_reported_with_its_verdicts_and_in_json_as_records(shown, rounds: Path) -> None:
+    assert "3 rounds, interleaved" in shown("report", rounds)
+    assert len(json.loads(shown("report", rounds, "--format", "json"))) == 6
+    assert shown("report", rounds, "--format", "csv").count("\n") == 7
+    compared = json.loads(shown("compare", rounds, rounds / "records.json", "--format", "json", "--margin", "10"))
+    assert [one["word"] for one in compared["comparisons"][0]["verdicts"]] == ["same"]
+    assert len(compared["records"]) == 6, "a run that is named twice counts once"
+
+
+def test_a_baseline_is_named_or_refused(shown, rounds: Path) -> None:
+    compared = json.loads(shown("compare", rounds, "--baseline", "tf-horovod", "--format", "json"))
+    assert compared["comparisons"][0]["baseline"]["name"] == "tf-horovod"
+    with pytest.raises(UsageError, match="unknown baseline 'torch'"):
+        shown("compare", rounds, "--baseline", "torch")
+
+
+def test_kinds_stand_apart(shown, rounds: Path) -> None:
+    both = shown("report", rounds, RESULTS / "target.json")
+    assert "3 rounds, interleaved" in both and "1 pytorch-ddp: top1 0.9722 (target 0.97) after 18.9 s" in both
+    for form in ("json", "csv"):
+        with pytest.raises(UsageError, match=r"several kinds \(training, time_to_accuracy\).*one kind at a time"):
+            shown("report", rounds, RESULTS / "target.json", "--format", form)
+
+
+def test_a_form_that_a_kind_lacks_is_refused(shown, tmp_path: Path) -> None:
+    made = refused(CompilationJob("jax", "resnet18", topology="v3:2x2"), "no such topology", run=RUN)
+    (tmp_path / "records.json").write_text(f"[{made.to_json()}]")
+    assert "NOT COMPILED  jax, resnet18, fp32, batch 8 a device, for v3:2x2: no such topology" in shown(
+        "report", tmp_path)
+    with pytest.raises(UsageError, match="printed as table or json, not as csv; use another --format"):
+        shown("report", tmp_path, "--format", "csv")
+
+
+def test_rounds_of_a_target_are_told_by_round(shown, tmp_path: Path) -> None:
+    made = json.loads((RESULTS / "target.json").read_text())
+    several = [{**one, "id": f"{one['id']}.r{number}", "round": number, "rounds": 2}
+               for number in range(2) for one in made[:2]]
+    (tmp_path / "records.json").write_text(json.dumps(several))
+    text = shown("report", tmp_path)
+    assert text.count("pytorch-ddp, round 1: top1 0.9722") == text.count("pytorch-ddp, round 2: top1 0.9722") == 1
+    assert TargetJob.kind == "time_to_accuracy" and "2 rounds, interleaved" in text
+
+
+def test_what_failed_of_a_target_is_told_without_a_time(shown, tmp_path: Path) -> None:
+    made = refused(TargetJob("jax", "resnet18", target="top1=0.9"), "no GPU here", run=RUN)
+    (tmp_path / "records.json").write_text(made.to_json())
+    assert "no GPU here" in shown("report", tmp_path) and "examinations" not in shown("report", tmp_path)
