@@ -23,9 +23,9 @@ def env() -> None:
 @env.command("list")
 def env_list() -> None:
     """Show which environments there are, and why one cannot be had."""
-    from dlcompare.core.reports.environments import listed
+    from dlcompare.core.reports.environments import render_list
 
-    click.echo(listed())
+    click.echo(render_list())
 
 
 @env.command("create")
@@ -34,9 +34,9 @@ def env_list() -> None:
 def env_create(framework: str | None, device: str) -> None:
     """Make a framework's environment, or all of them, from its lock file."""
     from dlcompare.core.environments import resolve
-    from dlcompare.core.reports.environments import wanted
+    from dlcompare.core.reports.environments import select
 
-    specs = [(name, kind, spec) for name, kind, spec in wanted(framework, device) if spec]
+    specs = [(name, kind, spec) for name, kind, spec in select(framework, device) if spec]
     made = resolve.create_all(specs, lambda line: click.echo(line, err=True))
     for (name, kind), python in made.items():
         click.echo(f"{name} on {kind}: {python}")
@@ -49,9 +49,9 @@ def env_create(framework: str | None, device: str) -> None:
 def env_remove(framework: str | None, device: str) -> None:
     """Remove a framework's environment, or all of them; built wheels are kept."""
     from dlcompare.core.environments import resolve
-    from dlcompare.core.reports.environments import wanted
+    from dlcompare.core.reports.environments import select
 
-    for name, kind, _ in wanted(framework, device):
+    for name, kind, _ in select(framework, device):
         click.echo(f"{name} on {kind}: {resolve.megabytes(resolve.remove(name, kind))} freed")
 
 
@@ -60,8 +60,8 @@ def env_remove(framework: str | None, device: str) -> None:
 @DEVICE
 def env_doctor(framework: str | None, device: str) -> None:
     """Check all that an environment needs: Python, compilers, the lock file, the framework itself."""
-    from dlcompare.core.reports.environments import examined
+    from dlcompare.core.reports.environments import render_checks
 
-    text, healthy = examined(framework, device)
+    text, healthy = render_checks(framework, device)
     click.echo(text)
     sys.exit(0 if healthy else 1)

@@ -20,7 +20,7 @@ from dlcompare.core.kinds.kind import Kind, kinds
 
 from .environments import env
 from .measuring import FORMS, measure, measuring, show
-from .options import apply, made, option, options_of
+from .options import apply, make, option, options_of
 
 EXAMPLES = "\n\n".join((
     "[bold]Examples[/]",
@@ -97,7 +97,7 @@ def show_(model: str, image_size: int | None, form: str) -> None:
 @FORMAT
 def report(runs: tuple[Path, ...], form: str) -> None:
     """Show the records of finished runs of any kind: run folders, or records.json files."""
-    stored(runs, form, None if form != "table" else Judging())
+    print_stored(runs, form, None if form != "table" else Judging())
 
 
 def with_judging(command: Any) -> Any:
@@ -114,10 +114,10 @@ def compare(runs: tuple[Path, ...], form: str, **given: Any) -> None:
 
     Only what was interleaved in rounds of one run gets a verdict; for the rest it is said what cannot be concluded.
     """
-    stored(runs, form, made(Judging, given), always=True)
+    print_stored(runs, form, make(Judging, given), always=True)
 
 
-def stored(runs: tuple[Path, ...], form: str, judging: Judging | None, *, always: bool = False) -> None:
+def print_stored(runs: tuple[Path, ...], form: str, judging: Judging | None, *, always: bool = False) -> None:
     """Print stored records, those of each kind together; judged if they were interleaved, or ``always``."""
     from dlcompare.core.kinds.kind import Answer, kind
     from dlcompare.core.run.stored import by_kind, read

@@ -15,7 +15,7 @@ from dlcompare.core.plan.plan import Repetition
 from dlcompare.core.plugins.job import PLACE
 from dlcompare.core.settings import Setting, setting
 
-from .options import apply, made, offered, option, options_of, panels
+from .options import apply, make, offered, option, options_of, panels
 
 if TYPE_CHECKING:
     from dlcompare.core.kinds.kind import Answer
@@ -51,10 +51,10 @@ def measuring(name: str, kinds: Sequence[Kind], command: Any) -> Any:
     forms = [form for form in FORMS if any(form in kind.forms for kind in kinds)]
     found["form"] = option("--format", "form", type=click.Choice(forms), default="table", help="What to print.")
     panels(name, settings(kinds))
-    return apply(command, [found[option] for option in settings(kinds)])
+    return apply(command, [found[field] for field in settings(kinds)])
 
 
-def chosen(kinds: Sequence[Kind], given: Mapping[str, Any]) -> Kind:
+def choose(kinds: Sequence[Kind], given: Mapping[str, Any]) -> Kind:
     """Return the kind that options select: the one whose own are given, else the one that needs none."""
     wanted = [kind for kind in kinds if any(given.get(name) for name in kind.selected_by)]
     if len(wanted) > 1:
@@ -75,7 +75,7 @@ def refuse_strange(kind: Kind, context: click.Context, given: Mapping[str, Any])
 def request(kind: Kind, given: Mapping[str, Any]) -> Request:
     """Return what was asked of a kind."""
     asked = {name: given[name] for name in offered(kind.job, kind.refused) if given.get(name) is not None}
-    return Request(asked, made(kind.own, given), made(Repetition, given), made(Judging, given))
+    return Request(asked, make(kind.own, given), make(Repetition, given), make(Judging, given))
 
 
 def measure(context: click.Context, kinds: Sequence[Kind], given: Mapping[str, Any]) -> None:
@@ -84,10 +84,10 @@ def measure(context: click.Context, kinds: Sequence[Kind], given: Mapping[str, A
 
     from .progress import Progress
 
-    kind = chosen(kinds, given)
+    kind = choose(kinds, given)
     refuse_strange(kind, context, given)
     check_form(kind, given["form"])
-    asked, options = request(kind, given), made(Options, given)
+    asked, options = request(kind, given), make(Options, given)
     with Progress() as progress:
         answer = kind.answer(asked, lambda plan: carry_out(plan, options, progress))
     show(kind, answer, given["form"], asked.judging if in_rounds(answer) else None)

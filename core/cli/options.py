@@ -84,7 +84,7 @@ def type_of(cls: Any, name: str, about: Setting) -> Any:
     return click.Path(path_type=Path) if kind is Path else kind
 
 
-def made(cls: Any, given: Mapping[str, Any], without: Iterable[str] = ()) -> Any:
+def make(cls: Any, given: Mapping[str, Any], without: Iterable[str] = ()) -> Any:
     """Return a dataclass of the options that were given to it; what is None takes the field's own default."""
     values = {name: given[name] for name in offered(cls, without) if given.get(name) is not None}
     return cls(**{name: value / 100 if settings_of(cls)[name].percent else value for name, value in values.items()})

@@ -60,7 +60,7 @@ class Explanation:
     kept: tuple[Kept, ...]
 
 
-def explained(slow: str, fast: str, moves: Sequence[Move], kept: Sequence[Kept],
+def attribute(slow: str, fast: str, moves: Sequence[Move], kept: Sequence[Kept],
               records: Sequence[Record]) -> Explanation | str:
     """Return the explanation from the records of one run, or in a sentence why there is none."""
     samples = {side.name: side.samples for side in sides(records)}
@@ -69,7 +69,7 @@ def explained(slow: str, fast: str, moves: Sequence[Move], kept: Sequence[Kept],
         return f"too few rounds in which both {slow} and {fast} ran undisturbed ({len(gap)}) to explain anything"
     done, missed = [], list(kept)
     for move in moves:
-        found = moved(samples, move, slow, fast)
+        found = gain_of_move(samples, move, slow, fast)
         if len(found) < 2:
             missed.append(Kept(move.setting, why_missing(move, records)))
         else:
@@ -90,7 +90,7 @@ def logs(samples: Mapping[str, Mapping[int, float]], above: str, below: str) -> 
     return {number: math.log(one[number] / two[number]) for number in sorted(one.keys() & two.keys())}
 
 
-def moved(samples: Mapping[str, Mapping[int, float]], move: Move, slow: str, fast: str) -> Logs:
+def gain_of_move(samples: Mapping[str, Mapping[int, float]], move: Move, slow: str, fast: str) -> Logs:
     """Return how much a move speeds the slower side up, over what its partner gains; logarithms by round."""
     gain = logs(samples, move.moved, slow)
     if move.partner is None:

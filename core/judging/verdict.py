@@ -142,7 +142,7 @@ def compare(records: Sequence[Record], judging: Judging = AS_USUAL) -> list[Comp
     """Return a comparison for each group among the records; UsageError if there is no such baseline."""
     judging.check(dict.fromkeys(record.name for record in records))
     groups = dict.fromkeys(record.group for record in records)
-    return [compared(sides([record for record in records if record.group == group]), judging) for group in groups]
+    return [compare_sides(sides([record for record in records if record.group == group]), judging) for group in groups]
 
 
 def sides(records: Sequence[Record]) -> list[Side]:
@@ -151,7 +151,7 @@ def sides(records: Sequence[Record]) -> list[Side]:
     return [Side(*key, tuple(r for r in records if (r.run, r.name) == key)) for key in keys]
 
 
-def compared(found: Sequence[Side], judging: Judging) -> Comparison:
+def compare_sides(found: Sequence[Side], judging: Judging) -> Comparison:
     base = base_of(found, judging.baseline) or base_of(found, None) or found[0]
     return Comparison(found[0].records[0].model, judging.margin, base, tuple(found),
                       tuple(judge(found, base, judging)))
@@ -180,13 +180,13 @@ def verdict(side: Side, base: Side, margin: float) -> Verdict:
     both = sorted(side.samples.keys() & base.samples.keys())
     reason = inconclusive(side, base, rounds=len(both))
     if reason:
-        return Verdict(*about, ours / theirs, rounds=len(both), discarded=disturbed(side, base), reason=reason)
+        return Verdict(*about, ours / theirs, rounds=len(both), discarded=count_disturbed(side, base), reason=reason)
     logs = [math.log(side.samples[number] / base.samples[number]) for number in both]
     low, high = stats.mean_interval(logs, anytime=side.open_ended)
     plain = stats.bootstrap_mean(logs)
     return Verdict(*about, math.exp(statistics.fmean(logs)), word=word(low, high, margin), low=math.exp(low),
                    high=math.exp(high), bootstrap=(math.exp(plain[0]), math.exp(plain[1])),
-                   resolution=math.expm1((high - low) / 2), rounds=len(both), discarded=disturbed(side, base))
+                   resolution=math.expm1((high - low) / 2), rounds=len(both), discarded=count_disturbed(side, base))
 
 
 def word(low: float, high: float, margin: float) -> str:
@@ -209,7 +209,7 @@ def inconclusive(side: Side, base: Side, *, rounds: int) -> str | None:
     return None
 
 
-def disturbed(side: Side, base: Side) -> int:
+def count_disturbed(side: Side, base: Side) -> int:
     """Return how many rounds ran on both sides and were disturbed on one of them."""
     ran, good = ({r.round for r in one} & {r.round for r in two}
                  for one, two in ((side.ran, base.ran), (side.good, base.good)))

@@ -94,7 +94,7 @@ class Run(Protocol):
     def start(self, job: BaseJob, folder: Path, *, label: str) -> str | None:
         """Run a job's processes to their end in a folder; return why that came to nothing, None if it did not."""
 
-    def kept(self, name: str) -> Record | None:
+    def stored_record(self, name: str) -> Record | None:
         """Return what a run that is resumed has of a record that concludes it."""
 
 

@@ -46,23 +46,23 @@ def matrix(plugins: Plugins, cls: type[J], settings: Mapping[str, Any], **fixed:
         UsageError: a framework, model, dataset, setting or option does not exist or fit.
     """
     given = {name: value for name, value in settings.items() if value is not None}
-    frameworks, model = named(given)
+    frameworks, model = require_names(given)
     if given.get("weights"):
         given["weights"] = existing_file(given["weights"])
     asked = sides(plugins, frameworks, device=given.get("device"))
     known = plugins.model(model)
     graph = known.graph(given.get("image_size"))
-    shared = {**usual(plugins, cls, known, [side.framework for side in asked], given), **given}
+    shared = {**defaults(plugins, cls, known, [side.framework for side in asked], given), **given}
     wanted = [{"execution": next(iter(plugins.backend(side.framework).executions)), **shared, **side.settings}
               for side in asked]
     for one in wanted:
-        one["data"] = checked_data(plugins, one["data"], graph)
+        one["data"] = check_data(plugins, one["data"], graph)
     jobs = tuple(cls(**{**one, "framework": side.framework, **fixed}) for side, one in zip(asked, wanted, strict=True))
     distinct(asked, jobs)
     return Matrix(known, graph, jobs, tuple(asked))
 
 
-def named(given: Mapping[str, Any]) -> tuple[list[str], str]:
+def require_names(given: Mapping[str, Any]) -> tuple[list[str], str]:
     """Return the frameworks and the model that were asked for; UsageError if either is missing."""
     frameworks, model = given.get("framework"), given.get("model")
     if not frameworks or not model:
@@ -72,7 +72,7 @@ def named(given: Mapping[str, Any]) -> tuple[list[str], str]:
     return [name.strip() for name in frameworks.split(",") if name.strip()], model
 
 
-def usual(plugins: Plugins, cls: type[BaseJob], model: Model, frameworks: Sequence[str],
+def defaults(plugins: Plugins, cls: type[BaseJob], model: Model, frameworks: Sequence[str],
           given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what this machine and this model set where nobody says."""
     device = given.get("device") or default_device(plugins, frameworks)
@@ -105,14 +105,14 @@ def distinct(asked: Sequence[Variant], jobs: Sequence[BaseJob]) -> None:
         seen[job.id] = side
 
 
-def checked_data(plugins: Plugins, data: str, graph: Graph) -> str:
+def check_data(plugins: Plugins, data: str, graph: Graph) -> str:
     """Return a dataset's name with the path in it made absolute; UsageError if the network cannot read it."""
     kind, argument = plugins.dataset(data)
     kind.check(argument, graph.inputs)
-    return from_anywhere(data)
+    return make_absolute(data)
 
 
-def from_anywhere(data: str) -> str:
+def make_absolute(data: str) -> str:
     """Return a dataset's name with the path in it, if there is one, made absolute: workers run in other folders."""
     name, _, argument = data.partition(":")
     return f"{name}:{Path(argument).resolve()}" if argument and Path(argument).exists() else data

@@ -15,7 +15,7 @@ FOREIGN = 0.05
 LEAST = 0.1  # core-seconds: processor time is counted in ticks of 10 ms, so less than some ticks may be rounding
 
 
-def settled(record: R) -> R:
+def discard_disturbed(record: R) -> R:
     """Return the record with disturbed windows marked and counted; with too few others, unmarked and with a caveat."""
     reasons = [disturbance(window, cores(record.system)) for window in record.windows]
     count = len([reason for reason in reasons if reason])
@@ -30,7 +30,7 @@ def settled(record: R) -> R:
     return dataclasses.replace(record, windows=windows, discarded=(*record.discarded, *([caveat] if count else [])))
 
 
-def counted(windows: Sequence[Window]) -> list[Window]:
+def windows_that_count(windows: Sequence[Window]) -> list[Window]:
     """Return the windows that statistics are made of."""
     return [window for window in windows if not window.discarded]
 

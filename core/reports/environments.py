@@ -8,7 +8,7 @@ from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.plugins.runtime import EnvironmentSpec, Runtime
 
 
-def wanted(framework: str | None, *devices: str) -> list[tuple[str, str, EnvironmentSpec | None]]:
+def select(framework: str | None, *devices: str) -> list[tuple[str, str, EnvironmentSpec | None]]:
     """Return (name, device, specification) for one framework or engine, or all, on the devices each offers."""
     known: dict[str, Runtime] = {**plugins().backends(), **plugins().engines(), **plugins().backends()}
     if framework is not None and framework not in known:
@@ -17,10 +17,10 @@ def wanted(framework: str | None, *devices: str) -> list[tuple[str, str, Environ
     return [(b.name, d, b.environment(d)) for b in chosen for d in b.devices if not devices or d in devices]
 
 
-def listed() -> str:
+def render_list() -> str:
     """Return a line per environment: state, Python, size, path or reason."""
     rows = [(s.name, s.device, s.state, s.python, resolve.megabytes(s.size) if s.size else "",
-             " · ".join(str(part) for part in (s.path, s.why, s.note) if part)) for s in resolve.status(wanted(None))]
+             " · ".join(str(part) for part in (s.path, s.why, s.note) if part)) for s in resolve.status(select(None))]
     head = ("framework", "device", "state", "python", "size", "where")
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(5)]
     lines = ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[5]]).rstrip()
@@ -28,10 +28,10 @@ def listed() -> str:
     return "\n".join(lines)
 
 
-def examined(framework: str | None, device: str) -> tuple[str, bool]:
+def render_checks(framework: str | None, device: str) -> tuple[str, bool]:
     """Return the doctor's findings as text, and whether all is well."""
     lines, healthy = [], True
-    for name, kind, spec in wanted(framework, device):
+    for name, kind, spec in select(framework, device):
         lines.append(f"{name} on {kind}")
         for found in resolve.doctor(name, kind, spec):
             healthy &= found.ok

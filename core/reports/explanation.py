@@ -14,7 +14,7 @@ from .text import interval, number, plain_table
 BAR = 20  # characters that stand for the whole gap
 
 
-def waterfall(found: Explanation | str, width: int) -> Iterator[RenderableType]:
+def gap_parts(found: Explanation | str, width: int) -> Iterator[RenderableType]:
     """Yield the explanation of a gap, or the sentence that says why there is none."""
     if isinstance(found, str):
         yield Text(f"\nExplanation: {found}", style="bold")

@@ -14,7 +14,7 @@ from dlcompare.core.judging.verdict import Comparison
 from dlcompare.core.records.record import Record
 
 from . import record_csv, verdicts, verdicts_data
-from .text import columns, heading, interval, number, plain_table, printed, remarks, state
+from .text import columns, heading, interval, number, plain_table, remarks, state, to_text
 
 
 def records_as(form: str, records: Sequence[Any], table: Callable[[Sequence[Any]], str] | None = None) -> str:
@@ -39,7 +39,7 @@ def as_json(records: Sequence[Record]) -> str:
 def as_table(records: Sequence[Record]) -> str:
     """Return the records of any kind as a table: who, under which conditions, how fast; below it what went wrong."""
     width = columns()
-    return printed(table_parts(records), width)
+    return to_text(table_parts(records), width)
 
 
 def table_parts(records: Sequence[Record]) -> Iterator[RenderableType]:

@@ -24,7 +24,7 @@ def proof(records: Sequence[Record]) -> tuple[bool, str]:
     return True, f"arithmetic, the reference's (certificates {', '.join(found)})"
 
 
-def unverified(records: Sequence[Record]) -> Iterator[Text]:
+def warn_unverified(records: Sequence[Record]) -> Iterator[Text]:
     """Yield a warning and its remedy for every model whose numbers carry no proof, or a failed one."""
     ran = [record for record in records if record.status == "ok" and record.provable]
     judged = {(r.framework, r.model, r.verified["certificate"]): r for r in ran if r.verified}  # the same in all rounds

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dlcompare.core.files import finite
-from dlcompare.core.records.disturbance import counted
+from dlcompare.core.records.disturbance import windows_that_count
 from dlcompare.core.records.record import Record
 from dlcompare.core.typed_json import is_scalar, types_of
 
@@ -38,7 +38,7 @@ def row(record: Record) -> dict[str, Any]:
     nested = {"environment": record.environment, "settings": record.settings.flat(), "system": record.system}
     return {
         **{name: data[name] for name in scalars(type(record)) if name not in (*LEFT_OUT, *LAST)},
-        **dict(measured(record, data)),
+        **dict(statistic_cells(record, data)),
         "verified": verified.get("passed"), "certificate": verified.get("certificate"),
         **{name: json.dumps(finite(value), sort_keys=True) for name, value in nested.items()},
         "warnings": " | ".join(sentences(record.warnings)), "log": data["log"], "reproduce": data["reproduce"],
@@ -50,7 +50,7 @@ def scalars(cls: Any) -> Iterator[str]:
     yield from (name for name, wanted in types_of(cls).items() if is_scalar(wanted))
 
 
-def measured(record: Record, data: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def statistic_cells(record: Record, data: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield the cells that statistics and counts of raw values fill."""
     rate, times, warmup = (data.get(key) or {} for key in ("throughput", "step_time", "warmup"))
     name = per_second(record.unit)
@@ -58,7 +58,7 @@ def measured(record: Record, data: Mapping[str, Any]) -> Iterator[tuple[str, Any
     yield from ((f"step_{name}_s", times.get(name)) for name in ("median", "p90", "p99"))
     losses = list(record.losses().values())
     yield from {"windows": len(record.windows),
-                "windows_discarded": len(record.windows) - len(counted(record.windows)),
+                "windows_discarded": len(record.windows) - len(windows_that_count(record.windows)),
                 "disturbed": record.disturbed, "steps": sum(window.steps for window in record.windows),
                 "warmup_steps": warmup.get("steps"), "warmup_settled": warmup.get("settled"),
                 "first_loss": losses[0] if losses else None, "last_loss": losses[-1] if losses else None}.items()

@@ -24,7 +24,7 @@ def columns() -> int:
     return shutil.get_terminal_size(fallback=(100, 24)).columns
 
 
-def printed(found: Iterable[RenderableType], width: int) -> str:
+def to_text(found: Iterable[RenderableType], width: int) -> str:
     """Return what rich prints, coloured only on a terminal; text that must be copied whole is not wrapped."""
     out = io.StringIO()
     console = Console(file=out, width=width, force_terminal=sys.stdout.isatty(), highlight=False)

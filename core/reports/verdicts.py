@@ -13,10 +13,10 @@ from dlcompare.core.judging.verdict import Comparison, Side, machine
 from dlcompare.core.records.record import Record
 
 from .cold_start import cold_starts
-from .explanation import waterfall
+from .explanation import gap_parts
 from .fairness import fairness
-from .proof import unverified
-from .text import WIDE, columns, heading, interval, number, plain_table, printed, remarks, state
+from .proof import warn_unverified
+from .text import WIDE, columns, heading, interval, number, plain_table, remarks, state, to_text
 from .words import likeness, sentence
 
 STYLES = {"faster": "bold green", "slower": "bold red", "same": "bold cyan", "undecided": "bold yellow"}
@@ -25,17 +25,17 @@ STYLES = {"faster": "bold green", "slower": "bold red", "same": "bold cyan", "un
 def render(comparisons: Sequence[Comparison], explanation: Explanation | str | None = None) -> str:
     """Return comparisons as text as wide as the terminal, and the explanation of a gap if there is one."""
     width = columns()
-    return printed(parts(comparisons, explanation, width), width)
+    return to_text(parts(comparisons, explanation, width), width)
 
 
 def parts(comparisons: Sequence[Comparison], explanation: Explanation | str | None,
           width: int) -> Iterator[RenderableType]:
     """Yield what is printed, from top to bottom."""
-    yield from unverified([record for one in comparisons for record in of(one.sides)])
+    yield from warn_unverified([record for one in comparisons for record in of(one.sides)])
     for one in comparisons:
         yield from comparison(one, width)
     if explanation is not None:
-        yield from waterfall(explanation, width)
+        yield from gap_parts(explanation, width)
 
 
 def of(sides: Sequence[Side]) -> list[Record]:
@@ -102,10 +102,10 @@ def cells(one: Comparison, side: Side, *, wide: bool) -> list[Text]:
     ratio = number(found.ratio) if found else "1" if is_baseline(one, side) else "-"
     pairs = [(Text(number(side.throughput)), Text(interval(*side.interval))),
              (Text(ratio), Text(interval(found.low, found.high) if found else "")),
-             (said(one, side), Text(percent(found.resolution if found else None)))]
+             (verdict_cell(one, side), Text(percent(found.resolution if found else None)))]
     found_cells = [cell for pair in pairs
                    for cell in (pair if wide else (Text("\n").join(c for c in pair if c.plain),))]
-    return [*found_cells, Text(counted(side)), state((side.good or side.ran or side.records)[0])]
+    return [*found_cells, Text(rounds_cell(side)), state((side.good or side.ran or side.records)[0])]
 
 
 def percent(share: float | None) -> str:
@@ -115,7 +115,7 @@ def percent(share: float | None) -> str:
     return f"{100 * share:.2g} %" if share >= 1e-4 else "< 0.01 %"
 
 
-def said(one: Comparison, side: Side) -> Text:
+def verdict_cell(one: Comparison, side: Side) -> Text:
     """Return the verdict's cell."""
     found = one.verdict(side)
     if found and found.word:
@@ -128,7 +128,7 @@ def is_baseline(one: Comparison, side: Side) -> bool:
     return any((verdict.baseline_run, verdict.baseline) == (side.run, side.name) for verdict in one.verdicts)
 
 
-def counted(side: Side) -> str:
+def rounds_cell(side: Side) -> str:
     """Return in how many rounds a side gave a number, of how many."""
     good, tried = len(side.good), len(side.records)
     return "-" if not side.interleaved else str(good) if good == tried else f"{good} of {tried}"

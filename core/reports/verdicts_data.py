@@ -23,7 +23,7 @@ SCHEMA = 1
 def as_json(comparisons: Sequence[Comparison], explanation: Explanation | str | None = None) -> str:
     """Return ``{"schema", "comparisons", "explanation", "records"}``; ``docs/verdict.md`` says what is in them."""
     plain = {"schema": SCHEMA, "comparisons": [comparison(one) for one in comparisons],
-             "explanation": explained(explanation),
+             "explanation": explanation_as_plain(explanation),
              "records": [record.to_dict() for one in comparisons for side in one.sides for record in side.records]}
     return json.dumps(finite(plain), indent=1, allow_nan=False) + "\n"
 
@@ -48,7 +48,7 @@ def side_cells(one: Comparison, side: Side) -> dict[str, Any]:
             "ahead_of_baseline": dataclasses.asdict(result) if result else None}
 
 
-def explained(found: Explanation | str | None) -> dict[str, Any] | None:
+def explanation_as_plain(found: Explanation | str | None) -> dict[str, Any] | None:
     """Return an explanation as plain data; ``reason`` where there is none."""
     if found is None:
         return None

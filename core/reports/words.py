@@ -36,7 +36,7 @@ def likeness(caveat: Caveat) -> str:
     return " ".join([caveat.kind, *said.partition(":")[0].split()[-3:]])
 
 
-def suffered(v: Values) -> str:
+def at_worst(v: Values) -> str:
     """Return what the most disturbed of some windows suffered."""
     parts = [f"others used up to {v['foreign']:.2f} cores"] if v["foreign"] else []
     return "; ".join([*parts, *([f"the clock was throttled {v['throttled']} times"] if v["throttled"] else [])])
@@ -60,10 +60,10 @@ WORDS: dict[str, Words] = {
     "throttled": lambda v: f"the clock was throttled {v['times']} times",
     "foreign": lambda v: f"others used {v['cores']:.2f} cores",
     "disturbed": lambda v: (
-        f"the machine was disturbed in {v['count']} of {v['windows']} windows ({suffered(v)}), too many to leave them "
+        f"the machine was disturbed in {v['count']} of {v['windows']} windows ({at_worst(v)}), too many to leave them "
         "out: the numbers are of all windows, and no verdict rests on them; repeat this on a quiet machine"),
     "windows": lambda v: (
-        f"{v['count']} of {v['windows']} windows, {v['seconds']:.2f} s: the machine was disturbed ({suffered(v)})"),
+        f"{v['count']} of {v['windows']} windows, {v['seconds']:.2f} s: the machine was disturbed ({at_worst(v)})"),
     "warm-up steps": lambda v: f"{v['steps']} warm-up steps, {v['seconds']:.2f} s",
     "short": short,
     "spread": lambda v: (

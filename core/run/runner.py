@@ -66,7 +66,7 @@ class Runner:
         if self.options.resume:
             self.records = read_finished(self.plan, self.kind, self.folder)
         self.keep_all()  # the last run may have been killed before it could
-        prepared = self.prepared()
+        prepared = self.prepare()
         self.make_environments([c.job for c in rounds.everything(self.plan) if c.folder not in self.records])
         for cell in rounds.to_run(self.plan, self.records, self.decided):
             self.keep(cell.folder, self.record_of(cell, prepared))
@@ -76,7 +76,7 @@ class Runner:
             self.keep(record.id, write_record(record, folder))
         return in_order(self.plan, self.records)
 
-    def prepared(self) -> Prepared:
+    def prepare(self) -> Prepared:
         """Return what makes jobs ready; a run that cannot be prepared, and has nothing yet, leaves no folder behind."""
         try:
             return self.kind.prepare(self.plan, self)
@@ -109,9 +109,10 @@ class Runner:
         specs = {key: runtime.environment(key[1]) for key, runtime in wanted.items()}
         own = [(*key, spec) for key, spec in specs.items() if spec]
         made = resolve.create_all(own, self.say) if self.options.env is None else {}
-        self.pythons |= {key: made.get(key) or self.named(runtime, key[1]) for key, runtime in wanted.items()}
+        self.pythons |= {key: made.get(key) or self.named_interpreter(runtime, key[1])
+                         for key, runtime in wanted.items()}
 
-    def named(self, runtime: Runtime, device: str) -> Python:
+    def named_interpreter(self, runtime: Runtime, device: str) -> Python:
         """Return the interpreter that the user named, or why it will not do."""
         try:
             return resolve.resolve(self.options.env, runtime, device, self.say)
@@ -157,9 +158,9 @@ class Runner:
         about = dataclasses.replace(about, duration=time.time() - (about.started or 0.0))
         if reason is not None:
             return self.kind.outline(job, about, status="failed", reason=reason)
-        return self.folded(job, folder, about)
+        return self.fold_or_fail(job, folder, about)
 
-    def folded(self, job: BaseJob, folder: Path, about: Circumstances) -> Record:
+    def fold_or_fail(self, job: BaseJob, folder: Path, about: Circumstances) -> Record:
         """Return the record that the results of a job's processes are folded into; a failed one if they cannot be."""
         try:
             return self.fold(job, folder, about)
@@ -194,7 +195,7 @@ class Runner:
                        on_event=lambda event: self.tell(job, {"label": label, **event}))
         return ended.reason
 
-    def kept(self, name: str) -> Record | None:
+    def stored_record(self, name: str) -> Record | None:
         """Return what a run that is resumed has of a record that concludes it; what did not end well is set aside."""
         record = read_record(self.kind, self.folder / name) if self.options.resume else None
         if record is None and (self.folder / name).exists():

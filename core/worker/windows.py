@@ -47,7 +47,7 @@ def warm_up(once: Callable[[], float], *, least: int, most: int = MAX_WARMUP) ->
             return
 
 
-def watched(take: Callable[[], T], *, meters: Sequence[energy.Counter] = ()) -> tuple[T, Surroundings]:
+def watch(take: Callable[[], T], *, meters: Sequence[energy.Counter] = ()) -> tuple[T, Surroundings]:
     """Take a window; return what that returns, and what meters and the machine say of the time it took.
 
     Meters are read outside the window's own clock.

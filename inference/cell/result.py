@@ -104,5 +104,5 @@ def filled(record: InferenceRecord, result: RankResult, about: Mapping[str, Any]
     if measured is None:
         return record
     first = {"first run": measured.first_run}
-    record = disturbance.settled(dataclasses.replace(record, startup={**record.startup, **first}))
-    return dataclasses.replace(record, throughput=Throughput.of(disturbance.counted(record.windows)))
+    record = disturbance.discard_disturbed(dataclasses.replace(record, startup={**record.startup, **first}))
+    return dataclasses.replace(record, throughput=Throughput.of(disturbance.windows_that_count(record.windows)))

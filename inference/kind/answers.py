@@ -52,7 +52,7 @@ def searches(kind: Kind, asked: InferenceRequest, run: Run, records: Sequence[In
         if reference is None or "int8" not in engine.precisions:
             continue
         job = prepared.blank(engine, task="search", precision="int8")
-        if (kept := run.kept(job.id)) is not None:
+        if (kept := run.stored_record(job.id)) is not None:
             yield kept
             continue
         answers = accuracy.predicted(reference, prepared.network.task)

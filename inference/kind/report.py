@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dlcompare.core.judging.verdict import Judging
 from dlcompare.core.kinds.kind import Answer
-from dlcompare.core.reports.text import columns, printed
+from dlcompare.core.reports.text import columns, to_text
 from dlcompare.inference.results.data import as_csv, as_json
 from dlcompare.inference.results.rows import summaries
 from dlcompare.inference.results.tables import render as tables
@@ -19,5 +19,5 @@ def render(answer: Answer, form: str, judging: Judging | None) -> str:
         return as_csv(runs)
     if form == "json":
         return as_json(runs, found if len(runs) == 1 else ())
-    verdicts = printed(shown(found), columns()) if found else ""
+    verdicts = to_text(shown(found), columns()) if found else ""
     return f"{tables(*runs)}{verdicts}"

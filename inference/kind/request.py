@@ -13,7 +13,7 @@ from dlcompare.core.errors import UsageError
 from dlcompare.core.judging.verdict import Judging
 from dlcompare.core.kinds.kind import Request
 from dlcompare.core.machine.accelerators import gpus
-from dlcompare.core.plan.matrix import from_anywhere
+from dlcompare.core.plan.matrix import make_absolute
 from dlcompare.core.plan.plan import Plan
 from dlcompare.core.plugins.engine import Engine
 from dlcompare.core.plugins.inference_job import InferenceJob
@@ -43,7 +43,7 @@ def completed(asked: InferenceRequest) -> InferenceRequest:
     data = asked.data or trained.get("data") or usual_data(asked)
     return dataclasses.replace(
         asked, precisions=precisions, threads=asked.threads or len(os.sched_getaffinity(0)),
-        seed=int(trained.get("seed", 0)) if asked.seed is None else asked.seed, data=from_anywhere(data),
+        seed=int(trained.get("seed", 0)) if asked.seed is None else asked.seed, data=make_absolute(data),
         calibration=asked.calibration and str(Path(asked.calibration).resolve()))
 
 

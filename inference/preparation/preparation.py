@@ -15,7 +15,7 @@ from dlcompare.core.errors import UsageError
 from dlcompare.core.files import finite, write
 from dlcompare.core.graph import Graph
 from dlcompare.core.kinds.kind import Run
-from dlcompare.core.plan.matrix import checked_data
+from dlcompare.core.plan.matrix import check_data
 from dlcompare.core.plugins.engine import Engine
 from dlcompare.core.plugins.inference_job import InferenceJob
 from dlcompare.core.plugins.job import BaseJob
@@ -54,7 +54,7 @@ class Preparation:
     def of(cls, run: Run, asked: InferenceRequest) -> Preparation:
         """Return the preparation of a run; UsageError if network, data and samples do not fit one another."""
         net = network(asked.source, run.folder)
-        data = checked_data(plugins(), str(asked.data), Graph("", dict(net.inputs), (), {}))
+        data = check_data(plugins(), str(asked.data), Graph("", dict(net.inputs), (), {}))
         samples = choose(data, net.inputs, protocol=asked.protocol, calibration=asked.calibration_samples,
                          measured=asked.measured, seed=asked.seed or 0) if labelled(data) else Samples((), True, ())
         return cls(run, asked, net, samples)

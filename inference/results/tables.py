@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dlcompare.core.reports.text import columns, printed
+from dlcompare.core.reports.text import columns, to_text
 
 from .remarks import notes
 from .summary import Results, Speed, speeds
@@ -26,7 +26,7 @@ def render(*runs: Results) -> str:
     every: list[RenderableType] = [networks(runs), Text("")] if len(runs) > 1 else []
     for one in runs:
         every += [*parts(one), Text("")]
-    return printed(every, columns())
+    return to_text(every, columns())
 
 
 def networks(runs: Sequence[Results]) -> Table:

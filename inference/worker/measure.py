@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlcompare.core.meters import energy
 from dlcompare.core.records.record import Window
-from dlcompare.core.worker.windows import clock, warm_up, watched
+from dlcompare.core.worker.windows import clock, warm_up, watch
 from dlcompare.inference.cell.result import Measured
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def window(session: Session, placed: Any, runs: int, *, batch: int, meters: Sequ
         started = time.time()
         return Window(steps=runs, samples=batch * runs, seconds=(clock(queued),), started=started)
 
-    taken, around = watched(timed, meters=meters)
+    taken, around = watch(timed, meters=meters)
     return dataclasses.replace(taken, foreign_cores=around.foreign_cores, throttled=around.throttled,
                                joules=around.joules)
 

@@ -81,7 +81,7 @@ def finished(job: Job, results: Sequence[RankResult] | None = None, **given: Any
                     for usual, cls in ((about, Circumstances), (known, Known)))
     launch = about.pop("launch", None)
     more = {key: value for key, value in given.items() if key not in fields(Circumstances) | fields(Known)}
-    return folding.finished(partial(kind("training").outline, job, Circumstances(**about)), job,
+    return folding.make_record(partial(kind("training").outline, job, Circumstances(**about)), job,
                             ranks(job) if results is None else results,
                             Known(**{"launch": launch, "more": more, **known}), processes=job.workers)
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from dlcompare.core.errors import UsageError
 from dlcompare.core.kinds.kind import Request
-from dlcompare.core.kinds.training.request import Compiled, asked
+from dlcompare.core.kinds.training.request import Compiled, ask_matrix
 from dlcompare.core.plan.plan import Plan
 from dlcompare.core.plugins.job import MEASURED, Job
 from dlcompare.core.plugins.registry import plugins
@@ -39,5 +39,5 @@ def plan(request: Request) -> Plan:
     """Return the plan that compiles for a topology; UsageError if none is named."""
     if not request.settings.get("topology"):
         raise UsageError("--compile-only needs --topology, such as --topology v3:2x2 for the 8 cores of a TPU v3-8")
-    found = asked(CompilationJob, request)
+    found = ask_matrix(CompilationJob, request)
     return found.plan({job.id: plugins().backend(job.framework).refuse(job) for job in found.jobs})

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from functools import partial
 
 from dlcompare.core.kinds.kind import Kind, Started
-from dlcompare.core.kinds.training.folding import finished, known
+from dlcompare.core.kinds.training.folding import look_up, make_record
 
 from .request import TargetJob
-from .result import TargetRankResult, TargetRecord, missed
+from .result import TargetRankResult, TargetRecord, shortfall
 
 
 def fold(kind: Kind, job: TargetJob, ranks: Sequence[TargetRankResult], about: Started) -> TargetRecord:
     """Return the record of a job whose workers all ended well; ``failed`` if they did not reach the target."""
     target = ranks[0].target
-    record: TargetRecord = finished(partial(kind.outline, job, about), job, ranks,
-                                    known(job, ranks, about, target=target), processes=kind.results(job))
-    reason = missed(target) if record.status == "ok" else None
+    record: TargetRecord = make_record(partial(kind.outline, job, about), job, ranks,
+                                    look_up(job, ranks, about, target=target), processes=kind.results(job))
+    reason = shortfall(target) if record.status == "ok" else None
     return dataclasses.replace(record, status="failed", reason=reason, throughput=None) if reason else record

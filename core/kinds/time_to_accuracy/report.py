@@ -16,12 +16,12 @@ def render(answer: Answer, form: str, judging: Judging | None) -> str:
     text = report.render(answer, form, judging)
     if form != "table":
         return text
-    lines = [went(name, record.target) for name, record in named(answer.records, judging)
+    lines = [went(name, record.target) for name, record in label_rows(answer.records, judging)
              if record.target and record.target.reached]
     return "\n".join([text.rstrip("\n"), *(f"\n{line}" for line in lines)])
 
 
-def named(records: Sequence[TargetRecord], judging: Judging | None) -> Iterator[tuple[str, TargetRecord]]:
+def label_rows(records: Sequence[TargetRecord], judging: Judging | None) -> Iterator[tuple[str, TargetRecord]]:
     """Yield records with what the table above calls them: by row, or where a row is of several rounds, by round."""
     for number, record in enumerate(records, start=1):
         of_round = "" if record.round is None else f", round {record.round + 1}"

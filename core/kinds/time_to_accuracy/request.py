@@ -9,7 +9,7 @@ from typing import ClassVar
 from dlcompare.core.errors import UsageError
 from dlcompare.core.graph.model import Model
 from dlcompare.core.kinds.kind import Request
-from dlcompare.core.kinds.training.request import asked, repeated
+from dlcompare.core.kinds.training.request import ask_matrix, plan_rounds
 from dlcompare.core.plan.plan import Plan
 from dlcompare.core.plugins.job import MEASURED, Job
 from dlcompare.core.settings import setting
@@ -44,10 +44,10 @@ def top1(job: TargetJob) -> float:
 
 def plan(request: Request) -> Plan:
     """Return the plan of a comparison of times to an accuracy; UsageError if nobody can measure that accuracy."""
-    found = asked(TargetJob, request)
+    found = ask_matrix(TargetJob, request)
     for job in found.jobs:
         check_measurable(found.model, job)
-    return repeated(found, request)
+    return plan_rounds(found, request)
 
 
 def check_measurable(model: Model, job: TargetJob) -> None:

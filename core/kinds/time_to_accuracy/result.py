@@ -55,7 +55,7 @@ class TargetRecord(TrainingRecord):
     target: Target | None = None
 
 
-def missed(target: Target) -> str | None:
+def shortfall(target: Target) -> str | None:
     """Return why training to an accuracy failed; None if it did not."""
     if target.reached:
         return None

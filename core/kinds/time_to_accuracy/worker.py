@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlcompare.core.kinds.training.loop import Loop
-from dlcompare.core.kinds.training.worker import measured
+from dlcompare.core.kinds.training.worker import run_rank
 from dlcompare.core.metrics.classification import accuracy
 from dlcompare.core.plugins.registry import plugins
 
@@ -37,7 +37,7 @@ def work(job: TargetJob, folder: Path, events: Events) -> None:
         exam = kind.open(argument, graph.inputs, seed=job.seed, train=False, loaders=job.loaders)
         return {"target": train_to_target(loop, job, exam, label=label, epoch_steps=epoch_steps)}
 
-    measured(job, folder, events, TargetRankResult, measure)
+    run_rank(job, folder, events, TargetRankResult, measure)
 
 
 def train_to_target(loop: Loop, job: TargetJob, exam: Dataset, *, label: str, epoch_steps: int) -> Target:
@@ -52,7 +52,7 @@ def train_to_target(loop: Loop, job: TargetJob, exam: Dataset, *, label: str, ep
             while left := epoch * epoch_steps - loop.steps:
                 loop.take(min(left, longest))
             begin = time.perf_counter()
-            shares = examined(loop.trainer, exam, label=label)
+            shares = examine(loop.trainer, exam, label=label)
             examining += time.perf_counter() - begin
             curve.append(Examination(epoch, loop.steps, time.perf_counter() - loop.begun, loop.losses[-1].loss,
                                      **shares))
@@ -65,7 +65,7 @@ def train_to_target(loop: Loop, job: TargetJob, exam: Dataset, *, label: str, ep
                   loop.steps * job.batch * job.workers, exam.size, tuple(curve))
 
 
-def examined(trainer: Trainer, exam: Dataset, *, label: str) -> dict[str, float]:
+def examine(trainer: Trainer, exam: Dataset, *, label: str) -> dict[str, float]:
     """Return the accuracies that rank 0 finds, on every rank: its running statistics are the model's.
 
     Hits are gathered, not shares: whole numbers survive the float32 of some frameworks' all-reduce.

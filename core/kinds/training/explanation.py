@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dlcompare.core.judging.attribution import Kept, Move, explained
+from dlcompare.core.judging.attribution import Kept, Move, attribute
 from dlcompare.core.judging.verdict import Comparison, Side, compare
 from dlcompare.core.kinds.kind import Answer
 from dlcompare.core.plan.feasibility import refusal
@@ -43,7 +43,7 @@ def explain(plan: Plan, records: Sequence[TrainingRecord], carry_out: Callable[[
     slow, fast = found
     wanted = study(plugins(), plan, slow, fast)
     more = carry_out(wanted.plan)
-    return Answer(records, explained(wanted.slow, wanted.fast, wanted.moves, wanted.kept, more), more)
+    return Answer(records, attribute(wanted.slow, wanted.fast, wanted.moves, wanted.kept, more), more)
 
 
 def gap(comparisons: Sequence[Comparison]) -> tuple[Side, Side] | str:
@@ -70,7 +70,7 @@ def study(plugins: Plugins, plan: Plan, slow: Side, fast: Side) -> Study:
         if isinstance(found, Kept):
             kept.append(found)
         else:
-            moves.append(dataclasses.replace(found[0], moved=added(jobs, found[0].moved, found[1])))
+            moves.append(dataclasses.replace(found[0], moved=add_job(jobs, found[0].moved, found[1])))
     if jobs[slow.name].data.startswith(SYNTHETIC):
         kept.append(Kept("input path", "both feed one batch that is placed once"))
     else:
@@ -95,18 +95,18 @@ def move(plugins: Plugins, setting: str, slow: Record, fast: Record) -> tuple[Mo
     reason = plugins.backend(slow.framework).refuse(job)
     if reason:
         return Kept(setting, f"{before} cannot become {after}: {reason}")
-    return Move(setting, str(before), str(after), named(slow, setting, after)), job
+    return Move(setting, str(before), str(after), name_with(slow, setting, after)), job
 
 
 def without_input(slow: Record, fast: Record, jobs: dict[str, Job]) -> Move:
     """Return the move that takes reading and copying of samples out of both sides, and add its two jobs."""
-    names = [named(record, "data", SYNTHETIC) for record in (slow, fast)]
-    names = [added(jobs, name, dataclasses.replace(job_of(record), data=SYNTHETIC))
+    names = [name_with(record, "data", SYNTHETIC) for record in (slow, fast)]
+    names = [add_job(jobs, name, dataclasses.replace(job_of(record), data=SYNTHETIC))
              for record, name in zip((slow, fast), names, strict=True)]
     return Move("input path", str(slow.job["data"]), f"{SYNTHETIC}, on both sides", *names)
 
 
-def added(jobs: dict[str, Job], name: str, job: Job) -> str:
+def add_job(jobs: dict[str, Job], name: str, job: Job) -> str:
     """Add a job to those that are run, unless it is one of them already; return its name there."""
     known = next((other for other, one in jobs.items() if one == job), name)
     jobs[known] = job
@@ -118,7 +118,7 @@ def value(record: Record, setting: str) -> object:
     return record.settings.layout if setting == "layout" else record.job.get(setting)
 
 
-def named(record: Record, setting: str, wanted: object) -> str:
+def name_with(record: Record, setting: str, wanted: object) -> str:
     """Return the name of a record's side with one setting changed."""
     side = parse(record.name)
     return Variant(side.framework, {**side.settings, setting: wanted}).name

@@ -48,11 +48,11 @@ class Known:
 
 def fold(kind: Kind, job: Job, ranks: Sequence[RankResult], about: Started) -> TrainingRecord:
     """Return the record of a job whose workers all ended well."""
-    return finished(partial(kind.outline, job, about), job, ranks, known(job, ranks, about),
+    return make_record(partial(kind.outline, job, about), job, ranks, look_up(job, ranks, about),
                     processes=kind.results(job))
 
 
-def finished(outline: Callable[..., T], job: Job, ranks: Sequence[RankResult], known: Known, *, processes: int) -> T:
+def make_record(outline: Callable[..., T], job: Job, ranks: Sequence[RankResult], known: Known, *, processes: int) -> T:
     """Return the record of a job whose workers all ended well.
 
     ``outline`` makes a record of fields. The record is ``failed``, with the reason, when the ranks disagree, when a
@@ -66,16 +66,16 @@ def finished(outline: Callable[..., T], job: Job, ranks: Sequence[RankResult], k
              **({"image_size": known.image_size} if known.image_size else {}), **known.more}
     if reason := disagreement(job, ranks):
         return outline(status="failed", reason=reason, **about)
-    raw = drawn_together(ranks)
+    raw = combine(ranks)
     if known.launch is not None:
         raw["startup"] = {"launch": known.launch, **raw["startup"]}
-    record = disturbance.settled(outline(status="ok", **about, **raw))
-    if reason := diverged(record.loss):
+    record = disturbance.discard_disturbed(outline(status="ok", **about, **raw))
+    if reason := divergence(record.loss):
         return dataclasses.replace(record, status="failed", reason=reason)
-    return judged(record, ranks, known)
+    return with_statistics(record, ranks, known)
 
 
-def known(job: Job, ranks: Sequence[RankResult], about: Circumstances, **more: Any) -> Known:
+def look_up(job: Job, ranks: Sequence[RankResult], about: Circumstances, **more: Any) -> Known:
     """Return what this program knows of a job's network, device and certificate."""
     graph = plugins().model(job.model).graph(job.image_size)
     total, image = cost(graph), graph.inputs.get("image")
@@ -84,9 +84,9 @@ def known(job: Job, ranks: Sequence[RankResult], about: Circumstances, **more: A
                  {**certificate.find(job, ranks[0].versions), **more})
 
 
-def judged(record: T, ranks: Sequence[RankResult], known: Known) -> T:
+def with_statistics(record: T, ranks: Sequence[RankResult], known: Known) -> T:
     """Return a record with its statistics; failed if it cannot be true."""
-    windows = disturbance.counted(record.windows)
+    windows = disturbance.windows_that_count(record.windows)
     found = Throughput.of(windows)
     flops = training_flops(found.value, known.multiply_adds)
     if reason := beyond_physics(flops, known.peak):
@@ -108,7 +108,7 @@ def beyond_physics(flops: float, peak: float | None) -> str | None:
             "so the clock stopped before the work did, or part of the work was skipped")
 
 
-def diverged(losses: Sequence[LossPoint]) -> str | None:
+def divergence(losses: Sequence[LossPoint]) -> str | None:
     """Return why a record fails in which a loss of the series is not a finite number; None if all are."""
     bad = [point.step for point in losses if not stats.is_finite(point.loss)]
     if not bad:
@@ -176,7 +176,7 @@ def _alike(heard: Sequence[float | None], wrote: Sequence[float | None]) -> bool
         for a, b in zip(heard, wrote, strict=True))
 
 
-def drawn_together(ranks: Sequence[RankResult]) -> Json:
+def combine(ranks: Sequence[RankResult]) -> Json:
     """Return the fields of a record that hold what all ranks measured."""
     first = ranks[0]
     peaks = [result.peak_bytes for result in ranks if result.peak_bytes is not None]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from dlcompare.core.errors import JobError
 from dlcompare.core.plugins.job import Job, learning_rate
-from dlcompare.core.worker.windows import MAX_WARMUP, warm_up, watched
+from dlcompare.core.worker.windows import MAX_WARMUP, warm_up, watch
 
 from .result import LossPoint, RankWindow, StepSeconds
 
@@ -33,7 +33,7 @@ class Loop:
         self.losses: list[LossPoint] = []
         self.begun = time.perf_counter()
 
-    def timed(self, steps: int) -> RankWindow:
+    def time_window(self, steps: int) -> RankWindow:
         """Run one window and return its raw values; raises JobError when the loss is not finite on any rank."""
         trainer, feed, job = self.trainer, self.feed, self.job
         rates = [learning_rate(job, step=self.steps + i) for i in range(steps)]
@@ -68,7 +68,7 @@ class Loop:
 
     def slowest_step(self) -> float:
         """Take one step; return the slowest rank's seconds, the same on every rank."""
-        return self.timed(1).slowest
+        return self.time_window(1).slowest
 
     def measure(self) -> None:
         """Take the windows."""
@@ -82,14 +82,14 @@ class Loop:
 
     def take(self, steps: int) -> None:
         """Run a window that is kept."""
-        self.windows.append(self.looked_around(steps))
+        self.windows.append(self.watched(steps))
         self._report("window", self.windows[-1].slowest / steps)
 
-    def looked_around(self, steps: int) -> RankWindow:
+    def watched(self, steps: int) -> RankWindow:
         """Run one window and return its raw values; one rank, for the machine, with what was done for others."""
         if self.trainer.rank != 0:
-            return self.timed(steps)
-        window, around = watched(lambda: self.timed(steps))
+            return self.time_window(steps)
+        window, around = watch(lambda: self.time_window(steps))
         return dataclasses.replace(window, foreign_cores=around.foreign_cores, throttled=around.throttled)
 
     def _report(self, phase: str, step_seconds: float) -> None:

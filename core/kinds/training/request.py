@@ -30,12 +30,12 @@ class Own(Compiled):
                             help="Run the slowest again with one setting at a time moved to the fastest's.")
 
 
-def asked(cls: type[J], request: Request) -> Matrix[J]:
+def ask_matrix(cls: type[J], request: Request) -> Matrix[J]:
     """Return the jobs of a request that trains."""
-    return matrix(plugins(), cls, told(request))
+    return matrix(plugins(), cls, settle(request))
 
 
-def told(request: Request) -> dict[str, Any]:
+def settle(request: Request) -> dict[str, Any]:
     """Return the settings that were asked for, --compile among them; UsageError if it contradicts another."""
     settings = dict(request.settings)
     if request.own.compile:
@@ -46,7 +46,7 @@ def told(request: Request) -> dict[str, Any]:
     return settings
 
 
-def repeated(found: Matrix[Any], request: Request, **more: Any) -> Plan:
+def plan_rounds(found: Matrix[Any], request: Request, **more: Any) -> Plan:
     """Return the plan that runs jobs as often as was asked for, each refused that cannot run here."""
     request.judging.check(side.name for side in found.sides)
     refusals = {job.id: refusal(plugins(), job, found.graph) for job in found.jobs}
@@ -56,13 +56,13 @@ def repeated(found: Matrix[Any], request: Request, **more: Any) -> Plan:
 
 def plan(request: Request) -> Plan:
     """Return the plan of a comparison of training throughputs; UsageError if something does not exist or fit."""
-    found = asked(Job, request)
-    made = repeated(found, request)
+    found = ask_matrix(Job, request)
+    made = plan_rounds(found, request)
     if not request.own.explain:
         return made
     if len(found.jobs) < 2:
         raise UsageError("--explain compares frameworks: name at least two, as in --framework pytorch-ddp,tf-horovod")
-    return made if made.repeated else repeated(found, _in_rounds(request))
+    return made if made.repeated else plan_rounds(found, _in_rounds(request))
 
 
 def _in_rounds(request: Request) -> Request:

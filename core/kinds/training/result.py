@@ -153,16 +153,17 @@ class TrainingRecord(Record):
     @classmethod
     def upgraded(cls, data: Mapping[str, Any]) -> Json:
         """Return a record of schema 1: its caveats were sentences, and a target was there for all or None."""
-        new = dict(data) | {"schema": 2, "kind": cls.kind, "job": upgraded_job(data.get("job", {}), cls.kind)}
-        new |= {name: [told(one) for one in data.get(name, ())] for name in ("warnings", "discarded")}
+        new = dict(data) | {"schema": 2, "kind": cls.kind, "job": upgrade_job(data.get("job", {}), cls.kind)}
+        new |= {name: [as_caveat(one) for one in data.get(name, ())] for name in ("warnings", "discarded")}
         new["settings"] = dataclasses.asdict(Choices.of(data.get("settings", {})))
-        new["windows"] = [window | {"discarded": told(window.get("discarded"))} for window in data.get("windows", ())]
+        new["windows"] = [window | {"discarded": as_caveat(window.get("discarded"))}
+                          for window in data.get("windows", ())]
         if "target" in new and new["target"] is None:
             del new["target"]
         return new
 
 
-def told(sentence: str | None) -> Json | None:
+def as_caveat(sentence: str | None) -> Json | None:
     """Return a sentence of schema 1 as a caveat; that on warm-up steps as what it is, for it is no doubt."""
     if sentence is None:
         return None
@@ -171,7 +172,7 @@ def told(sentence: str | None) -> Json | None:
                               else Caveat.told(sentence))
 
 
-def upgraded_job(job: Mapping[str, Any], kind: str) -> Json:
+def upgrade_job(job: Mapping[str, Any], kind: str) -> Json:
     """Return a job of schema 1, which held what is now of one kind alone, as that of a kind."""
     gone = OF_ONE_KIND if job.get("target") is None else OF_ONE_KIND - {"target", "max_epochs"}
     return {"kind": kind, **{name: value for name, value in job.items() if name not in gone}}

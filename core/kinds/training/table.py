@@ -12,8 +12,8 @@ from rich.text import Text
 from dlcompare.core.judging.verdict import compare
 from dlcompare.core.reports.cold_start import cold_starts
 from dlcompare.core.reports.fairness import fairness
-from dlcompare.core.reports.proof import unverified
-from dlcompare.core.reports.text import WIDE, columns, heading, interval, number, plain_table, printed, remarks, state
+from dlcompare.core.reports.proof import warn_unverified
+from dlcompare.core.reports.text import WIDE, columns, heading, interval, number, plain_table, remarks, state, to_text
 
 from .result import TrainingRecord
 
@@ -24,7 +24,7 @@ Kind = tuple[str, str, int | None]
 def render(records: Sequence[TrainingRecord]) -> str:
     """Return the table as text as wide as the terminal (100 columns where there is none), coloured only on one."""
     width = columns()
-    return printed(parts(records, width), width)
+    return to_text(parts(records, width), width)
 
 
 def parts(records: Sequence[TrainingRecord], width: int) -> Iterator[RenderableType]:
@@ -33,7 +33,7 @@ def parts(records: Sequence[TrainingRecord], width: int) -> Iterator[RenderableT
         yield Text("no records")
         return
     rows = list(enumerate(records, start=1))
-    yield from unverified(records)
+    yield from warn_unverified(records)
     yield Text(heading(records))
     yield results(rows, width)
     yield from notes(records)

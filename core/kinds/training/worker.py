@@ -31,10 +31,10 @@ Measure = Callable[[Loop, "Graph", int], Any]  # the loop, the network, optimise
 
 def work(job: Job, folder: Path, events: Events) -> None:
     """Train under the window protocol and leave this rank's raw result."""
-    measured(job, folder, events, RankResult, lambda loop, graph, epoch_steps: loop.measure())
+    run_rank(job, folder, events, RankResult, lambda loop, graph, epoch_steps: loop.measure())
 
 
-def measured(job: Job, folder: Path, events: Events, result: type[RankResult], measure: Measure) -> None:
+def run_rank(job: Job, folder: Path, events: Events, result: type[RankResult], measure: Measure) -> None:
     """Train as ``measure`` says once the loop is warm, and leave this rank's raw result, with what that returned."""
     times = [time.perf_counter()]
     graph = plugins().model(job.model).graph(job.image_size)
@@ -42,7 +42,7 @@ def measured(job: Job, folder: Path, events: Events, result: type[RankResult], m
     params = parameters(job, graph)
     digest = params_sha256(params)
     times.append(time.perf_counter())
-    trainer = built(job, graph, params, events, times)
+    trainer = build_trainer(job, graph, params, events, times)
     del params
     events("data", rank=trainer.rank)
     kind, argument = plugins().dataset(job.data)
@@ -72,7 +72,7 @@ def parameters(job: Job, graph: Graph) -> Arrays:
     return read_weights(Path(job.weights), graph) if job.weights else initial_params(graph, job.seed)
 
 
-def built(job: Job, graph: Graph, params: Arrays, events: Events, times: list[float]) -> Trainer:
+def build_trainer(job: Job, graph: Graph, params: Arrays, events: Events, times: list[float]) -> Trainer:
     """Import the framework and return its trainer; when each was done is added to ``times``."""
     backend = plugins().backend(job.framework)
     events("import", **known_rank(backend))

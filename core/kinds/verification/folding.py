@@ -18,7 +18,7 @@ from .result import RankResult, VerificationRecord, case_file
 
 def fold(kind: Kind, job: VerificationJob, ranks: Sequence[RankResult], about: Started) -> VerificationRecord:
     """Return the record of a job whose backend was observed on all cases, and keep the certificate."""
-    checks, divergence = judged(job, about.folder, lambda number, name: about.tell(
+    checks, divergence = judge_cases(job, about.folder, lambda number, name: about.tell(
         job, {"phase": "judge", "case": name, "done": number}))
     versions = ranks[0].versions
     path = certificate.save(certificate.make(job, checks, versions, divergence), about.folder.parent)
@@ -27,7 +27,7 @@ def fold(kind: Kind, job: VerificationJob, ranks: Sequence[RankResult], about: S
     return record
 
 
-def judged(job: VerificationJob, folder: Path,
+def judge_cases(job: VerificationJob, folder: Path,
            begin: Callable[[int, str], None]) -> tuple[tuple[Check, ...], str | None]:
     """Return all checks of a job, and the first layer of the first case that diverges; ``begin`` hears of each case."""
     from safetensors.numpy import load_file

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 from dlcompare.core.errors import UsageError
 from dlcompare.core.graph.model import Model
 from dlcompare.core.kinds.kind import Request
-from dlcompare.core.kinds.training.request import Compiled, told
+from dlcompare.core.kinds.training.request import Compiled, settle
 from dlcompare.core.plan.feasibility import refusal
-from dlcompare.core.plan.matrix import matrix, named
+from dlcompare.core.plan.matrix import matrix, require_names
 from dlcompare.core.plan.plan import Plan
 from dlcompare.core.plugins.job import COMPARED, MEASURED, TRAINS, Job
 from dlcompare.core.plugins.registry import plugins
@@ -57,7 +57,7 @@ def plan(request: Request) -> Plan:
         if workers < 1 or cases.BATCH % workers:
             raise UsageError(f"verification divides {cases.BATCH} samples among the workers: 1, 2 or 4, "
                              f"not {workers}")
-    settings = {**with_small_images(told(request)), "data": "synthetic"}  # which every network can read
+    settings = {**with_small_images(settle(request)), "data": "synthetic"}  # which every network can read
     found = matrix(plugins(), VerificationJob, settings)
     jobs = tuple(dataclasses.replace(job, workers=workers, cases=oracle.names(job))
                  for workers in request.own.check_workers for job in found.jobs)
@@ -68,7 +68,7 @@ def plan(request: Request) -> Plan:
 
 def with_small_images(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings with an image size, if the model reads images larger than the reference is quick with."""
-    _, model = named({name: value for name, value in settings.items() if value is not None})
+    _, model = require_names({name: value for name, value in settings.items() if value is not None})
     if settings.get("image_size") is not None or side(plugins().model(model)) <= LARGEST:
         return dict(settings)
     return {**settings, "image_size": LARGEST}

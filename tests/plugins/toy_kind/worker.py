@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dlcompare.core.records.record import Window
 from dlcompare.core.worker.ranks import leave
-from dlcompare.core.worker.windows import clock, warm_up, watched
+from dlcompare.core.worker.windows import clock, warm_up, watch
 
 from .request import ToyJob
 from .result import RankResult
@@ -40,6 +40,6 @@ def window(once: Callable[[], object], steps: int, megabytes: int) -> Window:
         return time.perf_counter() - begin
 
     started = time.time()
-    seconds, around = watched(take)
+    seconds, around = watch(take)
     return Window(steps=steps, samples=steps * megabytes, seconds=(seconds,), started=started,
                   foreign_cores=around.foreign_cores, throttled=around.throttled, joules=around.joules)

@@ -42,7 +42,7 @@ def test_links_lead_to_the_real_folders() -> None:
 
 
 def test_view_from_within_a_view_is_the_same(tmp_path: Path) -> None:
-    code = "from dlcompare.core.environments.sources import view; print(view())"
+    code = "from dlcompare.core.environments.sources import linked_sources; print(linked_sources())"
     variables = {**os.environ, "PYTHONPATH": str(link_sources(tmp_path / "outer"))}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=variables)
     assert Path(done.stdout.strip()) == linked_sources()

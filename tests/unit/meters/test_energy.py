@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dlcompare.core.meters import energy
-from dlcompare.core.worker.windows import watched
+from dlcompare.core.worker.windows import watch
 
 NVML = """
 static unsigned long long joules = 5;
@@ -72,9 +72,9 @@ def test_a_window_s_joules_are_those_of_its_runs(tmp_path: Path) -> None:
         file.write_text(f"{int(file.read_text()) + 10_000_000}\n")
         return "taken"
 
-    taken, around = watched(run, meters=energy.counters("cpu", powercap=tmp_path))
+    taken, around = watch(run, meters=energy.counters("cpu", powercap=tmp_path))
     assert (taken, around.joules) == ("taken", {"cpu package-0": pytest.approx(10.0)})
-    assert watched(lambda: None)[1].joules == {}, "where no meter is"
+    assert watch(lambda: None)[1].joules == {}, "where no meter is"
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc, to compile a library that answers as NVML does")

@@ -10,7 +10,7 @@ import pytest
 from fabricated import SYSTEM, finished, job, ranks
 
 from dlcompare.core.kinds.training.result import RankResult, TrainingRecord
-from dlcompare.core.records.disturbance import counted, disturbance
+from dlcompare.core.records.disturbance import disturbance, windows_that_count
 from dlcompare.core.records.record import Window
 from dlcompare.core.reports.words import sentence, sentences
 from dlcompare.core.typed_json import json_schema
@@ -36,9 +36,9 @@ def test_a_disturbed_window_is_kept_but_in_no_statistic() -> None:
     made = watched([0.0, 0.05, 0.9, 0.0, 0.0], throttled=[3, 0, 0, 0, 0])
     assert [window.discarded and sentence(window.discarded) for window in made.windows] == [
         "the clock was throttled 3 times", None, "others used 0.90 cores", None, None]
-    assert len(made.windows) == 5 and len(counted(made.windows)) == 3 and not made.disturbed
+    assert len(made.windows) == 5 and len(windows_that_count(made.windows)) == 3 and not made.disturbed
     kept = [2 * 8 * 3 / seconds for seconds in (2.1, 2.3, 2.4)]
-    assert [window.rate for window in counted(made.windows)] == pytest.approx(kept)
+    assert [window.rate for window in windows_that_count(made.windows)] == pytest.approx(kept)
     assert made.throughput is not None and made.throughput.value == pytest.approx(kept[1])
     assert made.step_time is not None and (made.step_time.n, made.step_time.median) == (3, pytest.approx(2.3 / 3))
     assert sentences(made.discarded) == [
@@ -50,7 +50,7 @@ def test_a_disturbed_window_is_kept_but_in_no_statistic() -> None:
 
 def test_with_too_few_quiet_windows_all_count_and_the_record_says_so() -> None:
     made = watched([0.9, 0.8, 0.7, 0.0, 0.0])
-    assert made.disturbed and len(counted(made.windows)) == 5
+    assert made.disturbed and len(windows_that_count(made.windows)) == 5
     assert made.throughput is not None and made.throughput.value == pytest.approx(2 * 8 * 3 / 2.2)
     assert sentence(made.warnings[0]).startswith(
         "the machine was disturbed in 3 of 5 windows (others used up to 0.90 cores)")

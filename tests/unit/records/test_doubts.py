@@ -5,7 +5,7 @@ import math
 import pytest
 from fabricated import finished, job, ranks
 
-from dlcompare.core.kinds.training.folding import diverged
+from dlcompare.core.kinds.training.folding import divergence
 from dlcompare.core.kinds.training.result import LossPoint
 from dlcompare.core.records import doubts
 from dlcompare.core.records.caveat import Caveat
@@ -47,8 +47,8 @@ def test_no_warning_without_a_cause(caveat: Caveat | None) -> None:
 
 def test_a_loss_that_is_no_number_is_told_with_its_step() -> None:
     points = [LossPoint(0, 6.9), LossPoint(4, None), LossPoint(9, math.nan)]
-    assert "not finite at step 4 (2 of 3 recorded)" in str(diverged(points))
-    assert diverged([LossPoint(0, 6.9), LossPoint(4, 2.0)]) is None
+    assert "not finite at step 4 (2 of 3 recorded)" in str(divergence(points))
+    assert divergence([LossPoint(0, 6.9), LossPoint(4, 2.0)]) is None
 
 
 def test_windows_are_doubted_in_every_way_at_once() -> None:

@@ -23,14 +23,14 @@ def _two_plugins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_a_missing_lock_file_is_told_in_its_plugins_row() -> None:
-    _, broken, *others = environments.listed().splitlines()
+    _, broken, *others = environments.render_list().splitlines()
     assert broken.split()[:3] == ["lockless", "cpu", "unavailable"] and WHY in broken
     assert [line.split()[0] for line in others][:2] == ["jax", "jax"]
 
 
 @pytest.mark.parametrize(("framework", "last"), [(None, "jax-local"), ("lockless", "lockless")])
 def test_the_doctor_finds_a_missing_lock_file_and_goes_on(framework: str | None, last: str) -> None:
-    text, healthy = environments.examined(framework, "cpu")
+    text, healthy = environments.render_checks(framework, "cpu")
     assert f"lockless on cpu\n  NO  lock file    {WHY}" in text and not healthy
     assert [line for line in text.splitlines() if " on cpu" in line][-1] == f"{last} on cpu"
 

@@ -12,7 +12,7 @@ import pytest
 from fabricated import CERTIFICATE, RUN, SYSTEM, failed, finished, in_rounds, job, ranks, refused
 from golden import compare_golden, flowing
 
-from dlcompare.core.judging.attribution import Explanation, Factor, Kept, Move, explained
+from dlcompare.core.judging.attribution import Explanation, Factor, Kept, Move, attribute
 from dlcompare.core.judging.cold_start import ColdStart, cold_start, overtaking
 from dlcompare.core.judging.verdict import Judging, compare, sides
 from dlcompare.core.kinds.training.result import LossPoint
@@ -173,7 +173,7 @@ def test_a_gap_falls_apart_into_factors() -> None:
              Move("input path", "digits", "synthetic", "tf-horovod:data=synthetic", "pytorch-ddp:data=synthetic"),
              Move("execution", "graph", "compiled", "tf-horovod:execution=compiled")]
     broke = dataclasses.replace(failed(FLOW, "XLA broke", run=records[0].run), variant="execution=compiled", round=0)
-    found = explained("tf-horovod", "pytorch-ddp", moves, [Kept("threads", "1 on both sides")], [*records, broke])
+    found = attribute("tf-horovod", "pytorch-ddp", moves, [Kept("threads", "1 on both sides")], [*records, broke])
     assert isinstance(found, Explanation)
     assert found.gap.ratio == pytest.approx(1.8)
     assert [(m.setting, f.ratio) for m, f in found.factors] == [
@@ -182,4 +182,4 @@ def test_a_gap_falls_apart_into_factors() -> None:
     assert sum(f.share for _, f in found.factors) + found.unexplained.share == pytest.approx(1.0)
     assert found.kept == (Kept("threads", "1 on both sides"),
                           Kept("execution", "tf-horovod:execution=compiled failed: XLA broke"))
-    assert "too few rounds" in str(explained("tf-horovod", "pytorch-ddp", moves, [], records[:7]))
+    assert "too few rounds" in str(attribute("tf-horovod", "pytorch-ddp", moves, [], records[:7]))

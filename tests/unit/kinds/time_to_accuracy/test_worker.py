@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dlcompare.core.kinds.time_to_accuracy.result import TargetRankResult, missed
+from dlcompare.core.kinds.time_to_accuracy.result import TargetRankResult, shortfall
 from dlcompare.core.typed_json import from_plain
 
 Start = Callable[..., "subprocess.Popen[bytes]"]  # the fixture `worker`, of conftest.py
@@ -33,11 +33,11 @@ def test_training_to_a_target_survives_a_warm_up_of_several_epochs(trained: Trai
     found = trained(batch=1000, target="top1=0.01", warmup_steps=3)
     assert found.target.reached and found.target.epochs == len(found.warmup) + 1
     assert [window.steps for window in found.windows] == [1]
-    assert missed(found.target) is None
+    assert shortfall(found.target) is None
 
 
 def test_a_target_out_of_reach_ends_with_the_epochs(trained: Trained) -> None:
     found = trained(batch=100, lr=0.0, target="top1=1", max_epochs=3)
     assert not found.target.reached and found.target.epochs >= 3
     assert len({point.top1 for point in found.target.curve}) == 1, "with lr 0 nothing is learnt"
-    assert "short of 1; give it more --max-epochs" in str(missed(found.target))
+    assert "short of 1; give it more --max-epochs" in str(shortfall(found.target))

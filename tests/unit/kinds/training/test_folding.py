@@ -160,7 +160,7 @@ def test_the_published_peak_of_a_card_bounds_what_is_believed(cards: list[str], 
     one = job(device="cuda", workers=workers, image_size=224)
     results = ranks(one, [one.batch * workers * 3 / rate] * 5, slower=0.0)
     about = Circumstances(system=SYSTEM | {"accelerators": [{"name": name} for name in cards]}, launch=0.5)
-    known = folding.known(one, results, about)
+    known = folding.look_up(one, results, about)
     made = finished(one, results, peak=known.peak, multiply_adds=known.multiply_adds)
     assert (known.parameters, known.image_size, known.launch) == (25_557_032, 224, 0.5)
     assert made.status == status
