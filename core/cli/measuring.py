@@ -15,7 +15,7 @@ from dlcompare.core.plan.plan import Repetition
 from dlcompare.core.plugins.job import PLACE
 from dlcompare.core.settings import Setting, setting
 
-from .options import apply, made, offered, options_of, panels
+from .options import apply, made, offered, option, options_of, panels
 
 if TYPE_CHECKING:
     from dlcompare.core.kinds.kind import Answer
@@ -51,7 +51,7 @@ def measuring(name: str, kinds: Sequence[Kind], command: Any) -> Any:
     forms = [form for form in FORMS if any(form in kind.forms for kind in kinds)]
     found["form"] = option("--format", "form", type=click.Choice(forms), default="table", help="What to print.")
     panels(name, settings(kinds))
-    return apply(command, [found[option] for option in settings(kinds)])
+    return apply(command, [found[one] for one in settings(kinds)])
 
 
 def chosen(kinds: Sequence[Kind], given: Mapping[str, Any]) -> Kind:
