@@ -15,7 +15,7 @@ from .text import plain_table
 
 def cold_starts(one: Comparison, rows: Mapping[tuple[str, str], int]) -> Iterator[RenderableType]:
     """Yield the cold starts of all sides, and who is ahead of the baseline when."""
-    found = colds(one)
+    found = cold_starts_of(one)
     if not found:
         return
     phases = list(dict.fromkeys(name for cold in found.values() for name in cold.phases))
@@ -35,7 +35,7 @@ def cold_starts(one: Comparison, rows: Mapping[tuple[str, str], int]) -> Iterato
                f"{batch(one)} samples, by the rows' throughputs.", style="dim")
 
 
-def colds(one: Comparison) -> dict[Side, ColdStart]:
+def cold_starts_of(one: Comparison) -> dict[Side, ColdStart]:
     """Return the cold starts of the sides that ran."""
     found = {side: cold_start(side, batch=batch(one)) for side in one.sides}
     return {side: cold for side, cold in found.items() if cold}

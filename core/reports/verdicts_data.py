@@ -14,7 +14,7 @@ from dlcompare.core.judging.attribution import Explanation
 from dlcompare.core.judging.verdict import Comparison, Side, Verdict
 from dlcompare.core.records.record import SAMPLES
 
-from .cold_start import colds, race
+from .cold_start import cold_starts_of, race
 from .text import per_second
 
 SCHEMA = 1
@@ -38,7 +38,7 @@ def comparison(one: Comparison) -> dict[str, Any]:
 
 def side_cells(one: Comparison, side: Side) -> dict[str, Any]:
     """Return what is known of a side apart from its verdict."""
-    found = colds(one)
+    found = cold_starts_of(one)
     cold, result = found.get(side), race(one, side, found)
     low, high = side.interval
     return {"run": side.run, "name": side.name, "interleaved": side.interleaved, "open_ended": side.open_ended,

@@ -40,12 +40,12 @@ def parts(records: Sequence[TrainingRecord], width: int) -> Iterator[RenderableT
     for model in dict.fromkeys(record.model for record in records):
         group = [(number, r) for number, r in rows if r.model == model and r.status == "ok"]
         if len(group) > 1:
-            yield from cold([record for _, record in group], rows)
+            yield from cold_start_parts([record for _, record in group], rows)
             yield from fairness(group)
     yield from remarks(rows)
 
 
-def cold(group: Sequence[TrainingRecord], rows: Sequence[tuple[int, TrainingRecord]]) -> Iterator[RenderableType]:
+def cold_start_parts(group: Sequence[TrainingRecord], rows: Sequence[tuple[int, TrainingRecord]]) -> Iterator[RenderableType]:
     """Yield the cold starts of one model's records, where run and name tell them apart."""
     numbers = {(record.run, record.name): number for number, record in rows if record in group}
     if len(numbers) == len(group):
