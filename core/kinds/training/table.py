@@ -45,7 +45,8 @@ def parts(records: Sequence[TrainingRecord], width: int) -> Iterator[RenderableT
     yield from remarks(rows)
 
 
-def cold_start_parts(group: Sequence[TrainingRecord], rows: Sequence[tuple[int, TrainingRecord]]) -> Iterator[RenderableType]:
+def cold_start_parts(group: Sequence[TrainingRecord],
+                     rows: Sequence[tuple[int, TrainingRecord]]) -> Iterator[RenderableType]:
     """Yield the cold starts of one model's records, where run and name tell them apart."""
     numbers = {(record.run, record.name): number for number, record in rows if record in group}
     if len(numbers) == len(group):
