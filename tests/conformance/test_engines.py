@@ -177,7 +177,7 @@ def test_fp32_is_the_oracles_network_and_fp32_throughout(name: str, bench: Bench
     assert noise(logits, bench.network.logits) < 1e-5
     assert said["ran"]["precision"] == "fp32" and said["ran"]["left"] == []
     assert said["ran"]["layers"] == (COUNT if engine.reads == "onnx" else 0), "a framework does not tell"
-    assert said["settings"]["threads"] == 1 and said["versions"]
+    assert said["settings"]["own"]["threads"] == 1 and said["versions"]
 
 
 @pytest.mark.parametrize("name", INT8)
