@@ -15,7 +15,7 @@ from dlcompare.core.plan.plan import Repetition
 from dlcompare.core.plugins.job import PLACE
 from dlcompare.core.settings import Setting, setting
 
-from .options import apply, make, offered, option, options_of, panels
+from .options import apply, make, option, options_of, panels, settings_by_name
 
 if TYPE_CHECKING:
     from dlcompare.core.kinds.kind import Answer
@@ -39,7 +39,7 @@ def groups(kind: Kind) -> list[tuple[Any, tuple[str, ...]]]:
 def settings(kinds: Sequence[Kind]) -> dict[str, Setting]:
     """Return the settings that a command of some kinds offers, by name."""
     return {name: about for kind in kinds for cls, without in groups(kind)
-            for name, about in offered(cls, without).items()}
+            for name, about in settings_by_name(cls, without).items()}
 
 
 def measuring(name: str, kinds: Sequence[Kind], command: Any) -> Any:
@@ -74,7 +74,7 @@ def refuse_strange(kind: Kind, context: click.Context, given: Mapping[str, Any])
 
 def request(kind: Kind, given: Mapping[str, Any]) -> Request:
     """Return what was asked of a kind."""
-    asked = {name: given[name] for name in offered(kind.job, kind.refused) if given.get(name) is not None}
+    asked = {name: given[name] for name in settings_by_name(kind.job, kind.refused) if given.get(name) is not None}
     return Request(asked, make(kind.own, given), make(Repetition, given), make(Judging, given))
 
 

@@ -41,14 +41,14 @@ def option(*names: str, **kwargs: Any) -> Callable[[Any], Any]:
     return click.option(*names, **{"show_default": kwargs.get("default") is not None, **kwargs})
 
 
-def offered(cls: Any, without: Iterable[str] = ()) -> dict[str, Setting]:
+def settings_by_name(cls: Any, without: Iterable[str] = ()) -> dict[str, Setting]:
     """Return the settings of a dataclass that the command line offers, by field name."""
     return {name: about for name, about in settings_of(cls).items() if about.group and name not in set(without)}
 
 
 def options_of(cls: Any, without: Iterable[str] = ()) -> dict[str, Callable[[Any], Any]]:
     """Return a click option for each setting of a dataclass that is offered, by field name."""
-    return {name: of_setting(cls, name, about) for name, about in offered(cls, without).items()}
+    return {name: of_setting(cls, name, about) for name, about in settings_by_name(cls, without).items()}
 
 
 def of_setting(cls: Any, name: str, about: Setting) -> Callable[[Any], Any]:
@@ -86,7 +86,7 @@ def type_of(cls: Any, name: str, about: Setting) -> Any:
 
 def make(cls: Any, given: Mapping[str, Any], without: Iterable[str] = ()) -> Any:
     """Return a dataclass of the options that were given to it; what is None takes the field's own default."""
-    values = {name: given[name] for name in offered(cls, without) if given.get(name) is not None}
+    values = {name: given[name] for name in settings_by_name(cls, without) if given.get(name) is not None}
     return cls(**{name: value / 100 if settings_of(cls)[name].percent else value for name, value in values.items()})
 
 

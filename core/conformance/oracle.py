@@ -87,20 +87,20 @@ def observe(trainer: Trainer, case: Case, *, job: Job) -> Arrays:
     """Run a case on a trainer and return what is compared, by quantity; a collective call."""
     shares = [share(batch, rank=trainer.rank, world=trainer.world) for batch in case.batches]
     rows = len(next(iter(case.batches[0].values()))) // job.workers  # the first worker's: a process may carry several
-    seen = prefixed("evaluation", trainer.predict(case.batches[0]))
+    seen = with_prefix("evaluation", trainer.predict(case.batches[0]))
     if not case.trains:
         return seen
     for name, value in trainer.activations(shares[0]).items():  # a scalar, such as the loss, is a mean over all ranks
         whole = np.asarray(value if np.ndim(value) else np.mean(trainer.gather(float(value))))
         seen[f"activation/{name}"] = whole[:rows] if whole.ndim else whole
-    seen |= prefixed("gradient", trainer.gradients(shares[0]))
+    seen |= with_prefix("gradient", trainer.gradients(shares[0]))
     losses = []
     for step, batch in enumerate(shares):
         trainer.step(trainer.place(batch), learning_rate(job, step=step))
         losses.append(float(np.mean(trainer.gather(trainer.wait()))))
     seen["loss"] = np.array(losses)
-    seen |= prefixed("parameter", trainer.params())
-    seen |= prefixed("evaluation after training", trainer.predict(case.batches[0]))
+    seen |= with_prefix("parameter", trainer.params())
+    seen |= with_prefix("evaluation after training", trainer.predict(case.batches[0]))
     if case.heavy:
         seen["clock"] = np.array(hidden_work(trainer, shares[0]))
     return seen
@@ -112,7 +112,7 @@ def share(batch: Arrays, *, rank: int, world: int) -> Arrays:
     return {k: v[rank * size:(rank + 1) * size] for k, v in batch.items()}
 
 
-def prefixed(prefix: str, arrays: Arrays) -> Arrays:
+def with_prefix(prefix: str, arrays: Arrays) -> Arrays:
     return {f"{prefix}/{k}": np.asarray(v) for k, v in arrays.items()}
 
 
@@ -128,14 +128,14 @@ def hidden_work(trainer: Trainer, batch: Arrays) -> float:
         trainer.step(placed, 0.0)
         trainer.wait()
         waited = time.perf_counter() - begin
-        read = timed(trainer.params)
-        hidden = max(0.0, read - timed(trainer.params))
+        read = seconds_of(trainer.params)
+        hidden = max(0.0, read - seconds_of(trainer.params))
         return hidden / (waited + hidden)
 
     return min(once() for _ in range(5))
 
 
-def timed(call: Callable[[], Any]) -> float:
+def seconds_of(call: Callable[[], Any]) -> float:
     begin = time.perf_counter()
     call()
     return time.perf_counter() - begin
@@ -157,7 +157,7 @@ class Expected:
     allowed: dict[str, float]
 
 
-def expected(case: Case, job: Job) -> Expected:
+def expectation(case: Case, job: Job) -> Expected:
     """Return what a backend should show, and how far it may be off; the slow part of a verification."""
     rng, amplitude = np.random.default_rng(0), FACTOR * ROUNDING[job.precision]
 

@@ -51,7 +51,7 @@ def sources(job: Job) -> Files:
         seen.add(unit)
         for module, path in modules(unit):
             found[module] = path
-            todo |= {other for other in units(imported(path, module)) if other.startswith(f"{OURS}.")} - seen
+            todo |= {other for other in units(imports(path, module)) if other.startswith(f"{OURS}.")} - seen
     return found
 
 
@@ -96,7 +96,7 @@ def modules(unit: str) -> Iterator[tuple[str, Path]]:
         yield unit, Path(spec.origin)
 
 
-def imported(path: Path, module: str) -> Iterator[str]:
+def imports(path: Path, module: str) -> Iterator[str]:
     """Yield the full names of what a file imports, late imports too; ``from a import b`` is a.b."""
     package = module.rpartition(".")[0]  # also of an __init__.py, which :func:`modules` calls by that name
     with contextlib.suppress(SyntaxError, ImportError):  # of a file that nobody can import, such as a template

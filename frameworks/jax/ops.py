@@ -59,7 +59,7 @@ def walk(graph: Graph, nodes: tuple[Node, ...], params: Params, batch: dict[str,
     return {node.name: values[node.name] for node in nodes}
 
 
-def stored(array: np.ndarray, layout: str) -> np.ndarray:
+def to_device_form(array: np.ndarray, layout: str) -> np.ndarray:
     """Return a batch as it is kept on the device: images in the layout, integers in 32 bits."""
     if array.ndim == 4 and layout == "NHWC":
         array = array.transpose(LAST)

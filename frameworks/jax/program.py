@@ -21,7 +21,7 @@ from dlcompare.core.graph import Graph, Node
 from dlcompare.core.plugins.backend import Arrays
 from dlcompare.core.plugins.job import Job
 
-from .ops import KERNEL, LAST, Context, Params, stored, walk
+from .ops import KERNEL, LAST, Context, Params, to_device_form, walk
 
 AXIS = "data"
 COMPUTE = {"fp32": jnp.float32, "tf32": jnp.float32, "bf16": jnp.bfloat16, "fp16": jnp.float16}
@@ -159,6 +159,6 @@ class Program:
             shape = (rows, *declared.shape)
             if len(shape) == 4 and self.layout == "NHWC":
                 shape = tuple(shape[axis] for axis in LAST)
-            dtype = stored(np.zeros(1, declared.dtype), self.layout).dtype
+            dtype = to_device_form(np.zeros(1, declared.dtype), self.layout).dtype
             found[name] = jax.ShapeDtypeStruct(shape, dtype, sharding=self.sharding(P(AXIS)))
         return found

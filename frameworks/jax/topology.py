@@ -20,7 +20,7 @@ from dlcompare.core.graph import Graph
 from dlcompare.core.plugins.job import Job
 
 from .program import AXIS, SPECS, Program, State
-from .trainer import told
+from .trainer import one_line
 
 Json = dict[str, Any]
 KNOWN = "v2:2x2, v3:2x2, v4:2x2x1, v5e:2x2, v5p:2x2x1, v6e:2x2"
@@ -39,7 +39,7 @@ def compiled_for(graph: Graph, job: Job) -> Json:
     Raises:
         JobError: there is no such topology, or the compiler refuses.
     """
-    devices = named(str(job.topology))
+    devices = devices_of(str(job.topology))
     if job.workers not in (1, len(devices)):
         raise JobError(f"the topology {job.topology} has {len(devices)} devices, so it takes {len(devices)} workers, "
                        f"not {job.workers}; leave --workers out to use all")
@@ -50,7 +50,7 @@ def compiled_for(graph: Graph, job: Job) -> Json:
         compiled = step.lower(shapes(program), program.batch_shapes(job.batch * len(devices)),
                               jax.ShapeDtypeStruct((), np.float32)).compile()
     except jax.errors.JaxRuntimeError as error:
-        raise JobError(f"the compiler refuses: {told(error)}") from error
+        raise JobError(f"the compiler refuses: {one_line(error)}") from error
     return {
         "devices": len(devices), "device_kind": devices[0].device_kind, "workers": len(devices),
         "compile_seconds": time.perf_counter() - begin, "memory": memory(compiled), "cost": cost(compiled),
@@ -59,12 +59,12 @@ def compiled_for(graph: Graph, job: Job) -> Json:
     }
 
 
-def named(topology: str) -> list[Any]:
+def devices_of(topology: str) -> list[Any]:
     """Return the devices of a topology by its name."""
     try:
         return list(topologies.get_topology_desc(topology, platform="tpu").devices)
     except (jax.errors.JaxRuntimeError, NotImplementedError) as error:
-        raise JobError(f"there is no TPU topology {topology!r} ({told(error)}); names are VERSION:SIZE, such as "
+        raise JobError(f"there is no TPU topology {topology!r} ({one_line(error)}); names are VERSION:SIZE, such as "
                        f"{KNOWN}") from error
 
 

@@ -23,7 +23,7 @@ from dlcompare.core.graph import Graph
 from dlcompare.core.plugins.backend import Arrays, Trainer
 from dlcompare.core.plugins.job import Job
 
-from .ops import neutral, stored
+from .ops import neutral, to_device_form
 from .program import AXIS, MATMUL, SPECS, Program, State
 
 JOIN_SECONDS = int(os.environ.get("DLCOMPARE_JOIN_SECONDS", "120"))  # a rank that has not joined by then never will
@@ -47,7 +47,7 @@ class JaxTrainer(Trainer):
 
     def place(self, batch: Arrays) -> dict[str, Array]:
         where = self.program.sharding(P(AXIS))
-        return {k: jax.make_array_from_process_local_data(where, stored(v, self.program.layout))
+        return {k: jax.make_array_from_process_local_data(where, to_device_form(v, self.program.layout))
                 for k, v in batch.items()}
 
     def step(self, placed: dict[str, Array], lr: float) -> None:
@@ -64,7 +64,7 @@ class JaxTrainer(Trainer):
         return [float(v) for v in self._own(self._everywhere(values))[::local]]
 
     def predict(self, batch: Arrays) -> Arrays:
-        local = {k: stored(v, self.program.layout) for k, v in batch.items()}
+        local = {k: to_device_form(v, self.program.layout) for k, v in batch.items()}
         found = self._predict(self._local(), local)
         return {name: neutral(value, self.program.layout) for name, value in found.items()}
 
@@ -184,7 +184,7 @@ def meet(rank: int, world: int, *, cuda: bool) -> None:
     thread.start()
     thread.join(JOIN_SECONDS)
     if raised:
-        raise JobError(f"rank {rank} could not join the others: {told(raised[0])}") from raised[0]
+        raise JobError(f"rank {rank} could not join the others: {one_line(raised[0])}") from raised[0]
     if thread.is_alive():
         missing = [str(other) for other in range(world) if not Path(f"joining-{other}").exists()]
         who = f"rank {', '.join(missing)} never started to" if missing else "all started to, but they do not meet"
@@ -192,5 +192,5 @@ def meet(rank: int, world: int, *, cuda: bool) -> None:
                        "DLCOMPARE_JOIN_SECONDS gives them longer")
 
 
-def told(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:600]

@@ -40,7 +40,7 @@ class Statistics:
         self.divide_for(rows)
 
     @contextmanager
-    def unchanged(self) -> Iterator[None]:
+    def preserve(self) -> Iterator[None]:
         """Put all statistics back afterwards."""
         before = [array.copy() for array in self.arrays]
         yield

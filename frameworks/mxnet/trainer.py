@@ -109,7 +109,7 @@ class MxnetTrainer(Trainer):
     def activations(self, batch: Arrays) -> Arrays:
         nodes = [node.name for node in self.graph.needed("loss")]
         network = self._network("loss", values=nodes)
-        with self.statistics.unchanged(), autograd.train_mode():
+        with self.statistics.preserve(), autograd.train_mode():
             return self._results(network, batch)
 
     def _results(self, network: Network, batch: Arrays) -> Arrays:
@@ -120,7 +120,7 @@ class MxnetTrainer(Trainer):
                 for name, value in zip(network.outputs, found, strict=True)}
 
     def gradients(self, batch: Arrays) -> Arrays:
-        with self.statistics.unchanged():
+        with self.statistics.preserve():
             self._backward(self.place(batch))
             return {name: gradient.asnumpy() / self.world for name, gradient in self.gradient.items()}
 

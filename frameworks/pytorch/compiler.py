@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 
-def compiled(module: nn.Module, *, rank: int) -> Callable[..., dict[str, Tensor]]:
+def compile_module(module: nn.Module, *, rank: int) -> Callable[..., dict[str, Tensor]]:
     """Return the module compiled for the shapes of its inputs, by Inductor; that happens when it is first called.
 
     A DistributedDataParallel module is cut at the ends of its gradient buckets, so that all-reduce and backward pass

@@ -20,7 +20,7 @@ from dlcompare.core.graph import Graph
 from dlcompare.core.plugins.backend import Arrays, Trainer, need_ampere
 from dlcompare.core.plugins.job import Job
 
-from .compiler import compiled, compiler_settings
+from .compiler import compile_module, compiler_settings
 from .module import build, fx_graph, path, target
 
 JOIN_SECONDS = 300  # a rank that has not joined by then never will
@@ -64,7 +64,7 @@ class TorchTrainer(Trainer):
         ids = [self.device.index] if self.job.device == "cuda" else None
         # Every rank has loaded the same arrays, so there is nothing to broadcast at the start.
         parallel = DistributedDataParallel(self.module, device_ids=ids, init_sync=False)
-        return compiled(parallel, rank=self.rank) if self.job.execution == "compiled" else parallel
+        return compile_module(parallel, rank=self.rank) if self.job.execution == "compiled" else parallel
 
     def _load(self, params: Arrays) -> None:
         state = {target(name): torch.from_numpy(np.array(value)) for name, value in params.items()}
@@ -142,7 +142,7 @@ class TorchTrainer(Trainer):
                 seen[names[target]] = array(result)  # now: a later op may overwrite it in place
                 return result
 
-        with self._unchanged(), torch.no_grad(), self._precision():
+        with self._preserve_statistics(), torch.no_grad(), self._precision():
             Watch(self.module).run(*self._in_order(self.place(batch)))
         return seen
 
@@ -150,7 +150,7 @@ class TorchTrainer(Trainer):
         return [placed[n.target] for n in self.module.graph.nodes if n.op == "placeholder"]
 
     def gradients(self, batch: Arrays) -> Arrays:
-        with self._unchanged():
+        with self._preserve_statistics():
             self._backward(self.place(batch))
         parameters, scale = dict(self.module.named_parameters()), self.scaler.get_scale()
         found = {name: array(parameters[target(name)].grad / scale) for name in self.graph.trained()}
@@ -158,7 +158,7 @@ class TorchTrainer(Trainer):
         return found
 
     @contextmanager
-    def _unchanged(self) -> Iterator[None]:
+    def _preserve_statistics(self) -> Iterator[None]:
         """Put the running statistics back afterwards."""
         before = {k: v.clone() for k, v in self.module.named_buffers()}
         yield

@@ -17,11 +17,11 @@ class LossScale:
         self.scale = tf.Variable(first, trainable=False, dtype=tf.float32)
         self.good = tf.Variable(0, trainable=False, dtype=tf.int32)
 
-    def divided(self, gradients: Sequence[Any]) -> list[Any]:
+    def unscale(self, gradients: Sequence[Any]) -> list[Any]:
         """Return what the gradients are without the scale."""
         return [g / self.scale for g in gradients]
 
-    def moved(self, gradients: Sequence[Any]) -> Any:
+    def adjust(self, gradients: Sequence[Any]) -> Any:
         """Return whether every gradient is finite, and move the scale: down if not, up after many steps that were.
 
         The gradients have been all-reduced, so that every rank decides alike.

@@ -72,7 +72,7 @@ class TfTrainer(Trainer):
         if self.scale is None:
             self._update(lr, gradients)
         else:
-            tf.cond(self.scale.moved(gradients), lambda: self._update(lr, gradients), lambda: False)
+            tf.cond(self.scale.adjust(gradients), lambda: self._update(lr, gradients), lambda: False)
         return loss
 
     def _update(self, lr: Any, gradients: list[Any]) -> bool:
@@ -90,7 +90,7 @@ class TfTrainer(Trainer):
             gradients = [hvd.allreduce(g, op=hvd.Average) for g in gradients]
         else:
             loss, gradients = self.derive(inputs, lambda tape: hvd.DistributedGradientTape(tape, sparse_as_dense=True))
-        return loss, gradients if self.scale is None else self.scale.divided(gradients)
+        return loss, gradients if self.scale is None else self.scale.unscale(gradients)
 
     def _derive(self, inputs: list[Any], wrap: Callable[[Any], Any] = lambda tape: tape) -> tuple[Any, list[Any]]:
         """Return this rank's loss and its gradients by the tape that ``wrap`` makes of one, times the loss scale."""
@@ -113,12 +113,12 @@ class TfTrainer(Trainer):
         return {name: channels_first(found[node]) for name, node in self.graph.outputs.items()}
 
     def activations(self, batch: Arrays) -> Arrays:
-        with self._unchanged():
+        with self._preserve_statistics():
             found = self._activate(self.place(batch))
         return {name: channels_first(value) for name, value in found.items()}
 
     def gradients(self, batch: Arrays) -> Arrays:
-        with self._unchanged():
+        with self._preserve_statistics():
             _, gradients = self._differentiate(self.place(batch))
         return {k: self.network.weights[k].neutral(g) for k, g in zip(self.trained, gradients, strict=True)}
 
@@ -145,7 +145,7 @@ class TfTrainer(Trainer):
         return tf.function(function, input_signature=[signature], autograph=False)
 
     @contextmanager
-    def _unchanged(self) -> Iterator[None]:
+    def _preserve_statistics(self) -> Iterator[None]:
         """Put the running statistics back afterwards."""
         declared = self.graph.params()
         before = [(w.variable, w.variable.numpy()) for k, w in self.network.weights.items() if not declared[k].trained]

@@ -40,7 +40,7 @@ class Answers:
     labels: np.ndarray | None
 
 
-def classified(outputs: Arrays, labels: Arrays) -> Answers:
+def class_answers(outputs: Arrays, labels: Arrays) -> Answers:
     """Return the answers of a classifier, its only two-dimensional output; UsageError if a label is out of range."""
     import numpy as np
 
@@ -57,7 +57,7 @@ def classified(outputs: Arrays, labels: Arrays) -> Answers:
     return Answers(logits, rank == 0, rank < 5, wanted)
 
 
-def spanned(outputs: Arrays, labels: Arrays) -> Answers:
+def span_answers(outputs: Arrays, labels: Arrays) -> Answers:
     """Return the answers of a span network: right is one whose start and end are both the most likely ones.
 
     The label ``start_positions`` is for the output ``start``, and so on.
@@ -72,7 +72,7 @@ def spanned(outputs: Arrays, labels: Arrays) -> Answers:
 
 
 METRICS: Mapping[str, tuple[str, Callable[[Arrays, Arrays], Answers]]] = {  # by task: what "right" is called
-    "classification": ("top-1", classified), "span": ("exact match", spanned)}
+    "classification": ("top-1", class_answers), "span": ("exact match", span_answers)}
 
 
 def answers(task: str, predictions: Arrays) -> Answers:
@@ -103,13 +103,14 @@ def against(reference: Answers, found: Answers, *, floor: float | None = None) -
     both = reference.logits.argmax(axis=1) == found.logits.argmax(axis=1)
     fives = None
     if reference.first_five is not None and found.first_five is not None:
-        fives = paired(reference.first_five, found.first_five)
-    return {"difference": paired(reference.right, found.right), "top5": fives, "agreement": float(np.mean(both)),
-            "sqnr_db": sqnr(reference.logits, found.logits), "worst": worst_classes(reference, found),
-            "floor": None if floor is None else held(reference.right, found.right, floor)}
+        fives = paired_difference(reference.first_five, found.first_five)
+    return {"difference": paired_difference(reference.right, found.right), "top5": fives,
+            "agreement": float(np.mean(both)), "sqnr_db": sqnr(reference.logits, found.logits),
+            "worst": worst_classes(reference, found),
+            "floor": None if floor is None else floor_verdict(reference.right, found.right, floor)}
 
 
-def paired(before: np.ndarray, after: np.ndarray, *, weight: float = 1.0) -> Json:
+def paired_difference(before: np.ndarray, after: np.ndarray, *, weight: float = 1.0) -> Json:
     """Return the mean of after - weight * before over matched samples, with its interval: value, low, high, n."""
     import numpy as np
 
@@ -124,9 +125,9 @@ def paired(before: np.ndarray, after: np.ndarray, *, weight: float = 1.0) -> Jso
             "lost": int(cells[1][0]), "won": int(cells[0][1])}
 
 
-def held(before: np.ndarray, after: np.ndarray, floor: float) -> Json:
+def floor_verdict(before: np.ndarray, after: np.ndarray, floor: float) -> Json:
     """Return whether accuracy is at least ``floor`` times the reference's: pass, fail, or inconclusive between."""
-    difference = paired(before, after, weight=floor)
+    difference = paired_difference(before, after, weight=floor)
     word = "pass" if difference["low"] >= 0 else "fail" if difference["high"] < 0 else "inconclusive"
     return {"floor": floor, "verdict": word, "margin": difference["value"], "low": difference["low"],
             "high": difference["high"]}
@@ -156,7 +157,7 @@ def worst_classes(reference: Answers, found: Answers) -> list[Json]:
     return sorted(rows, key=lambda row: row["after"] - row["before"])[:WORST]
 
 
-def predicted(folder: Path, task: str) -> Answers:
+def read_answers(folder: Path, task: str) -> Answers:
     """Return the answers that a job has left in its folder."""
     import numpy as np
 

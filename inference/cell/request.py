@@ -116,7 +116,7 @@ class InferenceRequest:
         return precision == "int8" and self.calibrator in OWN
 
 
-def labelled(data: str) -> bool:
+def has_labels(data: str) -> bool:
     """Return whether a dataset's samples are real: the labels of synthetic data are drawn at random."""
     return data.partition(":")[0] != "synthetic"
 

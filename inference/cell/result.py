@@ -93,7 +93,7 @@ class InferenceRecord(Record):
         return (*super().group, self.batch_per_worker)
 
 
-def filled(record: InferenceRecord, result: RankResult, about: Mapping[str, Any]) -> InferenceRecord:
+def fill(record: InferenceRecord, result: RankResult, about: Mapping[str, Any]) -> InferenceRecord:
     """Return a record with what its process measured and what the run knows besides."""
     measured = result.measured
     record = dataclasses.replace(

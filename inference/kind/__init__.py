@@ -53,9 +53,9 @@ class Inference(Kind):
     def prepare(self, plan: Plan, run: Run) -> Prepared:
         from dlcompare.inference.preparation.preparation import Preparation
 
-        return Preparation.of(run, self.asked(plan))
+        return Preparation.of(run, self.request(plan))
 
-    def asked(self, plan: Plan) -> InferenceRequest:
+    def request(self, plan: Plan) -> InferenceRequest:
         """Return the request that a plan was made of."""
         from dlcompare.core.typed_json import from_plain
 
@@ -70,7 +70,7 @@ class Inference(Kind):
     def conclude(self, plan: Plan, run: Run, records: Sequence[Any], prepared: Prepared) -> Iterator[Record]:
         from .answers import searches
 
-        asked = self.asked(plan)
+        asked = self.request(plan)
         if asked.search:
             yield from searches(self, asked, run, records, prepared)
 
@@ -85,9 +85,9 @@ class Inference(Kind):
         return all(one.well for one in summaries(records))
 
     def stored(self, path: Path) -> list[Record] | None:
-        from dlcompare.inference.results.rows import stored
+        from dlcompare.inference.results.rows import read_old
 
-        return stored(path)  # type: ignore[return-value]  # lists of a kind's own records are read alone
+        return read_old(path)  # type: ignore[return-value]  # lists of a kind's own records are read alone
 
 
 @hookimpl

@@ -23,12 +23,13 @@ from .request import cells
 def accuracy_of(job: InferenceJob, folder: Path, known: Mapping[str, Any]) -> dict[str, Any]:
     """Return how accurate a job's answers are, and how they differ from the same engine's in FP32 if it has any."""
     task, asked = known["network"]["task"], known["asked"]
-    found = accuracy.predicted(folder, task)
+    found = accuracy.read_answers(folder, task)
     scores = accuracy.scores(found, task)
     reference = None if job.precision == "fp32" else of_fp32(folder.parent, job.engine, asked)
     if reference is None:
         return scores
-    return scores | {"against_fp32": accuracy.against(accuracy.predicted(reference, task), found, floor=asked["floor"])}
+    fp32 = accuracy.read_answers(reference, task)
+    return scores | {"against_fp32": accuracy.against(fp32, found, floor=asked["floor"])}
 
 
 def of_fp32(run: Path, engine: str, asked: Mapping[str, Any]) -> Path | None:
@@ -55,7 +56,7 @@ def searches(kind: Kind, asked: InferenceRequest, run: Run, records: Sequence[In
         if (kept := run.stored_record(job.id)) is not None:
             yield kept
             continue
-        answers = accuracy.predicted(reference, prepared.network.task)
+        answers = accuracy.read_answers(reference, prepared.network.task)
         found = Search(prepared, engine, answers, asked.floor or FLOOR).run()
         about = Circumstances(run=run.folder.name, system=records[0].system if records else {})
         yield kind.outline(job, about, status="ok", search=found, network=records[0].network if records else {},

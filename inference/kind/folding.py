@@ -8,8 +8,8 @@ from typing import Any
 from dlcompare.core.kinds.kind import Kind, Started
 from dlcompare.core.plugins.inference_job import InferenceJob
 from dlcompare.core.settings import repetition
-from dlcompare.inference.cell.result import InferenceRecord, RankResult, filled
-from dlcompare.inference.preparation.preparation import prepared
+from dlcompare.inference.cell.result import InferenceRecord, RankResult, fill
+from dlcompare.inference.preparation.preparation import read_prepared
 
 from .answers import accuracy_of
 from .request import cell_request
@@ -17,9 +17,9 @@ from .request import cell_request
 
 def fold(kind: Kind, job: InferenceJob, ranks: Sequence[RankResult], about: Started) -> InferenceRecord:
     """Return the record of a job that ended well."""
-    known = prepared(about.folder.parent)
+    known = read_prepared(about.folder.parent)
     more: dict[str, Any] = {**known, "calibration": known["calibration"] if job.precision == "int8" else None,
                             "reproduce": repetition(job.command, cell_request(known["asked"], job))}
     if job.task == "predict":
         more["accuracy"] = accuracy_of(job, about.folder, known)
-    return filled(kind.outline(job, about, status="ok"), ranks[0], more)
+    return fill(kind.outline(job, about, status="ok"), ranks[0], more)

@@ -8,7 +8,7 @@ from dlcompare.core.reports.text import columns, to_text
 from dlcompare.inference.results.data import as_csv, as_json
 from dlcompare.inference.results.rows import summaries
 from dlcompare.inference.results.tables import render as tables
-from dlcompare.inference.results.verdicts import comparisons, shown
+from dlcompare.inference.results.verdicts import comparisons, verdict_table
 
 
 def render(answer: Answer, form: str, judging: Judging | None) -> str:
@@ -19,5 +19,5 @@ def render(answer: Answer, form: str, judging: Judging | None) -> str:
         return as_csv(runs)
     if form == "json":
         return as_json(runs, found if len(runs) == 1 else ())
-    verdicts = to_text(shown(found), columns()) if found else ""
+    verdicts = to_text(verdict_table(found), columns()) if found else ""
     return f"{tables(*runs)}{verdicts}"

@@ -20,14 +20,14 @@ from dlcompare.core.plugins.inference_job import InferenceJob
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.typed_json import from_plain, to_plain
 from dlcompare.core.variables import JOB
-from dlcompare.inference.cell.request import PREDICT_BATCH, InferenceRequest, labelled
+from dlcompare.inference.cell.request import PREDICT_BATCH, InferenceRequest, has_labels
 from dlcompare.inference.onnx.source import trained_cell
 
 NO_MODEL = ("--model must be given, as in: dlcompare infer --model resnet50 --weights FILE; or --onnx FILE, or "
             "--from-run RUN; 'dlcompare list' shows what models there are")
 
 
-def completed(asked: InferenceRequest) -> InferenceRequest:
+def complete(asked: InferenceRequest) -> InferenceRequest:
     """Return a request in which nothing is left to the machine or to the run that trained the network.
 
     Raises:
@@ -67,8 +67,8 @@ def usual_data(asked: InferenceRequest) -> str:
 
 def plan(request: Request) -> Plan:
     """Return the plan: accuracy once, speed in rounds, scenarios once, with the reason for each cell that cannot be."""
-    asked = completed(request.own)
-    if "int8" in asked.precisions and not labelled(str(asked.data)) and not asked.calibration:
+    asked = complete(request.own)
+    if "int8" in asked.precisions and not has_labels(str(asked.data)) and not asked.calibration:
         raise UsageError(f"INT8 cannot be calibrated on {asked.data} data: ranges of random samples mean nothing; give "
                          "real data, as in --data imagefolder:PATH")
     speed, accuracy, scenarios = cells(asked)
@@ -111,7 +111,7 @@ def cells(asked: InferenceRequest) -> tuple[Jobs, Jobs, Jobs]:
                   for e, p in pairs for batch in asked.batches) if asked.speed else ()
     first = sorted({"fp32", *asked.precisions}, key=lambda precision: precision != "fp32")
     accuracy = tuple(job(e, p, task="predict", batch=PREDICT_BATCH) for e in asked.engines for p in first
-                     ) if asked.accuracy and labelled(str(asked.data)) else ()
+                     ) if asked.accuracy and has_labels(str(asked.data)) else ()
     scenarios = tuple(job(e, p, task="scenario", batch=max(asked.batches), scenario=scenario,
                           seconds=asked.scenario_seconds, latency=asked.latency)
                       for e, p in pairs for scenario in asked.scenarios)

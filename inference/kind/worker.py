@@ -21,7 +21,7 @@ from dlcompare.core.records.choices import Choices
 from dlcompare.core.worker.ranks import leave, resident_bytes
 from dlcompare.inference.cell.files import CALIBRATION, PREDICTIONS
 from dlcompare.inference.cell.result import Ran, RankResult
-from dlcompare.inference.worker.builds import built
+from dlcompare.inference.worker.builds import find_or_build
 
 if TYPE_CHECKING:
     from dlcompare.core.data import Dataset
@@ -45,7 +45,7 @@ def session_of(job: InferenceJob, folder: Path, events: Events) -> Iterator[tupl
     engine.load()
     imported = time.perf_counter()
     events("build")
-    build = built(engine, job, folder / "build")
+    build = find_or_build(engine, job, folder / "build")
     built_at = time.perf_counter()
     events("open")
     session = engine.open(job, build.folder)

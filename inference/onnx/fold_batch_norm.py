@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 EPSILON = 1e-5  # ONNX's default
 
 
-def folded(model: onnx.ModelProto) -> onnx.ModelProto:
+def fold_batch_norms(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a network that does the same, without the batch norms that alone read a convolution; computed in float64.
 
     The result bears the name of what the batch norm made, the new weight and bias those of the old with ``/folded``.

@@ -79,10 +79,10 @@ def of_model(source: Source, folder: Path, *, origin: str) -> Network:
 
 def of_file(path: Path) -> Network:
     """Return a user's own classifier."""
-    from .fold_batch_norm import folded
+    from .fold_batch_norm import fold_batch_norms
     from .read import BEST, batch, declared_inputs, read
 
-    model = folded(read(path))
+    model = fold_batch_norms(read(path))
     if fixed := batch(model):
         raise UsageError(f"{path} takes batches of {fixed} alone, but here several sizes are run; {BEST}")
     inputs = declared_inputs(model)

@@ -58,7 +58,7 @@ def check_standard(model: onnx.ModelProto, path: Path) -> None:
 
     strange = [n for n in nodes(model) if n.domain not in DOMAINS]
     if strange:
-        named = listed([f"{n.domain}.{n.op_type} ({n.name!r})" for n in strange])
+        named = first_few([f"{n.domain}.{n.op_type} ({n.name!r})" for n in strange])
         raise UsageError(f"{str(path)!r} uses operators that are not of the ONNX standard: {named}. Export the network "
                          "without engine-specific optimisations, and with its functions inlined (onnx.inliner)")
     newest = defs.onnx_opset_version()
@@ -200,11 +200,11 @@ def declared_inputs(model: onnx.ModelProto) -> dict[str, Input]:
         fixed = tuple(size for size in shape[1:] if size)
         if len(fixed) != len(shape) - 1:
             raise UsageError(f"input {name!r} has shape {shape}: only the first axis, the batch, may be open; {BEST}")
-        declared[name] = described(model, name, fixed, kinds[kind])
+        declared[name] = with_role(model, name, fixed, kinds[kind])
     return declared
 
 
-def described(model: onnx.ModelProto, name: str, shape: tuple[int, ...], dtype: str) -> Input:
+def with_role(model: onnx.ModelProto, name: str, shape: tuple[int, ...], dtype: str) -> Input:
     """Return the input with its role; an integer's bound is the length of the table that it looks rows up in."""
     if dtype == "float32":
         return Input(shape)
@@ -227,5 +227,5 @@ def shape_of(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:
     return tuple(axis.dim_value or None for axis in value.type.tensor_type.shape.dim)
 
 
-def listed(said: Sequence[str], most: int = 5) -> str:
+def first_few(said: Sequence[str], most: int = 5) -> str:
     return ", ".join(said[:most]) + (f" and {len(said) - most} more" if len(said) > most else "")

@@ -43,7 +43,7 @@ class Wiring:
         found = self.readers.get(tensor, ())
         return found[0] if len(found) == 1 and tensor not in self.outputs else None
 
-    def settled(self, node: onnx.NodeProto) -> str:
+    def after_activation(self, node: onnx.NodeProto) -> str:
         """Return the tensor that a layer makes together with the activation that engines fuse into it."""
         reader = self.only_reader(node.output[0])
         return reader.output[0] if reader is not None and reader.op_type in ACTIVATIONS else node.output[0]
@@ -70,7 +70,7 @@ def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
     return next((helper.get_attribute_value(one) for one in node.attribute if one.name == name), default)
 
 
-def called(node: onnx.NodeProto) -> str:
+def name_of(node: onnx.NodeProto) -> str:
     """Return what people may find a node by: its name, or that of what it makes."""
     return node.name or node.output[0]
 

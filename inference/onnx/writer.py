@@ -78,7 +78,7 @@ class Writer:
     def declared_inputs(self) -> list[onnx.ValueInfoProto]:
         """Return the inputs that are read, in the model's order."""
         read = {name for node in self.nodes for name in node.input}
-        return [declared(k, v.dtype, v.shape) for k, v in self.graph.inputs.items() if k in read]
+        return [declare(k, v.dtype, v.shape) for k, v in self.graph.inputs.items() if k in read]
 
     def name_outputs(self) -> list[onnx.ValueInfoProto]:
         """Give the tensors of the network's outputs the outputs' names; where one tensor is several, copy it."""
@@ -95,7 +95,7 @@ class Writer:
         for node in self.nodes:
             node.input[:] = [renamed.get(name, name) for name in node.input]
             node.output[:] = [renamed.get(name, name) for name in node.output]
-        return [declared(k, "float32", self.shapes[v]) for k, v in outputs_of(self.graph).items()]
+        return [declare(k, "float32", self.shapes[v]) for k, v in outputs_of(self.graph).items()]
 
     def initialisers(self) -> list[onnx.TensorProto]:
         from onnx import numpy_helper
@@ -108,7 +108,7 @@ def outputs_of(graph: Graph) -> dict[str, str]:
     return {k: v for k, v in graph.outputs.items() if k != "loss"}
 
 
-def declared(name: str, dtype: str, shape: Shape) -> onnx.ValueInfoProto:
+def declare(name: str, dtype: str, shape: Shape) -> onnx.ValueInfoProto:
     from onnx import TensorProto, helper
 
     return helper.make_tensor_value_info(name, getattr(TensorProto, {"float32": "FLOAT"}.get(dtype, dtype.upper())),

@@ -151,7 +151,7 @@ class Lowering:
         for name, tensor in self.constants.items():
             if name in self.floats and wanted.get(name) == {True}:
                 self.low.add(name)
-                tensor = narrowed(tensor, self.type)
+                tensor = narrow(tensor, self.type)
             if name in wanted:
                 self.light.graph.initializer.append(tensor)
 
@@ -193,7 +193,7 @@ def in_fp16(tensor: onnx.TensorProto) -> tuple[np.ndarray, np.ndarray]:
         return values, values.astype(np.float16)
 
 
-def narrowed(tensor: onnx.TensorProto, kind: int) -> onnx.TensorProto:
+def narrow(tensor: onnx.TensorProto, kind: int) -> onnx.TensorProto:
     """Return a float32 tensor in 16 bits, rounded to the nearest even."""
     from onnx import helper, numpy_helper
 

@@ -127,7 +127,7 @@ class Collector:
         from .samples import ids_sha256
 
         ids = list(meta.get("samples", ()))
-        return Artifact({name: one.observed() for name, one in self._running.items()},
+        return Artifact({name: one.result() for name, one in self._running.items()},
                         {**meta, "samples_sha256": ids_sha256(ids), "number": len(ids)})
 
 
@@ -173,7 +173,7 @@ class _Running:
         self.counts[bins // 4:bins // 4 * 3] = merged
         self.limit *= 2
 
-    def observed(self) -> Observed:
+    def result(self) -> Observed:
         seen = self.channels is not None
         return Observed(self.counts.copy(), self.limit, self.low if seen else 0.0, self.high if seen else 0.0,
                         self.channels if self.channels is not None else np.zeros(0, np.float32))

@@ -66,7 +66,7 @@ def integers(wiring: Wiring) -> set[str]:
     for node in wiring.nodes:
         through = node.op_type in BETWEEN and all(name in found for name in node.input)
         if (node.op_type == "Conv" and is_layer(wiring, node)) or through:
-            found.add(wiring.settled(node))
+            found.add(wiring.after_activation(node))
         elif node.op_type in MOVING and node.input[0] in found:
             found.add(node.output[0])
     return found
@@ -87,7 +87,7 @@ def for_cpus(wiring: Wiring, chain: set[str], kept: set[str]) -> Where:
     """All of what is integer is stored so: each reader gets it through the pair, also one that computes in float."""
     layers, reads, stored = [], dict[tuple[str, int], Read](), set[str]()
     for node in wiring.nodes:
-        makes, moving = wiring.settled(node), wiring.moving(node)
+        makes, moving = wiring.after_activation(node), wiring.moving(node)
         if is_layer(wiring, node):
             moving = moving[:1]
             fits = node.op_type != "Conv" or makes not in kept
@@ -112,7 +112,7 @@ def for_tensorrt(wiring: Wiring, chain: set[str], kept: set[str]) -> Where:
             wanted = node.input[:1]
         elif node.op_type in POOLS and node.input[0] in chain:
             wanted = node.input[:1]
-        elif node.op_type == "Add" and wiring.settled(node) in chain:
+        elif node.op_type == "Add" and wiring.after_activation(node) in chain:
             fused = next((name for name in node.input if fuses(wiring, name)), None)
             wanted = [name for name in node.input if name != fused]
         reads |= reads_of(node, set(wanted) - kept)

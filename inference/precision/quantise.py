@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlcompare.core.errors import UsageError, unknown
-from dlcompare.inference.onnx.wiring import Wiring, called, output_axis
+from dlcompare.inference.onnx.wiring import Wiring, name_of, output_axis
 
 from .placement import LAYERS, Placement
 from .ranges import SCHEMES, step
@@ -84,7 +84,7 @@ class Renderer:
             self.weights(node)
         for node, index, tensor in self.placed.reads:
             node.input[index] = f"{tensor}/dequantised"
-        ordered = [type(node).FromString(node.SerializeToString()) for node in self.ordered()]
+        ordered = [type(node).FromString(node.SerializeToString()) for node in self.in_order()]
         # What leaves the network has gone through eight bits as well, and keeps its name.
         renamed = {name: f"{name}/float" for name in self.placed.outputs} | {
             f"{name}/dequantised": name for name in self.placed.outputs}
@@ -99,7 +99,7 @@ class Renderer:
         self.graph.initializer.extend(kept)
         self.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in self.constants.items())
 
-    def ordered(self) -> Iterator[onnx.NodeProto]:
+    def in_order(self) -> Iterator[onnx.NodeProto]:
         """Yield all nodes in an order in which they can run."""
         yield from self.after.get("", [])
         for node in self.wiring.nodes:
@@ -115,7 +115,7 @@ class Renderer:
         self.constants[f"{source}/scale"], self.constants[f"{source}/zero_point"] = scale, zero
         place = tensor if tensor in self.wiring.producers else ""
         self.after.setdefault(place, []).extend(
-            self.made(kind, [read, f"{source}/scale", f"{source}/zero_point"], name) for kind, read, name in (
+            self.node(kind, [read, f"{source}/scale", f"{source}/zero_point"], name) for kind, read, name in (
                 ("QuantizeLinear", tensor, f"{tensor}/quantised"),
                 ("DequantizeLinear", f"{tensor}/quantised", f"{tensor}/dequantised")))
 
@@ -145,32 +145,32 @@ class Renderer:
             scale = np.maximum(scale, np.abs(bias) / (reading * np.float32(LARGEST_BIAS)))
         shape = [-1 if a == axis else 1 for a in range(weight.ndim)]
         integers = np.clip(np.rint(weight / scale.reshape(shape)), -self.levels, self.levels).astype(np.int8)
-        self.before[made] = [self.held(name, integers, scale.astype(np.float32), axis)]
+        self.before[made] = [self.dequantised_constant(name, integers, scale.astype(np.float32), axis)]
         node.input[1] = f"{name}/dequantised"
         if bias is not None:
             steps = (reading * scale).astype(np.float32)
             whole = np.rint(bias.astype(np.float64) / steps).astype(np.int32)
-            self.before[made].append(self.held(f"{made}/bias", whole, steps, 0))
+            self.before[made].append(self.dequantised_constant(f"{made}/bias", whole, steps, 0))
             node.input[2] = f"{made}/bias/dequantised"
 
     def float_weights(self, node: onnx.NodeProto, name: str, scale: np.ndarray, axis: int) -> list[onnx.NodeProto]:
         """Return the nodes that quantise a weight in the file itself and take it back."""
         self.constants[f"{name}/scale"] = scale.astype(np.float32)
         self.constants[f"{name}/zero_point"] = np.zeros(len(scale), np.int8)
-        pair = [self.made(kind, [read, f"{name}/scale", f"{name}/zero_point"], made, axis=axis)
+        pair = [self.node(kind, [read, f"{name}/scale", f"{name}/zero_point"], made, axis=axis)
                 for kind, read, made in (("QuantizeLinear", node.input[1], f"{name}/quantised"),
                                          ("DequantizeLinear", f"{name}/quantised", f"{name}/dequantised"))]
         node.input[1] = f"{name}/dequantised"
         return pair
 
-    def held(self, name: str, integers: np.ndarray, scale: np.ndarray, axis: int) -> onnx.NodeProto:
+    def dequantised_constant(self, name: str, integers: np.ndarray, scale: np.ndarray, axis: int) -> onnx.NodeProto:
         """Keep integers in the file; return the node that makes them float."""
         self.constants[f"{name}/quantised"], self.constants[f"{name}/scale"] = integers, scale
         self.constants[f"{name}/zero_point"] = np.zeros(len(scale), integers.dtype)
-        return self.made("DequantizeLinear", [f"{name}/quantised", f"{name}/scale", f"{name}/zero_point"],
+        return self.node("DequantizeLinear", [f"{name}/quantised", f"{name}/scale", f"{name}/zero_point"],
                          f"{name}/dequantised", axis=axis)
 
-    def made(self, kind: str, inputs: list[str], output: str, **attrs: Any) -> onnx.NodeProto:
+    def node(self, kind: str, inputs: list[str], output: str, **attrs: Any) -> onnx.NodeProto:
         from onnx import helper
 
         return helper.make_node(kind, inputs, [output], name=output, **attrs)
@@ -179,5 +179,5 @@ class Renderer:
 def layers_left(model: onnx.ModelProto) -> list[str]:
     """Return the layers (Conv, Gemm, MatMul) that do not read both inputs from eight bits."""
     wiring = Wiring.of(model)
-    return [called(node) for node in wiring.nodes if node.op_type in LAYERS and not all(
+    return [name_of(node) for node in wiring.nodes if node.op_type in LAYERS and not all(
         name in wiring.producers and wiring.producers[name].op_type == "DequantizeLinear" for name in node.input[:2])]

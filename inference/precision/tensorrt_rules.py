@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dlcompare.inference.onnx.wiring import ACTIVATIONS, Wiring, called, output_axis
+from dlcompare.inference.onnx.wiring import ACTIVATIONS, Wiring, name_of, output_axis
 
 from .placement import LAYERS
 
@@ -31,7 +31,7 @@ def violations(model: onnx.ModelProto) -> list[str]:
     found = []
     for node in wiring.nodes:
         if node.op_type in QUANTISING:
-            found += [*scale(wiring, node), *zero_point(wiring, node), *paired(wiring, node), *fusion(wiring, node)]
+            found += [*scale(wiring, node), *zero_point(wiring, node), *pairing(wiring, node), *fusion(wiring, node)]
         elif node.op_type in LAYERS:
             found += [*both(wiring, node), *bias(wiring, node)]
         elif node.op_type == "Add":
@@ -43,25 +43,25 @@ def scale(wiring: Wiring, node: onnx.NodeProto) -> Iterator[str]:
     """Scales are constant, positive, one for an activation, and for a weight at most one per output channel."""
     name = node.input[1]
     if name not in wiring.constants:
-        yield f"{called(node)}: its scale {name!r} is computed; it must be a constant"
+        yield f"{name_of(node)}: its scale {name!r} is computed; it must be a constant"
         return
     value = wiring.value(name)
     if not (np.isfinite(value) & (value > 0)).all():
-        yield f"{called(node)}: its scale is not positive and finite everywhere (least: {value.min()})"
+        yield f"{name_of(node)}: its scale is not positive and finite everywhere (least: {value.min()})"
     if value.size == 1:
         return
     readers = layers_behind(wiring, node)
     weight = original(wiring, node)
     if weight not in wiring.constants:
-        yield f"{called(node)}: {value.size} scales for an activation; it must have one"
+        yield f"{name_of(node)}: {value.size} scales for an activation; it must have one"
         return
     axis = next((one.i for one in node.attribute if one.name == "axis"), 1)
     shape = tuple(wiring.constants[weight].dims)
     for reader in readers:
         wanted = output_axis(reader)
         if axis % len(shape) != wanted or value.size != shape[wanted]:
-            yield (f"{called(node)}: {value.size} scales along axis {axis} of {shape}; the weight of {called(reader)} "
-                   f"must have {shape[wanted]} along axis {wanted}, that of its output channels")
+            yield (f"{name_of(node)}: {value.size} scales along axis {axis} of {shape}; the weight of "
+                   f"{name_of(reader)} must have {shape[wanted]} along axis {wanted}, that of its output channels")
 
 
 def zero_point(wiring: Wiring, node: onnx.NodeProto) -> Iterator[str]:
@@ -70,31 +70,31 @@ def zero_point(wiring: Wiring, node: onnx.NodeProto) -> Iterator[str]:
 
     name = node.input[2] if len(node.input) > 2 else ""
     if not name:
-        yield f"{called(node)}: it has no zero point, which means unsigned; there must be one, int8 and 0"
+        yield f"{name_of(node)}: it has no zero point, which means unsigned; there must be one, int8 and 0"
     elif name not in wiring.constants:
-        yield f"{called(node)}: its zero point {name!r} is computed; it must be a constant, int8 and 0"
+        yield f"{name_of(node)}: its zero point {name!r} is computed; it must be a constant, int8 and 0"
     elif (kind := wiring.constants[name].data_type) != TensorProto.INT8:
         if not feeds_bias(wiring, node):  # said of the layer already
-            yield f"{called(node)}: its type is {TensorProto.DataType.Name(kind).lower()}; it must be int8"
+            yield f"{name_of(node)}: its type is {TensorProto.DataType.Name(kind).lower()}; it must be int8"
     elif wiring.value(name).any():
-        yield f"{called(node)}: its zero point is not 0; quantisation must be symmetric"
+        yield f"{name_of(node)}: its zero point is not 0; quantisation must be symmetric"
 
 
-def paired(wiring: Wiring, node: onnx.NodeProto) -> Iterator[str]:
+def pairing(wiring: Wiring, node: onnx.NodeProto) -> Iterator[str]:
     """Each Q is read by DQ nodes alone, each DQ reads a Q, and both have the same scale."""
     if node.op_type == "QuantizeLinear":
         readers = wiring.readers.get(node.output[0], ())
         if not readers or any(reader.op_type != "DequantizeLinear" for reader in readers) or (
                 node.output[0] in wiring.outputs):
-            yield f"{called(node)}: what it makes must be read by DequantizeLinear, and by nothing else"
+            yield f"{name_of(node)}: what it makes must be read by DequantizeLinear, and by nothing else"
         return
     before = wiring.producers.get(node.input[0])
     if before is None or before.op_type != "QuantizeLinear":
         if not feeds_bias(wiring, node):
-            yield f"{called(node)}: it must read what a QuantizeLinear makes; weights too stay float in the file"
+            yield f"{name_of(node)}: it must read what a QuantizeLinear makes; weights too stay float in the file"
     elif {before.input[1], node.input[1]} <= wiring.constants.keys() and not np.array_equal(
             wiring.value(before.input[1]), wiring.value(node.input[1])):
-        yield f"{called(node)}: its scale is not that of {called(before)}, which it belongs to"
+        yield f"{name_of(node)}: its scale is not that of {name_of(before)}, which it belongs to"
 
 
 def fusion(wiring: Wiring, node: onnx.NodeProto) -> Iterator[str]:
@@ -103,35 +103,35 @@ def fusion(wiring: Wiring, node: onnx.NodeProto) -> Iterator[str]:
     if node.op_type == "QuantizeLinear" and before is not None and before.op_type in BIASED:
         for reader in layers_behind(wiring, node):
             if reader.op_type in ACTIVATIONS:
-                yield (f"{called(node)}: it stands between {called(before)} and {called(reader)}, which TensorRT "
-                       f"fuses; quantise what {called(reader)} makes instead")
+                yield (f"{name_of(node)}: it stands between {name_of(before)} and {name_of(reader)}, which TensorRT "
+                       f"fuses; quantise what {name_of(reader)} makes instead")
 
 
 def both(wiring: Wiring, node: onnx.NodeProto) -> Iterator[str]:
     """A layer has both inputs quantised, or none."""
-    quantised = [dequantised(wiring, name) for name in node.input[:2]]
+    quantised = [is_dequantised(wiring, name) for name in node.input[:2]]
     if any(quantised) and not all(quantised):
         which = "input" if quantised[1] else "weight"
-        yield f"{called(node)}: its {which} is not quantised but the other one is; quantise both or neither"
+        yield f"{name_of(node)}: its {which} is not quantised but the other one is; quantise both or neither"
 
 
 def bias(wiring: Wiring, node: onnx.NodeProto) -> Iterator[str]:
     """Biases are float."""
-    if len(node.input) > 2 and dequantised(wiring, node.input[2]):
-        yield f"{called(node)}: its bias is quantised; it must be float"
+    if len(node.input) > 2 and is_dequantised(wiring, node.input[2]):
+        yield f"{name_of(node)}: its bias is quantised; it must be float"
 
 
 def residual(wiring: Wiring, node: onnx.NodeProto) -> Iterator[str]:
     """One convolution before an addition is fused with it, so what that one makes stays as it is."""
-    sources = [original(wiring, wiring.producers[name]) for name in node.input if dequantised(wiring, name)]
+    sources = [original(wiring, wiring.producers[name]) for name in node.input if is_dequantised(wiring, name)]
     made = [wiring.producers[name] for name in sources if name in wiring.producers]
     convolutions = [one for one in made if one.op_type == "Conv" and wiring.only_reader(one.output[0]) is not None]
     if len(sources) == 2 and convolutions:
-        yield (f"{called(node)}: both its inputs are quantised, though {called(convolutions[0])} could be fused with "
+        yield (f"{name_of(node)}: both its inputs are quantised, though {name_of(convolutions[0])} could be fused with "
                "it; quantise the other input alone")
 
 
-def dequantised(wiring: Wiring, name: str) -> bool:
+def is_dequantised(wiring: Wiring, name: str) -> bool:
     return name in wiring.producers and wiring.producers[name].op_type == "DequantizeLinear"
 
 

@@ -42,7 +42,7 @@ class Search:
     def files(self) -> Files:
         return self.preparation.files
 
-    def tried(self, candidate: Candidate) -> Json:
+    def try_out(self, candidate: Candidate) -> Json:
         """Return how accurate and how fast a candidate is."""
         asked, task = self.preparation.asked, self.preparation.network.task
         file = candidate.files.int8(self.engine, exclude=candidate.exclude, name=label(candidate))
@@ -50,7 +50,7 @@ class Search:
         done = self.preparation.do(job, f"{self.engine.name} int8 {candidate.name}, accuracy")
         if done.result is None:
             raise UsageError(f"the repair of {self.engine.name} stopped at {candidate.name}: {done.reason}")
-        found = accuracy.predicted(done.folder, task)
+        found = accuracy.read_answers(done.folder, task)
         batch = max(asked.batches)
         fast = self.preparation.do(self.job(file, batch=batch, windows=3), f"{self.engine.name} int8 {candidate.name}")
         windows = fast.result.measured.windows if fast.result and fast.result.measured else ()
@@ -69,7 +69,7 @@ class Search:
         """Return all candidates that were tried, and the outcome."""
         tried: list[Json] = []
         for candidate in self.candidates(tried):
-            tried.append(self.tried(candidate))
+            tried.append(self.try_out(candidate))
         good = [one for one in tried if passes(one)]
         best = max(good or tried, key=lambda one: (one["throughput"] or 0.0) if good else one["right"])
         outcome = (f"{best['name']} holds {self.floor:g} of FP32" if good else
@@ -81,7 +81,7 @@ class Search:
         """Yield what to try next, given what came of the last one, until the floor holds and fewer would not do."""
         asked = self.preparation.asked
         yield Candidate("nothing, equalised" if asked.equalise else "nothing", self.files)
-        even = self.files if asked.equalise else self.equalised()
+        even = self.files if asked.equalise else self.equalise()
         if not asked.equalise and not passes(tried[-1]):
             yield Candidate("nothing, equalised", even)
         if passes(tried[-1]):
@@ -99,10 +99,10 @@ class Search:
             yield excluding(files, groups, middle)
             fails, holds = (fails, middle) if passes(tried[-1]) else (middle, holds)
 
-    def equalised(self) -> Files:
+    def equalise(self) -> Files:
         """Return the files of the network with its channels balanced, to be calibrated anew."""
         asked = dataclasses.replace(self.preparation.asked, equalise=True, calibration=None)
-        return Files(self.files.folder / "equalised", self.preparation.network, asked, self.preparation.collected,
+        return Files(self.files.folder / "equalised", self.preparation.network, asked, self.preparation.collect,
                      self.files.weight_bits)
 
 

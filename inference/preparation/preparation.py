@@ -23,7 +23,7 @@ from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.typed_json import from_plain, to_plain
 from dlcompare.core.variables import rank_file
 from dlcompare.inference.cell.files import CALIBRATION, MODELS, PREPARED
-from dlcompare.inference.cell.request import PREDICT_BATCH, InferenceRequest, labelled
+from dlcompare.inference.cell.request import PREDICT_BATCH, InferenceRequest, has_labels
 from dlcompare.inference.cell.result import RankResult
 from dlcompare.inference.onnx.export import content_sha256
 from dlcompare.inference.onnx.network import Network, network
@@ -47,7 +47,7 @@ class Preparation:
 
     def __post_init__(self) -> None:
         self.probes = Probes(self)
-        self.files = Files(self.models, self.network, self.asked, self.collected, self.probes.weight_bits)
+        self.files = Files(self.models, self.network, self.asked, self.collect, self.probes.weight_bits)
         self.keep()
 
     @classmethod
@@ -56,7 +56,7 @@ class Preparation:
         net = network(asked.source, run.folder)
         data = check_data(plugins(), str(asked.data), Graph("", dict(net.inputs), (), {}))
         samples = choose(data, net.inputs, protocol=asked.protocol, calibration=asked.calibration_samples,
-                         measured=asked.measured, seed=asked.seed or 0) if labelled(data) else Samples((), True, ())
+                         measured=asked.measured, seed=asked.seed or 0) if has_labels(data) else Samples((), True, ())
         return cls(run, asked, net, samples)
 
     @property
@@ -113,7 +113,7 @@ class Preparation:
             return Done(folder, None, f"{reason} (log: {folder / 'log.txt'})")
         return Done(folder, from_plain(RankResult, json.loads(result.read_text()), what="rank result"), None)
 
-    def collected(self, file: Path, tensors: tuple[str, ...], sha256: str) -> Path:
+    def collect(self, file: Path, tensors: tuple[str, ...], sha256: str) -> Path:
         """Return the histograms of some tensors of a network over the calibration samples; UsageError if not to be had.
         """
         engine = next((e for e in plugins().engines().values() if e.collects), None)
@@ -130,18 +130,18 @@ class Preparation:
 
     def keep(self) -> None:
         """Write down what all records of the run have in common."""
-        about = {"asked": to_plain(self.asked), "network": described(self.network),
+        about = {"asked": to_plain(self.asked), "network": describe(self.network),
                  "calibration": self.files.calibration(self.samples, weights=self.probes.found)}
         write(self.run.folder / PREPARED, json.dumps(finite(about), indent=1, allow_nan=False))
 
 
-def described(net: Network) -> Json:
+def describe(net: Network) -> Json:
     """Return what records keep of a network."""
     return {"name": net.name, "task": net.task, "image_size": net.image_size, "origin": net.origin,
             "trained": net.trained, "params_sha256": net.params_sha256, "outputs": list(net.outputs)}
 
 
-def prepared(run: Path) -> Json:
+def read_prepared(run: Path) -> Json:
     """Return what all records of a run have in common."""
     found: Json = json.loads((run / PREPARED).read_text())
     return found

@@ -49,10 +49,10 @@ class Probes:
     def weight_bits(self, engine: Engine) -> int:
         """Return the bits; a scheme of signed activations has no such kernels, and its engines are not asked."""
         if engine.name not in self.found:
-            self.found[engine.name] = self.asked(engine) if engine.scheme == "u8s8" else answer({}, WHOLE)
+            self.found[engine.name] = self.ask(engine) if engine.scheme == "u8s8" else answer({}, WHOLE)
         return int(self.found[engine.name]["bits"])
 
-    def asked(self, engine: Engine) -> Json:
+    def ask(self, engine: Engine) -> Json:
         """Return what a probe of the engine says. Where it failed, fewer bits: they are right on every machine."""
         from dlcompare.inference.onnx.export import save
 

@@ -19,13 +19,13 @@ def notes(results: Results, found: list[Speed]) -> Iterator[str]:
         yield "synthetic labels are drawn at random: no accuracy was measured"
     seen: set[str] = set()
     for row in [*results.accuracy, *results.cells, *results.scenarios]:
-        for line in told(row):
+        for line in about_row(row):
             said = line.partition(" (log:")[0]
             if said not in seen:
                 seen.add(said)
                 yield line
-    yield from hurt(results)
-    yield from saturated(results)
+    yield from sensitive_tensors(results)
+    yield from saturation(results)
     for line in (results.calibration or {}).get("objections", []):
         yield f"TensorRT's rules object to the INT8 file: {line}"
     yield from about_speed(found)
@@ -48,7 +48,7 @@ def about_speed(found: list[Speed]) -> Iterator[str]:
             yield f"{one.engine} {one.precision} at batch {one.batch}: {one.left_out} disturbed windows were left out"
 
 
-def hurt(results: Results) -> Iterator[str]:
+def sensitive_tensors(results: Results) -> Iterator[str]:
     """Yield which tensors eight bits hurt most, where the accuracy floor was not surely held."""
     verdicts = [found["floor"]["verdict"] for row in results.accuracy
                 if (found := row.get("against_fp32")) and found["floor"] and row["precision"] == "int8"]
@@ -58,7 +58,7 @@ def hurt(results: Results) -> Iterator[str]:
         yield f"eight bits hurt these tensors most (mean error of a channel, relative to it): {worst}{repair}"
 
 
-def saturated(results: Results) -> Iterator[str]:
+def saturation(results: Results) -> Iterator[str]:
     """Yield which engines' weights take fewer bits, and why."""
     for engine, found in (results.calibration or {}).get("weights", {}).items():
         bits = found["bits"]
@@ -71,7 +71,7 @@ def saturated(results: Results) -> Iterator[str]:
                    f"{bits} bits, with which they do not; the probe failed: {found['reason']}")
 
 
-def told(row: Mapping[str, Any]) -> Iterator[str]:
+def about_row(row: Mapping[str, Any]) -> Iterator[str]:
     """Yield what a row says of itself: why it is not there, which layers stayed, which classes suffered."""
     name = f"{row['engine']} {row['precision']}"
     if row["status"] != "ok":

@@ -34,9 +34,9 @@ def summary(records: Sequence[InferenceRecord]) -> Results:
         rows[record.task].append(ROWS[record.task](record))
     made = [record.calibration for record in records if record.calibration]
     return Results(run=first.run, started=min(record.started for record in records), data=first.dataset,
-                   network=first.network or unknown(first), plan=first.asked or asked(records), system=first.system,
-                   calibration=made[-1] if made else None, accuracy=rows["predict"], cells=rows["measure"],
-                   scenarios=rows["scenario"], searches=rows["search"])
+                   network=first.network or unknown(first), plan=first.asked or request_of(records),
+                   system=first.system, calibration=made[-1] if made else None, accuracy=rows["predict"],
+                   cells=rows["measure"], scenarios=rows["scenario"], searches=rows["search"])
 
 
 def unknown(record: InferenceRecord) -> Json:
@@ -45,7 +45,7 @@ def unknown(record: InferenceRecord) -> Json:
             "trained": True, "params_sha256": None, "outputs": []}
 
 
-def asked(records: Sequence[InferenceRecord]) -> Json:
+def request_of(records: Sequence[InferenceRecord]) -> Json:
     """Return what was asked for as the records themselves tell."""
     first = records[0]
     return {"engines": list(dict.fromkeys(one.framework for one in records)),
@@ -54,7 +54,7 @@ def asked(records: Sequence[InferenceRecord]) -> Json:
             "threads": first.job.get("threads"), "device": first.device}
 
 
-def known(record: InferenceRecord) -> Json:
+def common_cells(record: InferenceRecord) -> Json:
     """Return the cells that all rows have."""
     return {"engine": record.framework, "precision": record.precision, "status": record.status,
             "reason": reason(record)}
@@ -65,14 +65,14 @@ def reason(record: InferenceRecord) -> str | None:
     return f"{record.reason} (log: {record.log})" if record.reason and record.log else record.reason
 
 
-def answered(record: InferenceRecord) -> Json:
+def accuracy_row(record: InferenceRecord) -> Json:
     """Return a row of accuracy."""
-    return {**known(record), "ran": plain(record.ran), "build": plain(record.build), **(record.accuracy or {})}
+    return {**common_cells(record), "ran": plain(record.ran), "build": plain(record.build), **(record.accuracy or {})}
 
 
-def timed(record: InferenceRecord) -> Json:
+def speed_row(record: InferenceRecord) -> Json:
     """Return a row of speed."""
-    row = {**known(record), "batch": record.batch_per_worker, "round": record.round or 0,
+    row = {**common_cells(record), "batch": record.batch_per_worker, "round": record.round or 0,
            "seconds": record.duration_s}
     if record.measured is None:
         return row
@@ -84,25 +84,25 @@ def timed(record: InferenceRecord) -> Json:
                   "versions": record.environment, "peak_bytes": record.peak_bytes, "rss_bytes": record.rss_bytes}
 
 
-def driven(record: InferenceRecord) -> Json:
+def scenario_row(record: InferenceRecord) -> Json:
     """Return a row of a scenario."""
-    return {**known(record), "scenario": record.job.get("scenario"), "ran": plain(record.ran),
+    return {**common_cells(record), "scenario": record.job.get("scenario"), "ran": plain(record.ran),
             **(record.scenario or {})}
 
 
-def searched(record: InferenceRecord) -> Json:
+def search_row(record: InferenceRecord) -> Json:
     """Return a row of searches."""
     return dict(record.search or {})
 
 
-ROWS = {"measure": timed, "predict": answered, "scenario": driven, "search": searched}
+ROWS = {"measure": speed_row, "predict": accuracy_row, "scenario": scenario_row, "search": search_row}
 
 
 def plain(value: Ran | Build | None) -> Json | None:
     return None if value is None else to_plain(value)
 
 
-def stored(path: Path) -> list[InferenceRecord] | None:
+def read_old(path: Path) -> list[InferenceRecord] | None:
     """Return the records of a run of schema 1, or of what ``--format json`` prints; None if a path holds neither."""
     file = path / OLD if path.is_dir() else path
     try:
@@ -114,10 +114,10 @@ def stored(path: Path) -> list[InferenceRecord] | None:
     runs = data if isinstance(data, list) else [data]
     if not all(isinstance(one, dict) and "searches" in one for one in runs):
         return None
-    return [record for one in runs for record in records_of(whole(one, file))]
+    return [record for one in runs for record in records_of(read_summary(one, file))]
 
 
-def whole(data: Mapping[str, Any], file: Path) -> Results:
+def read_summary(data: Mapping[str, Any], file: Path) -> Results:
     """Return the summary that a file holds; UsageError if it is of another schema, or damaged."""
     if data.get("schema") != SCHEMA:
         raise UsageError(f"{file} has schema {data.get('schema')}, but this dlcompare reads schema {SCHEMA}; read it "
@@ -135,7 +135,7 @@ def records_of(results: Results) -> Iterator[InferenceRecord]:
         yield from (record_of(results, task, row, number) for number, row in enumerate(rows))
     for number, row in enumerate(results.searches):
         job = job_of(results, "search", {"engine": row["engine"], "precision": "int8"})
-        yield outlined(results, job, f"search-{row['engine']}-{number}", status="ok", search=row)
+        yield record_with(results, job, f"search-{row['engine']}-{number}", status="ok", search=row)
 
 
 def job_of(results: Results, task: str, row: Json) -> InferenceJob:
@@ -161,7 +161,7 @@ def record_of(results: Results, task: str, row: Json, number: int) -> InferenceR
             "engine", "precision", "scenario", "status", "reason", "ran")}
     if "measured" in row:
         about |= speed_of(results, row, job.batch)
-    return outlined(results, job, f"{job.id}.{number}", **about)
+    return record_with(results, job, f"{job.id}.{number}", **about)
 
 
 def speed_of(results: Results, row: Json, batch: int) -> Json:
@@ -178,7 +178,7 @@ def speed_of(results: Results, row: Json, batch: int) -> Json:
             "peak_bytes": row.get("peak_bytes"), "rss_bytes": row.get("rss_bytes")}
 
 
-def outlined(results: Results, job: InferenceJob, name: str, **about: Any) -> InferenceRecord:
+def record_with(results: Results, job: InferenceJob, name: str, **about: Any) -> InferenceRecord:
     """Return a record with what all of a summary have in common."""
     return InferenceRecord(**{
         "id": name, "run": results.run, "variant": f"precision={job.precision}", "started": results.started,

@@ -69,7 +69,7 @@ def parts(results: Results) -> Iterator[RenderableType]:
     yield from heading(results)
     if results.accuracy:
         yield accuracy_table(results)
-        yield from published(results)
+        yield from published_accuracy(results)
     found = speeds(results)
     if found:
         yield speed_table(found)
@@ -100,11 +100,11 @@ def accuracy_table(results: Results) -> Table:
         table.add_column(name, justify="left" if name in ("engine", "asked", "ran", "floor") else "right",
                          overflow="fold")
     for row in results.accuracy:
-        table.add_row(row["engine"], row["precision"], ran(row.get("ran")), *scored(row))
+        table.add_row(row["engine"], row["precision"], precision_cell(row.get("ran")), *score_cells(row))
     return table
 
 
-def scored(row: Mapping[str, Any]) -> list[str]:
+def score_cells(row: Mapping[str, Any]) -> list[str]:
     """Return the cells of one row of accuracy that stand after the precision."""
     if row["status"] != "ok":
         return [str(row["status"]), "", "", "", "", ""]
@@ -126,7 +126,7 @@ def points(difference: Mapping[str, float]) -> str:
     return f"{100 * difference['value']:+.2f} [{100 * difference['low']:+.2f}, {100 * difference['high']:+.2f}]"
 
 
-def ran(said: Mapping[str, Any] | None) -> str:
+def precision_cell(said: Mapping[str, Any] | None) -> str:
     """Return which precision really ran, and how many layers did not."""
     if not said:
         return ""
@@ -134,7 +134,7 @@ def ran(said: Mapping[str, Any] | None) -> str:
     return f"{said['precision']}{left}"
 
 
-def published(results: Results) -> Iterator[RenderableType]:
+def published_accuracy(results: Results) -> Iterator[RenderableType]:
     """Yield the published accuracy of the same network, where there is one."""
     if row := reference(results.network["name"]):
         yield Text(f"published for {row['model']} ({SOURCE}): top-1 {row['fp32_top1']} % in FP32, {row['int8_top1']} % "

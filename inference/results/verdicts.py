@@ -34,7 +34,7 @@ def groups(records: Sequence[InferenceRecord]) -> Iterator[list[InferenceRecord]
                 yield found
 
 
-def shown(found: Sequence[Comparison]) -> Iterator[RenderableType]:
+def verdict_table(found: Sequence[Comparison]) -> Iterator[RenderableType]:
     """Yield a row for each verdict, and what the columns mean."""
     table = plain_table()
     for name in ("network", "side", "against"):

@@ -34,7 +34,7 @@ class Built:
         return Build(self.seconds, self.bytes, self.cached, self.folder.name)
 
 
-def built(engine: Engine, job: InferenceJob, scratch: Path) -> Built:
+def find_or_build(engine: Engine, job: InferenceJob, scratch: Path) -> Built:
     """Return the build of a job, made now if there is none; below ``scratch`` where the job names no cache."""
     root = Path(job.cache or scratch) / engine.name
     folder = root / key(engine, job)

@@ -105,7 +105,7 @@ def run(session: Session, data: Dataset, job: InferenceJob, folder: Path) -> Jso
     name = str(job.scenario)
     count = min(RESIDENT, data.size)
     samples = data.batch(np.arange(count), epoch=0)
-    rate = estimated(session, samples, job.batch)
+    rate = estimate_rate(session, samples, job.batch)
 
     def complete(numbers: list[int]) -> None:
         loadgen.QuerySamplesComplete([loadgen.QuerySampleResponse(number, 0, 0) for number in numbers])
@@ -115,7 +115,7 @@ def run(session: Session, data: Dataset, job: InferenceJob, folder: Path) -> Jso
     for share in SERVER_LOADS if name == "server" else (1.0,):
         answering = Answering(session, samples, sizes, complete)
         drive(loadgen, answering, settings_for(loadgen, name, job, share * rate), folder, count)
-        tried.append(judged(name, folder, job) | {"offered": share * rate})
+        tried.append(read_figure(name, folder, job) | {"offered": share * rate})
         if tried[-1]["valid"]:
             break
     return tried[-1] | {"estimated_samples_per_second": rate, "resident_samples": count, "tried": [
@@ -136,7 +136,7 @@ def drive(loadgen: Any, answering: Answering, settings: Any, folder: Path, count
         answering.close()
 
 
-def estimated(session: Session, samples: Arrays, batch: int) -> float:
+def estimate_rate(session: Session, samples: Arrays, batch: int) -> float:
     """Return about how many samples a second the session answers, so that the generator knows where to begin."""
     placed = session.place({k: v[:batch] for k, v in samples.items()})
     rows, seconds, runs = len(next(iter(samples.values()))[:batch]), 0.0, 0
@@ -166,7 +166,7 @@ def settings_for(loadgen: Any, name: str, job: InferenceJob, rate: float) -> Any
     return settings
 
 
-def judged(name: str, folder: Path, job: InferenceJob) -> Json:
+def read_figure(name: str, folder: Path, job: InferenceJob) -> Json:
     """Read the generator's summary; JobError if it holds no figure."""
     pairs = dict(split(line) for line in (folder / "mlperf_log_summary.txt").read_text().splitlines() if ":" in line)
     key, unit, factor = RESULTS[name]

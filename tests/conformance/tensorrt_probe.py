@@ -12,7 +12,7 @@ from dlcompare.core.errors import JobError
 from dlcompare.inference.engines.tensorrt import building, cudart
 from dlcompare.inference.engines.tensorrt.calibrator import Calibrator, whole_batches
 from dlcompare.inference.engines.tensorrt.session import TensorRTSession
-from dlcompare.inference.engines.tensorrt.versions import api_of, expected, missing
+from dlcompare.inference.engines.tensorrt.versions import api_of, expected_api, missing
 
 
 def reason(call: Callable[[], object]) -> str:
@@ -24,7 +24,7 @@ def reason(call: Callable[[], object]) -> str:
 
 
 print(json.dumps({
-    "version": trt.__version__, "api": asdict(api_of(trt)), "expected": asdict(expected(trt.__version__)),
+    "version": trt.__version__, "api": asdict(api_of(trt)), "expected": asdict(expected_api(trt.__version__)),
     "missing": missing(trt), "cudart": next(iter(cudart.libraries())), "builder": reason(building.new_builder),
     "cuda": reason(building.cuda), "logged": building.LOG.lines, "session": TensorRTSession.__name__,
     "calibrator": issubclass(Calibrator, trt.IInt8EntropyCalibrator2), "few": reason(lambda: whole_batches((1, 2))),

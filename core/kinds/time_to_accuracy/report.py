@@ -16,7 +16,7 @@ def render(answer: Answer, form: str, judging: Judging | None) -> str:
     text = report.render(answer, form, judging)
     if form != "table":
         return text
-    lines = [went(name, record.target) for name, record in label_rows(answer.records, judging)
+    lines = [describe(name, record.target) for name, record in label_rows(answer.records, judging)
              if record.target and record.target.reached]
     return "\n".join([text.rstrip("\n"), *(f"\n{line}" for line in lines)])
 
@@ -28,7 +28,7 @@ def label_rows(records: Sequence[TargetRecord], judging: Judging | None) -> Iter
         yield f"{number} {record.name}" if judging is None else f"{record.name}{of_round}", record
 
 
-def went(name: str, target: Target) -> str:
+def describe(name: str, target: Target) -> str:
     """Return how long training to an accuracy took."""
     return (f"{name}: {target.quantity} {target.value:.4f} (target {target.wanted:g}) after {target.seconds:.1f} s, "
             f"{target.epochs} epochs, {target.samples:,} samples; of the time, {target.evaluation_seconds:.1f} s went "

@@ -232,11 +232,11 @@ def caveats(record: Record, windows: Sequence[Window], ranks: Sequence[RankResul
     """Return what there is to say of a training record's windows and ranks."""
     steps = [item.seconds for item in ranks[0].warmup]
     settled = all(result.warmup_settled for result in ranks)
-    more = (doubts.warm_up(steps, settled=settled), same_share(ranks), crowded(record))
+    more = (doubts.warm_up(steps, settled=settled), same_share(ranks), crowding(record))
     return (*doubts.of_windows(windows), *(one for one in more if one))
 
 
-def crowded(record: Record) -> Caveat | None:
+def crowding(record: Record) -> Caveat | None:
     """Return a caveat when a CPU job had more workers than cores."""
     cores = disturbance.cores(record.system)
     if record.device != "cpu" or cores is None or record.workers <= cores:

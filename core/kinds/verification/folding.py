@@ -37,18 +37,18 @@ def judge_cases(job: VerificationJob, folder: Path,
     for number, name in enumerate(job.cases):
         begin(number, name)
         case = oracle.case(name, job)
-        found = oracle.judge(case, load_file(folder / case_file(number)), expected(name, alike(job)))
+        found = oracle.judge(case, load_file(folder / case_file(number)), expectation(name, alike(job)))
         divergence = divergence or oracle.first_divergence(case, found)
         checks += found
     return tuple(checks), divergence
 
 
 @functools.lru_cache(maxsize=1024)
-def expected(name: str, job: str) -> Expected:
+def expectation(name: str, job: str) -> Expected:
     """Return what the reference shows on a case; jobs that differ only in framework share its work."""
     wanted = VerificationJob.from_json(job)
     case = oracle.case(name, wanted)
-    return oracle.expected(case, oracle.case_job(case, wanted))
+    return oracle.expectation(case, oracle.case_job(case, wanted))
 
 
 def alike(job: VerificationJob) -> str:

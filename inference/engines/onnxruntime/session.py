@@ -85,10 +85,10 @@ def build(engine: Engine, job: InferenceJob, folder: Path) -> None:
     if engine.name != TENSORRT:
         how.optimized_model_filepath = str(folder / OPTIMISED)
         how.add_session_config_entry("session.optimized_model_external_initializers_file_name", WEIGHTS)
-    opened(engine, job, Path(str(job.file)), how, folder)
+    open_session(engine, job, Path(str(job.file)), how, folder)
 
 
-def opened(engine: Engine, job: InferenceJob, file: Path, how: onnxruntime.SessionOptions,
+def open_session(engine: Engine, job: InferenceJob, file: Path, how: onnxruntime.SessionOptions,
            folder: Path) -> onnxruntime.InferenceSession:
     """Return ONNX Runtime's own session; JobError if it does not take the file, or would fall back to the CPU."""
     wanted = providers(engine, job, folder)
@@ -117,7 +117,7 @@ class OnnxRuntimeSession(Session):
         self.engine, self.job, self.folder = engine, job, folder
         whole = engine.name == TENSORRT  # its provider reads the file itself, and keeps its engines
         file = Path(str(job.file)) if whole else folder / OPTIMISED
-        self.session: Any = opened(engine, job, file, options(engine, job, optimise=whole), folder)
+        self.session: Any = open_session(engine, job, file, options(engine, job, optimise=whole), folder)
         self.inputs = [value.name for value in self.session.get_inputs()]
         self.outputs = [value.name for value in self.session.get_outputs()]
         self.results: list[Any] = []

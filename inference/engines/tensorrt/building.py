@@ -16,7 +16,7 @@ from dlcompare.core.plugins.inference_job import InferenceJob
 
 from .cudart import WHAT_TO_DO, Cuda
 from .limits import REMOVED, batch_trouble, fours
-from .versions import Api, allow, api_of, create_network, missing, named
+from .versions import Api, allow, api_of, create_network, missing, node_name
 
 PLAN, ABOUT = "engine.plan", "engine.json"
 MULTIPLYING = ("CONVOLUTION", "DECONVOLUTION", "FULLY_CONNECTED", "MATRIX_MULTIPLY")
@@ -78,18 +78,18 @@ def build(job: InferenceJob, folder: Path) -> None:
     typed = api.strongly_typed and not job.calibrator  # a calibrator chooses precisions itself
     builder = new_builder()
     network = create_network(trt, builder, typed=typed)
-    parser = parsed(network, Path(str(job.file)))
+    parser = parse(network, Path(str(job.file)))
     config = builder.create_builder_config()
     config.clear_flag(trt.BuilderFlag.TF32)  # on by default; FP32 is to be FP32
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # else the inspector says names alone
     flags = () if typed else allow(trt, config, job.precision)
     largest = job.largest_batch + (-job.largest_batch % 4 if fours(job, cuda().capability()) else 0)
     config.add_optimization_profile(profile(builder, network, 1, largest))
-    plan = serialised(job, builder, network, config)
+    plan = serialise(job, builder, network, config)
     del parser  # not before: the network's weights are in its memory
     (folder / PLAN).write_bytes(memoryview(plan))
-    about_all = {**about, "layers": list(weighted(network)), "strongly_typed": typed, "precision_flags": flags,
-                 "largest_batch": largest, "calibrator": job.calibrator,
+    about_all = {**about, "layers": list(layers_with_weights(network)), "strongly_typed": typed,
+                 "precision_flags": flags, "largest_batch": largest, "calibrator": job.calibrator,
                  "workspace_bytes": config.get_memory_pool_limit(trt.MemoryPoolType.WORKSPACE)}
     (folder / ABOUT).write_text(json.dumps(about_all, indent=1))
 
@@ -105,12 +105,12 @@ def trouble(job: InferenceJob, api: Api) -> str | None:
     return batch_trouble(job, cuda().capability(), cuda().gpu())
 
 
-def parsed(network: Any, file: Path) -> Any:
+def parse(network: Any, file: Path) -> Any:
     """Fill a network from a file, weights beside it included; return its parser. JobError names node and operator."""
     parser = trt.OnnxParser(network, LOG)
     if parser.parse_from_file(str(file)):
         return parser
-    told = [f"{named(trt, error, LOG.last())}: {error.desc()}" for error in map(parser.get_error,
+    told = [f"{node_name(trt, error, LOG.last())}: {error.desc()}" for error in map(parser.get_error,
                                                                                range(parser.num_errors))]
     raise JobError(f"TensorRT {trt.__version__} does not take {file.name}: "
                    f"{' '.join('; '.join(told).split())[:1000] or LOG.last()}")
@@ -126,7 +126,7 @@ def profile(builder: Any, network: Any, least: int, largest: int) -> Any:
     return made
 
 
-def serialised(job: InferenceJob, builder: Any, network: Any, config: Any) -> Any:
+def serialise(job: InferenceJob, builder: Any, network: Any, config: Any) -> Any:
     """Return the built plan; JobError with the newest words of the log if there is none."""
     calibrator, stream = None, cuda().stream()
     if job.calibrator:
@@ -146,7 +146,7 @@ def serialised(job: InferenceJob, builder: Any, network: Any, config: Any) -> An
     return plan
 
 
-def weighted(network: Any) -> Iterator[str]:
+def layers_with_weights(network: Any) -> Iterator[str]:
     """Yield the names of the layers that multiply with weights; attention's products have none."""
     layers = [network.get_layer(index) for index in range(network.num_layers)]
     producers = {one.get_output(index).name: one for one in layers for index in range(one.num_outputs)}

@@ -26,7 +26,7 @@ MOVING = {"Reformat", "Constant", "NoOp", "Shuffle", "Quantize", "Dequantize"}  
 UNTOLD = "not told"
 
 
-def ran(information: str, layers: Sequence[str], asked: str) -> Ran:
+def executed(information: str, layers: Sequence[str], asked: str) -> Ran:
     """Return in which precision the named layers run, from the inspector's JSON of the whole engine."""
     told = dict.fromkeys(layers, UNTOLD)
     for layer in json.loads(information)["Layers"]:

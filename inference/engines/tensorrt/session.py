@@ -113,7 +113,7 @@ class TensorRTSession(Session):
         """Ask the engine's inspector, with the shapes of the last run where it wants to know them."""
         asked = self.engine.create_engine_inspector()
         asked.execution_context = self.context
-        return inspector.ran(asked.get_engine_information(trt.LayerInformationFormat.JSON), self.about["layers"],
+        return inspector.executed(asked.get_engine_information(trt.LayerInformationFormat.JSON), self.about["layers"],
                              self.job.precision)
 
     def settings(self) -> dict[str, Any]:

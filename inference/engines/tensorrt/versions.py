@@ -47,7 +47,7 @@ def missing(trt: ModuleType) -> list[str]:
     return [name for name in SAME if not hasattr(getattr(trt, name.partition(".")[0], None), name.partition(".")[2])]
 
 
-def expected(version: str) -> Api:
+def expected_api(version: str) -> Api:
     """Return what the table says of a version; of one between two lines what the older line says."""
     major, minor = (int(part) for part in version.split(".")[:2])
     return TABLE[max((line for line in TABLE if line <= (major, minor)), default=OLDEST)]
@@ -79,7 +79,7 @@ def allow(trt: ModuleType, config: Any, precision: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def named(trt: ModuleType, error: Any, log: str) -> str:
+def node_name(trt: ModuleType, error: Any, log: str) -> str:
     """Return which node a parser's error is about; ``log`` is what the parser printed, which names it where the
     error itself has the node's number alone."""
     if hasattr(trt.ParserError, "node_name"):

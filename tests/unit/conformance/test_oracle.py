@@ -34,7 +34,7 @@ def case_of(name: str, workers: int = 1, precision: str = "fp32") -> tuple[Case,
 
 @functools.cache
 def wanted(name: str, workers: int = 1, precision: str = "fp32") -> Expected:
-    return oracle.expected(*case_of(name, workers, precision))
+    return oracle.expectation(*case_of(name, workers, precision))
 
 
 def checked(name: str, make: type[Worker] = Worker, workers: int = 1) -> list[Check]:
@@ -153,7 +153,7 @@ def test_a_single_number_takes_the_tolerance_of_the_worst_of_its_kind() -> None:
 def test_on_a_whole_model_no_tolerance_swallows_what_training_did(model: str) -> None:
     job = Job("reference", model, batch=4)
     case = oracle.whole(RESIDUAL, job) if model == RESIDUAL.name else oracle.case("model", job)
-    want = oracle.expected(case, oracle.case_job(case, job))
+    want = oracle.expectation(case, oracle.case_job(case, job))
     null = {k for k in case.graph.trained() if np.linalg.norm(want.exact[f"gradient/{k}"]) < 1e-9}
     for name in {*case.params} - null - (case.params.keys() - {*case.graph.trained()}):
         quantity = f"parameter/{name}"

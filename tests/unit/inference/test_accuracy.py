@@ -74,19 +74,19 @@ def test_the_paired_interval_covers_as_often_as_it_says() -> None:
     for _ in range(trials):
         kind = rng.choice(4, size=1000, p=[lost, won, 0.7, 1 - 0.7 - lost - won])
         before, after = np.isin(kind, (0, 2)), np.isin(kind, (1, 2))
-        found = accuracy.paired(before, after)
+        found = accuracy.paired_difference(before, after)
         inside += found["low"] <= won - lost <= found["high"]
     assert 0.93 < inside / trials < 0.985
 
 
 def test_pairing_makes_the_interval_narrow_and_no_difference_is_no_certainty() -> None:
     right = np.arange(1000) % 5 > 0
-    same = accuracy.paired(right, right)
+    same = accuracy.paired_difference(right, right)
     assert same["value"] == 0 and -0.01 < same["low"] < 0 < same["high"] < 0.01
     unpaired = accuracy.Z * math.sqrt(2 * 0.8 * 0.2 / 1000)
     other = right.copy()
     other[:10] = ~other[:10]
-    found = accuracy.paired(right, other)
+    found = accuracy.paired_difference(right, other)
     assert found["value"] == pytest.approx(other.mean() - right.mean())
     assert found["high"] - found["low"] < unpaired and (found["lost"], found["won"]) == (8, 2)
 
@@ -96,7 +96,7 @@ def test_the_floor_passes_fails_or_cannot_be_told(lost: int, verdict: str) -> No
     before = np.arange(5000) < 4000
     after = before.copy()
     after[:lost] = False
-    assert accuracy.held(before, after, 0.99)["verdict"] == verdict
+    assert accuracy.floor_verdict(before, after, 0.99)["verdict"] == verdict
 
 
 def test_signal_to_noise_is_in_decibels() -> None:

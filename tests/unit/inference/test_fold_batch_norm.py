@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from dlcompare.inference.onnx.fold_batch_norm import folded
+from dlcompare.inference.onnx.fold_batch_norm import fold_batch_norms
 
 RNG = np.random.default_rng(0)
 
@@ -39,7 +39,7 @@ def answers(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("groups", [1, 2])
 def test_folding_changes_nothing_but_the_nodes(bias: bool, groups: int) -> None:
     model = network(bias=bias, groups=groups)
-    after = folded(model)
+    after = fold_batch_norms(model)
     assert [node.op_type for node in after.graph.node] == ["Conv", "Relu", "Add"]
     assert [node.op_type for node in model.graph.node][1] == "BatchNormalization"  # the file given is as it was
     x = RNG.standard_normal((2, 4, 6, 6)).astype(np.float32)
@@ -47,4 +47,5 @@ def test_folding_changes_nothing_but_the_nodes(bias: bool, groups: int) -> None:
 
 
 def test_a_convolution_that_others_read_too_keeps_its_batch_norm() -> None:
-    assert [node.op_type for node in folded(network(second_reader=True)).graph.node][1] == "BatchNormalization"
+    nodes = fold_batch_norms(network(second_reader=True)).graph.node
+    assert [node.op_type for node in nodes][1] == "BatchNormalization"

@@ -16,7 +16,7 @@ from dlcompare.core.judging.verdict import Judging
 from dlcompare.core.kinds.kind import Answer, kind
 from dlcompare.inference.cell.files import OLD
 from dlcompare.inference.results.data import as_csv, as_json
-from dlcompare.inference.results.rows import records_of, stored, summaries, summary
+from dlcompare.inference.results.rows import read_old, records_of, summaries, summary
 from dlcompare.inference.results.summary import Results, speeds
 from dlcompare.inference.results.tables import render
 
@@ -189,10 +189,10 @@ def test_report_knows_a_run_of_infer_and_what_its_json_form_printed(results: Res
     kept.write_text(as_json([results]))
     assert as_read(kept) == without_chance(results)
     (tmp_path / OLD).write_text("{}")
-    assert stored(tmp_path) is None and stored(tmp_path / "nothing.json") is None
+    assert read_old(tmp_path) is None and read_old(tmp_path / "nothing.json") is None
     for text in ("[]", '{"arguments": 1}', "not json"):
         kept.write_text(text)
-        assert not stored(kept)
+        assert not read_old(kept)
 
 
 def test_results_of_schema_1_are_read_as_they_were_written(results: Results, tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_results_of_schema_1_are_read_as_they_were_written(results: Results, tmp
     for text in ("not json", json.dumps(dataclasses.asdict(results) | {"schema": 99})):
         (tmp_path / OLD).write_text(text)
         with pytest.raises(UsageError):
-            stored(tmp_path)
+            read_old(tmp_path)
 
 
 def test_records_of_a_run_say_what_its_file_of_schema_1_said() -> None:
@@ -209,7 +209,7 @@ def test_records_of_a_run_say_what_its_file_of_schema_1_said() -> None:
     files = sorted((Path(__file__).parents[3] / "docs" / "results").glob("*-inference/accuracy-*.json"))
     assert len(files) > 5
     for file in files:
-        said, found = json.loads(file.read_text()), stored(file)
+        said, found = json.loads(file.read_text()), read_old(file)
         assert found
         again = json.loads(as_json(summaries(found)))
         for part in ("accuracy", "searches", "network", "calibration", "plan", "data"):
@@ -239,7 +239,7 @@ def test_rounds_give_verdicts_between_engines_and_between_precisions(results: Re
 
 
 def as_read(path: Path) -> Json:
-    found = stored(path)
+    found = read_old(path)
     assert found
     return without_chance(summary(found))
 

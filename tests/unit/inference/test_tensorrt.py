@@ -19,9 +19,9 @@ from dlcompare.core.plugins.engine import Ran
 from dlcompare.core.plugins.inference_job import InferenceJob
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.inference.cell.request import InferenceRequest
-from dlcompare.inference.engines.tensorrt.inspector import ran
+from dlcompare.inference.engines.tensorrt.inspector import executed
 from dlcompare.inference.engines.tensorrt.limits import batch_trouble
-from dlcompare.inference.engines.tensorrt.versions import TABLE, expected, foreign
+from dlcompare.inference.engines.tensorrt.versions import TABLE, expected_api, foreign
 
 V100, T4, H100 = (7, 0), (7, 5), (9, 0)
 
@@ -61,13 +61,13 @@ def test_without_the_library_the_wheels_are_named(engine: Any) -> None:
 
 def test_bf16_is_refused_where_the_version_has_none(engine: Any) -> None:
     lacking = "offers fp32, fp16, int8, not bf16" in engine.refuse(job(precision="bf16"))
-    assert lacking == (not expected({"tensorrt": "11.4", "tensorrt85": "8.5.3.1"}[engine.name]).bf16)
+    assert lacking == (not expected_api({"tensorrt": "11.4", "tensorrt85": "8.5.3.1"}[engine.name]).bf16)
 
 
 def test_the_calibrator_ends_with_version_10(engine: Any) -> None:
     said = engine.refuse(job(calibrator="tensorrt-entropy2"))
     assert ("version 11 removed them" in said) == (not engine.calibrators)
-    assert bool(engine.calibrators) == expected({"tensorrt": "11.4", "tensorrt85": "8.5"}[engine.name]).calibrators
+    assert bool(engine.calibrators) == expected_api({"tensorrt": "11.4", "tensorrt85": "8.5"}[engine.name]).calibrators
     assert "has no calibrator tensorrt-entropy2" in plugins().engine("onnxruntime").refuse(
         job(calibrator="tensorrt-entropy2", device="cpu"))
 
@@ -83,9 +83,9 @@ def test_int8_takes_batches_in_fours_before_turing(batch: int) -> None:
 
 
 def test_the_table_answers_for_versions_between_its_lines() -> None:
-    assert expected("8.5.3.1") == TABLE[8, 5] and expected("10.16.1.11") == TABLE[10, 1]
-    assert not expected("11.0.0.114").calibrators and expected("10.16").calibrators
-    assert expected("9.3") == TABLE[9, 0] and expected("12.0") == TABLE[11, 0]
+    assert expected_api("8.5.3.1") == TABLE[8, 5] and expected_api("10.16.1.11") == TABLE[10, 1]
+    assert not expected_api("11.0.0.114").calibrators and expected_api("10.16").calibrators
+    assert expected_api("9.3") == TABLE[9, 0] and expected_api("12.0") == TABLE[11, 0]
 
 
 @pytest.mark.parametrize("other", [{"tensorrt": "10.16.1.11"}, {"gpu": "NVIDIA L4"}, {"capability": "8.9"}])
@@ -113,7 +113,7 @@ def test_layers_are_found_by_name_and_by_metadata_and_the_rest_is_named() -> Non
             "Metadata": "[ONNX Layer: relu7]\x1e[ONNX Layer: conv2]"}
     kernel = {**HIDDEN, "Name": "fc", "LayerType": "gemm", "TacticName": "sm80_xmma_gemm_i8i8_i8i32_f32_tn"}
     moved = {"Name": "conv3", "LayerType": "Reformat", "Inputs": [{"Format/Datatype": "Int8"}]}
-    assert ran(told(CONVOLUTION, half, kernel, moved), ["conv1", "conv2", "fc", "conv3"], "int8") == Ran(
+    assert executed(told(CONVOLUTION, half, kernel, moved), ["conv1", "conv2", "fc", "conv3"], "int8") == Ran(
         "int8", 4, ("conv2", "conv3 (not told)"))
 
 
@@ -128,11 +128,11 @@ def test_layers_are_found_by_name_and_by_metadata_and_the_rest_is_named() -> Non
 ])
 def test_what_a_layer_computes_in(layer: dict[str, Any], precision: str) -> None:
     one = {"Name": "conv1", "LayerType": "CaskConvolution", **layer}
-    assert ran(told(one), ["conv1"], precision) == Ran(precision, 1)
+    assert executed(told(one), ["conv1"], precision) == Ran(precision, 1)
 
 
 def test_an_engine_that_tells_names_alone_tells_nothing() -> None:
-    assert ran(told("conv1 + relu1"), ["conv1"], "int8") == Ran("int8", 0)
+    assert executed(told("conv1 + relu1"), ["conv1"], "int8") == Ran("int8", 0)
 
 
 @pytest.mark.parametrize("more", [{"search": True}, {"equalise": True}, {"calibration": "calibration.npz"}])

@@ -8,7 +8,7 @@ import pytest
 from dlcompare.core.data import Dataset
 from dlcompare.core.errors import JobError
 from dlcompare.core.metrics.classification import NOWHERE, accuracy, ranks
-from dlcompare.inference.cell.accuracy import classified
+from dlcompare.inference.cell.accuracy import class_answers
 
 
 class Labels(Dataset):
@@ -52,7 +52,7 @@ TIED = np.random.default_rng(0).integers(-2, 3, (300, 10)).astype(np.float32)  #
 def both(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
     """Return top-1 as training and as inference see it."""
     found = accuracy(lambda batch: {"logits": logits}, Labels(labels.tolist()), label="label", batch=len(logits))
-    return found["top1"], float(classified({"logits": logits}, {"label": labels}).right.mean())
+    return found["top1"], float(class_answers({"logits": logits}, {"label": labels}).right.mean())
 
 
 @pytest.mark.parametrize("classes", [2, 10])
