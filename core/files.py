@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from .variables import CACHE
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """Yield a path beside ``path`` to write to; it takes that name when the block ends well, else it is removed."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(3)}")
+    part = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(3).hex()}")
     try:
         yield part
         part.replace(path)

@@ -15,7 +15,7 @@ import rich_click as click
 
 from dlcompare.core import __version__
 from dlcompare.core.errors import DlcompareError, UsageError
-from dlcompare.core.judging.verdict import Judging
+from dlcompare.core.judging.judging import Judging
 from dlcompare.core.kinds.kind import Kind, kinds
 
 from .environments import env

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from dlcompare.core.errors import UsageError
-from dlcompare.core.judging.verdict import Judging
+from dlcompare.core.judging.judging import Judging
 from dlcompare.core.kinds.kind import Kind, Options, Request
 from dlcompare.core.plan.plan import Repetition
 from dlcompare.core.plugins.job import PLACE

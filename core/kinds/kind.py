@@ -15,16 +15,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from dlcompare.core import hookspec
-from dlcompare.core.judging.verdict import AS_USUAL, Comparison, Judging, compare
+from dlcompare.core.judging.judging import AS_USUAL, Judging
 from dlcompare.core.plan.plan import Plan, Repetition
 from dlcompare.core.plugins.job import PLACE, BaseJob
 from dlcompare.core.plugins.registry import plugins
-from dlcompare.core.records.record import Circumstances, Record, stamp
+from dlcompare.core.records.circumstances import Circumstances, stamp
 from dlcompare.core.settings import setting
 
 if TYPE_CHECKING:
     from dlcompare.core.errors import DlcompareError
+    from dlcompare.core.judging.verdict import Comparison
     from dlcompare.core.plugins.runtime import Runtime
+    from dlcompare.core.records.record import Record
 
 RUNS = Path("runs")
 ONCE = Repetition()
@@ -180,6 +182,8 @@ class Kind:
 
     def compare(self, records: Sequence[Any], judging: Judging) -> list[Comparison]:
         """Return what may be concluded from records; those of one :attr:`Record.group` by default."""
+        from dlcompare.core.judging.verdict import compare
+
         return compare(records, judging)
 
     def decided(self, records: Sequence[Any], judging: Judging) -> bool:

@@ -16,7 +16,6 @@ from dlcompare.core.plugins.job import BaseJob, J
 from dlcompare.core.plugins.registry import Plugins
 from dlcompare.core.settings import default_of
 
-from .feasibility import default_device
 from .plan import Plan
 from .variants import Variant, parse
 
@@ -73,8 +72,10 @@ def require_names(given: Mapping[str, Any]) -> tuple[list[str], str]:
 
 
 def defaults(plugins: Plugins, cls: type[BaseJob], model: Model, frameworks: Sequence[str],
-          given: Mapping[str, Any]) -> dict[str, Any]:
+             given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what this machine and this model set where nobody says."""
+    from .feasibility import default_device
+
     device = given.get("device") or default_device(plugins, frameworks)
     return {"data": model.data, "device": device, "batch": default_of(cls, "batch", device=device),
             "threads": max(1, len(os.sched_getaffinity(0)) // given.get("workers", 1))}

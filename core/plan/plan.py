@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from dlcompare.core.judging.verdict import AS_USUAL, Judging
+from dlcompare.core.judging.judging import AS_USUAL, Judging
 from dlcompare.core.plugins.job import BaseJob
 from dlcompare.core.settings import setting
 
@@ -93,6 +92,8 @@ class Plan:
     @property
     def digest(self) -> str:
         """Return a hash of jobs and rounds, so that ``--resume`` finds the run of the same request."""
+        import hashlib  # late: OpenSSL takes a fiftieth of a start-up
+
         said = self.kind + "".join(job.to_json() for job in (*self.before, *self.jobs, *self.after))
         said += json.dumps(dict(self.asked), sort_keys=True)
         if self.repeated:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Collection
@@ -57,6 +56,8 @@ class BaseJob:
     @property
     def id(self) -> str:
         """Return the folder name of this job: readable, and unique within a plan."""
+        import hashlib  # late: OpenSSL takes a fiftieth of a start-up
+
         return "-".join([*self.parts(), hashlib.sha256(self.to_json().encode()).hexdigest()[:6]])
 
     def parts(self) -> tuple[str, ...]:

@@ -6,10 +6,8 @@ Records hold raw values with units and where they come from; ``json_schema`` of 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from typing import Any, ClassVar, TypeVar
 
 from dlcompare.core.errors import UsageError
@@ -73,21 +71,6 @@ class Throughput:
         rates = [window.rate for window in windows]
         low, high = stats.bootstrap_interval(rates) if len(rates) > 1 else (None, None)
         return cls(stats.median(rates), low, high, unit)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Circumstances:
-    """What is known of a job that was started, whatever its kind: seconds, unix time, the path of its log.
-
-    ``launch``: seconds from the start of the launcher to that of the last worker.
-    """
-
-    run: str = ""
-    started: float | None = None
-    duration: float | None = None
-    log: str | None = None
-    system: Json = field(default_factory=dict)
-    launch: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,10 +200,3 @@ class Record:
     def from_json(cls: type[R], text: str) -> R:
         """Read what :meth:`to_json` wrote; raises as :meth:`from_dict`."""
         return cls.from_dict(json.loads(text))
-
-
-def stamp(started: float | None) -> str:
-    """Return a unix time, or now, as a record holds it."""
-    begun = datetime.fromtimestamp(time.time() if started is None else started, tz=timezone.utc)
-    return begun.isoformat(timespec="seconds")
-

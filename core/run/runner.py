@@ -26,7 +26,8 @@ from dlcompare.core.plugins.job import BaseJob
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.plugins.runtime import Runtime
 from dlcompare.core.records.caveat import Caveat
-from dlcompare.core.records.record import Circumstances, Record
+from dlcompare.core.records.circumstances import Circumstances
+from dlcompare.core.records.record import Record
 from dlcompare.core.typed_json import from_plain
 from dlcompare.core.variables import JOB, LOG, RECORD, rank_file
 

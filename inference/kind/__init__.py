@@ -13,11 +13,13 @@ from dlcompare.core.plugins.inference_job import InferenceJob
 from dlcompare.core.plugins.registry import plugins
 
 if TYPE_CHECKING:
-    from dlcompare.core.judging.verdict import Comparison, Judging
+    from dlcompare.core.judging.judging import Judging
+    from dlcompare.core.judging.verdict import Comparison
     from dlcompare.core.plan.plan import Plan
     from dlcompare.core.plugins.job import BaseJob
     from dlcompare.core.plugins.runtime import Runtime
-    from dlcompare.core.records.record import Circumstances, Record
+    from dlcompare.core.records.circumstances import Circumstances
+    from dlcompare.core.records.record import Record
 
 from dlcompare.inference.cell.request import InferenceRequest
 

@@ -10,7 +10,8 @@ from typing import Any
 from dlcompare.core.kinds.kind import Kind, Prepared, Run
 from dlcompare.core.plugins.inference_job import InferenceJob
 from dlcompare.core.plugins.registry import plugins
-from dlcompare.core.records.record import Circumstances, Record
+from dlcompare.core.records.circumstances import Circumstances
+from dlcompare.core.records.record import Record
 from dlcompare.core.variables import RECORD
 from dlcompare.inference.cell import accuracy
 from dlcompare.inference.cell.files import PREDICTIONS

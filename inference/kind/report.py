@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dlcompare.core.judging.verdict import Judging
+from dlcompare.core.judging.judging import Judging
 from dlcompare.core.kinds.kind import Answer
 from dlcompare.core.reports.text import columns, to_text
 from dlcompare.inference.results.data import as_csv, as_json

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dlcompare.core.errors import UsageError
-from dlcompare.core.judging.verdict import Judging
+from dlcompare.core.judging.judging import Judging
 from dlcompare.core.kinds.kind import Request
 from dlcompare.core.machine.accelerators import gpus
 from dlcompare.core.plan.matrix import make_absolute

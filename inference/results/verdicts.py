@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from rich.console import RenderableType
 from rich.text import Text
 
-from dlcompare.core.judging.verdict import Comparison, Judging, Verdict, compare
+from dlcompare.core.judging.judging import Judging
+from dlcompare.core.judging.verdict import Comparison, Verdict, compare
 from dlcompare.core.reports.text import interval, number, plain_table
 from dlcompare.core.reports.verdicts import STYLES, percent
 from dlcompare.inference.cell.result import InferenceRecord

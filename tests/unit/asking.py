@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dlcompare.core.judging.verdict import AS_USUAL, Judging
+from dlcompare.core.judging.judging import AS_USUAL, Judging
 from dlcompare.core.kinds.kind import Request, kind
 from dlcompare.core.plan.plan import Plan, Repetition
 

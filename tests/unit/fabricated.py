@@ -12,7 +12,7 @@ from dlcompare.core.kinds.training.folding import Known
 from dlcompare.core.kinds.training.result import LossPoint, RankResult, RankWindow, StepSeconds, TrainingRecord
 from dlcompare.core.plugins.job import BaseJob, Job
 from dlcompare.core.records.choices import Choices
-from dlcompare.core.records.record import Circumstances
+from dlcompare.core.records.circumstances import Circumstances
 
 STARTED = 1_763_712_000.0  # 2025-11-21 08:00 UTC
 RUN = "20251121-080000-1a2b"

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dlcompare.core.judging.verdict import Judging
+from dlcompare.core.judging.judging import Judging
 from dlcompare.core.kinds.kind import Answer
 from dlcompare.core.machine import peaks
 from dlcompare.core.reports.text import number

@@ -22,7 +22,8 @@ from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.records import disturbance, doubts, stats
 from dlcompare.core.records.caveat import Caveat
 from dlcompare.core.records.choices import Choices
-from dlcompare.core.records.record import Circumstances, Json, Record, Throughput, Window
+from dlcompare.core.records.circumstances import Circumstances
+from dlcompare.core.records.record import Json, Record, Throughput, Window
 
 from .result import LossPoint, RankResult, RankWindow, StepTime, TrainingRecord, Warmup
 

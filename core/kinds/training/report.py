@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dlcompare.core.judging.verdict import Judging, compare
+from dlcompare.core.judging.judging import Judging
+from dlcompare.core.judging.verdict import compare
 from dlcompare.core.kinds.kind import Answer
 from dlcompare.core.reports.forms import comparisons_as, records_as
 

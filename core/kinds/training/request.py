@@ -7,7 +7,6 @@ from typing import Any
 
 from dlcompare.core.errors import UsageError
 from dlcompare.core.kinds.kind import Request
-from dlcompare.core.plan.feasibility import refusal
 from dlcompare.core.plan.matrix import Matrix, matrix
 from dlcompare.core.plan.plan import LEAST_ROUNDS, Plan
 from dlcompare.core.plugins.job import TRAINS, J, Job
@@ -48,6 +47,8 @@ def settle(request: Request) -> dict[str, Any]:
 
 def plan_rounds(found: Matrix[Any], request: Request, **more: Any) -> Plan:
     """Return the plan that runs jobs as often as was asked for, each refused that cannot run here."""
+    from dlcompare.core.plan.feasibility import refusal
+
     request.judging.check(side.name for side in found.sides)
     refusals = {job.id: refusal(plugins(), job, found.graph) for job in found.jobs}
     return found.plan(refusals, rounds=request.repetition.least, until=request.repetition.until_decided,

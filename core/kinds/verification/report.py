@@ -9,7 +9,7 @@ from typing import Any
 
 from dlcompare.core.conformance.check import Check
 from dlcompare.core.files import finite
-from dlcompare.core.judging.verdict import Judging
+from dlcompare.core.judging.judging import Judging
 from dlcompare.core.kinds.kind import Answer
 
 from .result import VerificationRecord, by_case

@@ -15,7 +15,7 @@ from dlcompare.core.errors import UsageError
 from dlcompare.core.kinds.kind import kind
 from dlcompare.core.plan.plan import Plan
 from dlcompare.core.plugins.job import Job
-from dlcompare.core.records.record import Circumstances
+from dlcompare.core.records.circumstances import Circumstances
 
 SMALL = ("--framework", "pytorch-ddp", "--model", "resnet18")
 PLACE = "--env --format --out --port --timeout --resume"

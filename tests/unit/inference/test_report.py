@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dlcompare.core.errors import UsageError
-from dlcompare.core.judging.verdict import Judging
+from dlcompare.core.judging.judging import Judging
 from dlcompare.core.kinds.kind import Answer, kind
 from dlcompare.inference.cell.files import OLD
 from dlcompare.inference.results.data import as_csv, as_json

@@ -10,7 +10,8 @@ import scipy.stats
 from fabricated import SYSTEM, finished, in_rounds, job, ranks, refused
 
 from dlcompare.core.errors import UsageError
-from dlcompare.core.judging.verdict import AS_USUAL, Comparison, Judging, Side, Verdict, compare, verdict, word
+from dlcompare.core.judging.judging import AS_USUAL, Judging
+from dlcompare.core.judging.verdict import Comparison, Side, Verdict, compare, verdict, word
 from dlcompare.core.kinds.kind import kind
 from dlcompare.core.records import stats
 from dlcompare.core.records.record import Record, Throughput

@@ -7,7 +7,7 @@ import pytest
 from asking import planned
 
 from dlcompare.core.errors import UsageError
-from dlcompare.core.judging.verdict import Judging
+from dlcompare.core.judging.judging import Judging
 from dlcompare.core.plugins.registry import plugins
 
 

@@ -17,7 +17,7 @@ from asking import planned
 from fabricated import STARTED, failed, in_rounds, job, refused
 from running import Command
 
-from dlcompare.core.judging.verdict import AS_USUAL
+from dlcompare.core.judging.judging import AS_USUAL
 from dlcompare.core.kinds.kind import kind
 from dlcompare.core.plan import rounds
 from dlcompare.core.plan.plan import MOST_ROUNDS, Plan

@@ -10,7 +10,7 @@ from fabricated import CERTIFICATE, comparison, failed, finished, in_rounds, job
 
 from dlcompare.core.kinds.kind import kind, kinds
 from dlcompare.core.kinds.training.result import TrainingRecord
-from dlcompare.core.records.record import Circumstances
+from dlcompare.core.records.circumstances import Circumstances
 from dlcompare.core.reports import record_csv
 from dlcompare.core.reports.forms import as_json
 from dlcompare.core.run.stored import parse

@@ -14,7 +14,8 @@ from golden import compare_golden, flowing
 
 from dlcompare.core.judging.attribution import Explanation, Factor, Kept, Move, attribute
 from dlcompare.core.judging.cold_start import ColdStart, cold_start, overtaking
-from dlcompare.core.judging.verdict import Judging, compare, sides
+from dlcompare.core.judging.judging import Judging
+from dlcompare.core.judging.verdict import compare, sides
 from dlcompare.core.kinds.training.result import LossPoint
 from dlcompare.core.records.caveat import Caveat
 from dlcompare.core.records.record import Record

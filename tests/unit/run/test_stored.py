@@ -10,7 +10,7 @@ import pytest
 from fabricated import comparison, finished, job
 
 from dlcompare.core.errors import UsageError
-from dlcompare.core.judging.verdict import AS_USUAL
+from dlcompare.core.judging.judging import AS_USUAL
 from dlcompare.core.kinds.kind import Answer, kind
 from dlcompare.core.run.stored import by_kind, parse, read
 from dlcompare.core.typed_json import json_schema

@@ -13,7 +13,7 @@ from dlcompare.core.errors import UsageError
 from dlcompare.core.kinds.compilation.request import CompilationJob
 from dlcompare.core.kinds.compilation.result import CompilationRecord
 from dlcompare.core.kinds.kind import Answer, kind
-from dlcompare.core.records.record import Circumstances
+from dlcompare.core.records.circumstances import Circumstances
 from dlcompare.core.run.stored import parse
 
 JOB = CompilationJob("jax", "resnet50", device="tpu", batch=128, precision="bf16", topology="v3:2x2")

@@ -13,7 +13,7 @@ from fabricated import CERTIFICATE, STARTED, SYSTEM, finished, job, ranks, sha
 from dlcompare.core.kinds.training import folding
 from dlcompare.core.kinds.training.result import LossPoint, RankResult
 from dlcompare.core.records.choices import Choices
-from dlcompare.core.records.record import Circumstances
+from dlcompare.core.records.circumstances import Circumstances
 from dlcompare.core.reports.words import sentences
 from dlcompare.core.typed_json import from_plain, to_plain
 

@@ -9,7 +9,7 @@ import pytest
 from fabricated import finished, in_rounds, job, ranks
 
 from dlcompare.core.errors import UsageError
-from dlcompare.core.judging.verdict import AS_USUAL
+from dlcompare.core.judging.judging import AS_USUAL
 from dlcompare.core.kinds.kind import Answer, kind
 from dlcompare.core.kinds.time_to_accuracy.result import TargetRecord
 from dlcompare.core.kinds.training.result import TrainingRecord

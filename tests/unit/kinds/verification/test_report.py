@@ -12,7 +12,7 @@ from dlcompare.core.conformance.check import Check
 from dlcompare.core.kinds.kind import Answer, kind
 from dlcompare.core.kinds.verification.request import VerificationJob
 from dlcompare.core.kinds.verification.result import VerificationRecord
-from dlcompare.core.records.record import Circumstances
+from dlcompare.core.records.circumstances import Circumstances
 from dlcompare.core.run.stored import parse
 
 JOB = VerificationJob("pytorch-ddp", "resnet18", image_size=32, workers=2, execution="eager", cases=("relu", "model"))
