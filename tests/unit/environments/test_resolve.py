@@ -6,12 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tinyenv import NOW, compiling, prepared, tiny, traces
+from tinyenv import NOW, compiling, traces
 
 from dlcompare.core.environments import resolve
 from dlcompare.core.environments.store import requirements, wheel_folder
@@ -21,22 +21,6 @@ from dlcompare.core.plugins.backend import Backend, need_ampere
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.plugins.runtime import Build, EnvironmentSpec
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    yield from prepared(tmp_path_factory.mktemp("home"))
-
-
-@pytest.fixture(scope="module")
-def spec(home: Path) -> EnvironmentSpec:
-    return tiny(home)
-
-
-@pytest.fixture(scope="module")
-def ready(spec: EnvironmentSpec) -> Path:
-    """The interpreter of a ready environment with a compiled package."""
-    return resolve.create("ready", "cpu", compiling(spec), lambda line: None)
 
 
 def run(python: Path, code: str) -> str:

@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tinyenv import NOW, compiling, prepared, tiny, traces
+from tinyenv import NOW, compiling, traces
 
 from dlcompare.core.environments import resolve
 from dlcompare.core.environments.build import Maker, explain
 from dlcompare.core.environments.interpreters import find_python
 from dlcompare.core.errors import EnvironmentUnavailable
 from dlcompare.core.plugins.runtime import Build, EnvironmentSpec
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    yield from prepared(tmp_path_factory.mktemp("home"))
-
-
-@pytest.fixture(scope="module")
-def spec(home: Path) -> EnvironmentSpec:
-    return tiny(home)
-
-
-@pytest.fixture(scope="module")
-def ready(spec: EnvironmentSpec) -> Path:
-    """The interpreter of a ready environment with a compiled package."""
-    return resolve.create("ready", "cpu", compiling(spec), lambda line: None)
 
 
 def unavailable(spec: EnvironmentSpec) -> str:
