@@ -1,7 +1,7 @@
 """The names that several rooms must agree on: environment variables, and the files of a run and of a job's folder."""
 
 # Environment variables. A user may set the first three; the parent sets the rest for its workers.
-CACHE = "DLCOMPARE_CACHE"  # folder for environments, wheels, certificates
+CACHE = "DLCOMPARE_CACHE"  # folder for environments, wheels, certificates, trials
 PLUGINS = "DLCOMPARE_PLUGINS"  # modules to load instead of the installed entry points; workers are told so
 MEMORY = "DLCOMPARE_MEMORY"  # bytes that one worker may take; by default a share of what is free
 JOB_MARK = "DLCOMPARE_JOB"  # every process of a job carries it, however many sessions a launcher opens

@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dlcompare.core.files import cache_root, finite, write
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.settings import having
 
+from .check import Check
 from .source import source_sha256
 
-if TYPE_CHECKING:
-    from .check import Check
-
-SCHEMA = 2
+SCHEMA = 3
 
 
-def make(job: Job, checks: Sequence[Check], versions: dict[str, str], divergence: str | None) -> dict[str, Any]:
-    """Return the certificate of one verified job as plain data."""
+def make(job: Job, checks: Sequence[Check], versions: dict[str, str], divergence: str | None, *,
+         cases_from: str | None = None) -> dict[str, Any]:
+    """Return the certificate of one verified job as plain data; ``cases_from`` is that whose tiny cases it took over.
+    """
     return {
         "schema": SCHEMA,
         "framework": job.framework, "model": job.model, "image_size": job.image_size, "precision": job.precision,
         "execution": job.execution, "layout": job.layout,
         "device": job.device, "workers": job.workers, "passed": all(c.passed for c in checks),
         "first_divergence": divergence, "versions": versions, "source_sha256": source_sha256(job),
+        "cases_from": cases_from, "cases_sha256": source_sha256(job, model=False),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "checks": [{"case": c.case, "quantity": c.quantity, "error": finite(c.error), "allowed": c.allowed,
                     "passed": c.passed} for c in checks],
@@ -40,9 +42,8 @@ def save(certificate: dict[str, Any], folder: Path) -> Path:
     text = json.dumps(certificate, indent=1)
     path = folder / f"certificate-{certificate['framework']}-w{certificate['workers']}.json"
     write(path, text)
-    store = cache_root() / "certificates"
-    store.mkdir(parents=True, exist_ok=True)
-    write(store / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json", text)
+    kept().mkdir(parents=True, exist_ok=True)
+    write(kept() / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json", text)
     return path
 
 
@@ -62,10 +63,38 @@ def find(job: Job, versions: dict[str, str]) -> dict[str, Any]:
     return {"verified": newest[True], "verified_before": None if newest[True] else newest[False]}
 
 
-def certificates(job: Job, versions: dict[str, str]) -> Iterator[dict[str, Any]]:
-    """Yield the certificates kept here of what a job does under these versions, of whatever source."""
-    same = {"schema": SCHEMA, "versions": versions, **{k: getattr(job, k) for k in having(Job, "arithmetic")}}
-    for path in (cache_root() / "certificates").glob("*.json"):
+def find_cases(job: Job, versions: dict[str, str]) -> str | None:
+    """Return the certificate that shows that a build passes the tiny cases, of whatever model; None if none does."""
+    own = source_sha256(job, model=False)
+    fitting = [known for known in certificates(job, versions, but=("model",))
+               if known["passed"] and known["cases_sha256"] == own and tiny(known)]
+    return max(fitting, key=lambda one: str(one["date"]))["certificate"] if fitting else None
+
+
+def cases_of(certificate: str) -> tuple[Check, ...]:
+    """Return what a certificate kept here says of the tiny cases."""
+    return tuple(Check(c["case"], c["quantity"], math.inf if c["error"] is None else c["error"], c["allowed"])
+                 for c in tiny(json.loads((kept() / f"{certificate}.json").read_text())))
+
+
+def tiny(certificate: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the checks of a certificate that are not of its model."""
+    return [check for check in certificate["checks"] if check["case"] != certificate["model"]]
+
+
+def kept() -> Path:
+    """Return the folder in which later runs look for certificates."""
+    return cache_root() / "certificates"
+
+
+def certificates(job: Job, versions: dict[str, str], but: Collection[str] = ()) -> Iterator[dict[str, Any]]:
+    """Yield the certificates kept here of what a job does under these versions, of whatever source.
+
+    ``but`` are fields of the job that may be others.
+    """
+    fields = [name for name in having(Job, "arithmetic") if name not in but]
+    same = {"schema": SCHEMA, "versions": versions, **{name: getattr(job, name) for name in fields}}
+    for path in kept().glob("*.json"):
         known = json.loads(path.read_text())
         if all(known.get(k) == v for k, v in same.items()) and known["workers"] >= min(job.workers, 2):
             yield {"certificate": path.stem, **known}

@@ -31,20 +31,20 @@ OURS, APART = __name__.split(".")[:2]  # dlcompare, and its core, of which only 
 Files = dict[str, Path]  # by a name that is the same wherever they are installed
 
 
-def source_sha256(job: Job) -> str:
-    """Return a hash of the source that decides the arithmetic of a job."""
+def source_sha256(job: Job, *, model: bool = True) -> str:
+    """Return a hash of the source that decides the arithmetic of a job, or without its model that of all models."""
     digest = hashlib.sha256()
-    for name, path in sorted(sources(job).items()):
+    for name, path in sorted(sources(job, model=model).items()):
         digest.update(f"{name}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
 
-def sources(job: Job) -> Files:
-    """Return the files that decide the arithmetic of a job."""
+def sources(job: Job, *, model: bool = True) -> Files:
+    """Return the files that decide the arithmetic of a job; ``model``: with those of its model."""
     found = {f"{APART}/{path.relative_to(ROOT)}": path for part in CORE for path in python(ROOT / part)}
     known = plugins()
     behind = [*classes(known.backend(ORACLE)), *classes(known.backend(job.framework)),
-              *functions(known.model(job.model).build)]
+              *(functions(known.model(job.model).build) if model else ())]
     todo, seen = set(units(behind)), set[str]()
     while todo:
         unit = todo.pop()

@@ -175,9 +175,11 @@ def check_params(graph: Graph, params: Arrays) -> None:
 
 def mean(arrays: Iterable[Array]) -> Array:
     first, *others = arrays
-    return sum(others, start=first) / (1 + len(others))
+    return sum(others, start=first) / (1 + len(others)) if others else first
 
 
 def join(parts: Sequence[Array]) -> Array:
     """Join the replicas' values along the batch axis; of scalars, which have none, take the mean."""
+    if len(parts) == 1:
+        return parts[0]
     return np.concatenate(parts) if parts[0].ndim else np.asarray(np.mean(parts))

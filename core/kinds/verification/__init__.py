@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from dlcompare.core import hookimpl
-from dlcompare.core.kinds.kind import Kind
+from dlcompare.core.kinds.kind import Kind, Prepared, Run
+from dlcompare.core.plan.plan import Plan
 
 from .request import Own, VerificationJob
 
@@ -27,6 +28,14 @@ class Verification(Kind):
     refused = ("workers", "data", "loaders", "lr", "schedule", "momentum", "weight_decay", "steps", "windows", "save")
     repeats = False
     forms = ("table", "json")
+
+    def prepare(self, plan: Plan, run: Run) -> Prepared:
+        """Have the trials of the reference run while the workers do."""
+        def begin(job: Any) -> Any:
+            self.part("trials").begin(job)
+            return job
+
+        return begin
 
     def passed(self, records: Sequence[Any]) -> bool:
         return all(record.passed for record in records)

@@ -23,7 +23,10 @@ LARGEST = 64  # pixels: the side that a larger network's images get where nobody
 
 @dataclass(frozen=True)
 class VerificationJob(Job):
-    """A backend observed on ``cases``, each by name; ``model`` among them is the job's own model."""
+    """A backend observed on ``cases``, each by name; ``model`` among them is the job's own model.
+
+    ``cases_from`` is the certificate that tells of the tiny cases where this job leaves them out.
+    """
 
     image_size: int | None = setting(None, group=COMPARED, least=1, metavar="PIXELS",
                                      help=f"Side of the square image; default: the network's own, {LARGEST} at most.")
@@ -31,6 +34,7 @@ class VerificationJob(Job):
                          help="Samples per worker and step of the whole network; default 8, which keep the reference "
                               "quick.")
     cases: tuple[str, ...] = ()
+    cases_from: str | None = None
     kind: ClassVar[str] = "verification"
     command: ClassVar[str] = "dlcompare verify"
 
@@ -39,6 +43,12 @@ class VerificationJob(Job):
 
     def reproduce(self, without: Collection[str] = ()) -> str:
         return f"{super().reproduce(without)} --check-workers {self.workers}"
+
+
+def alike(job: VerificationJob) -> str:
+    """Return a job as text, the same for all that the reference shows the same for."""
+    return dataclasses.replace(job, framework="", execution=None, layout=None, threads=1, port=None, cases=(),
+                               cases_from=None).to_json()
 
 
 @dataclass(frozen=True)

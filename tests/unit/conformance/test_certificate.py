@@ -107,5 +107,5 @@ def test_an_edit_of_what_counts_changes_the_hash(part: str, tmp_path: Path, monk
     before, found = source.source_sha256(job), source.sources(job)
     edited: dict[str, Any] = {**found, part: tmp_path / "edited.py"}
     edited[part].write_bytes(found[part].read_bytes() + b"# edited\n")
-    monkeypatch.setattr(source, "sources", lambda job: edited)
+    monkeypatch.setattr(source, "sources", lambda job, model: edited)
     assert source.source_sha256(job) != before

@@ -1,0 +1,77 @@
+"""Noise of the reference's trials, and what trials showed, found again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from running import PLUGINS
+
+from dlcompare.core.conformance import cases, oracle
+from dlcompare.core.errors import JobError
+from dlcompare.core.kinds.verification import trials
+from dlcompare.core.kinds.verification.request import VerificationJob, alike
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> VerificationJob:
+    monkeypatch.setenv("DLCOMPARE_CACHE", str(tmp_path))
+    return VerificationJob.from_json(alike(VerificationJob(framework="reference", model="bert-tiny", batch=2)))
+
+
+def test_noise_is_uniform_within_its_amplitude_and_another_for_each_seed() -> None:
+    apply, ones = oracle.noise(1e-3, seed=0), np.ones((3, oracle.ROW // 2))
+    first, second = apply(ones) - 1, apply(ones) - 1
+    assert np.abs(first).max() <= 1e-3 < 1.01 * np.abs(first).max()
+    assert abs(first.mean()) < 1e-5 and first.std() == pytest.approx(1e-3 / 3**0.5, rel=0.01)
+    assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 0.01
+    assert not np.array_equal(oracle.noise(1e-3, seed=1)(ones) - 1, first)
+    assert oracle.noise(1e-3, seed=0)(np.float64(2.0)).shape == ()
+
+
+def test_trials_in_processes_show_what_they_show_in_this_one_and_are_kept(job: VerificationJob) -> None:
+    told: list[int] = []
+    moved = trials.Trials(oracle.MODEL, job).moved(lambda over, of: told.append(of))
+    case = oracle.case(oracle.MODEL, job)
+    wanted = oracle.case_job(case, job)
+    exact = oracle.expect(case, wanted)
+    here = oracle.worst(oracle.trial(case, wanted, exact, number) for number in range(oracle.TRIALS))
+    assert moved == pytest.approx(here, rel=1e-6) and set(told) == {oracle.TRIALS}
+    again = trials.Trials(oracle.MODEL, job)
+    assert again.processes == [] and again.moved(lambda over, of: None) == moved
+
+
+def test_what_decides_the_outcome_decides_the_name_it_is_kept_under(job: VerificationJob) -> None:
+    other = VerificationJob.from_json(job.to_json().replace('"seed": 0', '"seed": 1'))
+    assert trials.kept(oracle.MODEL, job) != trials.kept(oracle.MODEL, other)
+
+
+def test_a_trial_that_fails_says_why(job: VerificationJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(PLUGINS))
+    monkeypatch.setattr(trials, "side_by_side", lambda name, job: 1)
+    under_way = trials.Trials("no-such-case", job)
+    with pytest.raises(JobError, match="exit code 1: KeyError: 'no-such-case'"):
+        under_way.moved(lambda over, of: None)
+
+
+def test_tiny_cases_are_taken_over_from_a_certificate_of_the_same_build(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dlcompare.core.conformance import certificate
+    from dlcompare.core.conformance.check import Check
+
+    monkeypatch.setenv("DLCOMPARE_CACHE", str(tmp_path))
+    job, versions = VerificationJob(framework="pytorch-ddp", model="resnet18", execution="eager"), {"torch": "1"}
+    (tmp_path / "run").mkdir()
+    checks = (Check(next(iter(cases.RECIPES)), "loss", 0.0, 1.0), Check("resnet18", "loss", 0.0, 1.0))
+    made = certificate.make(job, checks, versions, None)
+    certificate.save(made, tmp_path / "run")
+    other = VerificationJob(framework="pytorch-ddp", model="vgg16", execution="eager")
+    found = certificate.find_cases(other, versions)
+    assert found is not None and certificate.cases_of(found) == checks[:1]
+    assert certificate.find_cases(other, {"torch": "2"}) is None
+    assert certificate.find(other, versions)["verified"] is None, "of another model nothing is verified by it"
+    for path in (tmp_path / "certificates").glob("*.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "cases_sha256": "other source"}))
+    assert certificate.find_cases(other, versions) is None
