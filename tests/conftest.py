@@ -28,12 +28,15 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Command]]:
 
 @pytest.fixture
 def start_slow(start: Callable[..., Command], tmp_path: Path) -> Callable[..., Command]:
-    """Return ``start`` for two steps a job on the tests' own tiny network and misbehaving backends."""
+    """Return ``start`` for two steps a job on the tests' own tiny network and misbehaving backends, which are not
+    verified unless ``--verify`` says so.
+    """
     path = os.pathsep.join([str(PLUGINS), *filter(None, [os.environ.get("PYTHONPATH")])])
     variables = {"PYTHONPATH": path, "DLCOMPARE_PLUGINS": "slow", "DLCOMPARE_CACHE": str(tmp_path / "cache")}
 
     def begin(*words: str, **options: str) -> Command:
         light = ("--model", "speck", "--device", "cpu", "--batch", "2", "--steps", "1", "--windows", "2")
-        return start(*light, *words, **{**variables, **options})
+        unproved = () if "--verify" in words else ("--verify", "off")
+        return start(*light, *unproved, *words, **{**variables, **options})
 
     return begin

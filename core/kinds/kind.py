@@ -99,6 +99,9 @@ class Run(Protocol):
     def stored_record(self, name: str) -> Record | None:
         """Return what a run that is resumed has of a record that concludes it."""
 
+    def carry_out_beside(self, plan: Plan, name: str) -> list[Record]:
+        """Carry out another plan, of any kind, in a folder of this name within the run, and return its records."""
+
 
 Prepared = Callable[[BaseJob], BaseJob]
 

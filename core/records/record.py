@@ -163,6 +163,10 @@ class Record:
         """Return the loss by optimiser step, where there is one."""
         return {}
 
+    def moved_by_rounding(self) -> dict[int, float]:
+        """Return how far rounding alone moved the loss, by optimiser step, where that was tried."""
+        return {}
+
     def phases(self) -> dict[str, float]:
         """Return the seconds of each phase until the job was at speed."""
         return dict(self.startup)

@@ -10,6 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from dlcompare.core.judging.trajectory import BOUND, SLACK, trajectory
 from dlcompare.core.records.record import Record
 
 from .proof import proof
@@ -20,7 +21,6 @@ GIVEN = ("kind", "framework", "engine", "model", "port", "task", "cases")
 PASSING = ("load_average", "memory.available_bytes")  # of a machine: differs from minute to minute
 COLUMNS = 4  # more records than these are told apart by row number, not by a column each
 LOSS = 0.01  # first losses that are further apart than this are not called the same
-TRAJECTORY = 0.05  # of the first loss: losses of a whole run that are further apart are not called the same
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def sameness(records: Sequence[Record]) -> tuple[list[str], list[str]]:
             same.append(f"{words} (sha256 {str(digests.pop())[:12]})")
         else:
             other.append(f"{words} ({len(digests)} different sha256)")
-    for holds, words in (first_loss(records), trajectory(records)):
+    for holds, words in (first_loss(records), stay_together(records)):
         if words:
             (same if holds else other).append(words)
     return same, other
@@ -155,28 +155,27 @@ def first_loss(records: Sequence[Record]) -> tuple[bool, str]:
     return apart <= LOSS, f"loss at step {steps[0]} ({low:.6g} to {high:.6g}, {100 * apart:.2g} % apart)"
 
 
-def trajectory(records: Sequence[Record]) -> tuple[bool, str]:
-    """Return whether the losses stay together at all steps that every side recorded, in words; "" if that is one step.
-
-    Apart is measured against the first loss: late ones come near 0, where any rounding is much of what is left.
-    """
-    by_side: dict[tuple[str, str], dict[int, list[float]]] = {}
-    for record in records:
-        series = by_side.setdefault((record.run, record.id.partition(".")[0]), {})  # of all rounds of a job
-        for step, loss in record.losses().items():
-            if loss is not None:
-                series.setdefault(step, []).append(loss)
-    steps = sorted(set.intersection(*map(set, by_side.values())))
-    if len(steps) < 2:
+def stay_together(records: Sequence[Record]) -> tuple[bool, str]:
+    """Return whether the losses stay together as far as rounding lets them, in words; "" if there is one step."""
+    found = trajectory(records)
+    if found is None:
         return True, ""
-    seen = {step: [loss for series in by_side.values() for loss in series[step]] for step in steps}
-    first = max(map(abs, seen[steps[0]])) or 1.0
-    apart = {step: (max(losses) - min(losses)) / first for step, losses in seen.items()}
-    worst = max(steps, key=lambda step: apart[step])
-    beyond = [step for step in steps if apart[step] > TRAJECTORY]
-    parted = f", first beyond it at step {beyond[0]}" if beyond else ""
-    return apart[worst] <= TRAJECTORY, (
-        f"loss trajectory ({len(steps)} common steps up to step {steps[-1]}, at most {100 * apart[worst]:.3g} % of the "
-        f"first loss apart, at step {worst}; bound {100 * TRAJECTORY:g} %{parted})")
+    apart, worst, parted = found.apart, found.worst, found.parted
+    steps = f"{len(apart)} common steps up to step {max(apart)}"
+    most = f"at most {percent(apart[worst])} of the first loss apart, at step {worst}"
+    if parted is None:
+        return True, f"loss trajectory ({steps}, {most}; bound {percent(BOUND)})"
+    if not found.rounding:
+        return False, f"loss trajectory ({steps}, {most}; bound {percent(BOUND)}, first beyond it at step {parted})"
+    moved = max(found.rounding.items(), key=lambda one: one[1])
+    alone = f"changing the parameters by a few roundings moves it by {percent(moved[1])} by step {moved[0]}"
+    if found.unexplained is None:
+        before = max((share for step, share in apart.items() if step < parted), default=0.0)
+        return True, (f"loss trajectory before step {parted}, to {percent(before)} of the first loss; from there on "
+                      f"rounding alone explains what is apart ({most}; {alone})")
+    return False, (f"loss trajectory ({steps}, {most}; rounding does not explain it from step {found.unexplained} on: "
+                   f"{alone}, and {SLACK:g} times that is allowed)")
 
 
+def percent(share: float) -> str:
+    return f"{100 * share:.3g} %"

@@ -29,7 +29,7 @@ from dlcompare.core.records.caveat import Caveat
 from dlcompare.core.records.circumstances import Circumstances
 from dlcompare.core.records.record import Record
 from dlcompare.core.typed_json import from_plain
-from dlcompare.core.variables import JOB, LOG, RECORD, rank_file
+from dlcompare.core.variables import JOB, LOG, PLAN, RECORD, rank_file
 
 from .folder import in_order, lock, read_finished, read_record, run_folder, set_aside, write_records
 
@@ -61,6 +61,7 @@ class Runner:
     tell: Tell
     records: dict[str, Record] = field(default_factory=dict)  # by cell folder
     pythons: dict[tuple[str, str], Python] = field(default_factory=dict)  # by framework or engine, and device
+    beside: bool = False  # within another run, for its sake
 
     def all(self) -> list[Record]:
         """Run whatever is not finished and return all records."""
@@ -132,6 +133,8 @@ class Runner:
         """Run one job in one round and return its record; a failure is a record too."""
         folder, about = self.folder / cell.folder, Circumstances(run=self.folder.name)
         label = " ".join(part for part in (cell.name, getattr(cell.job, "model", "")) if part)
+        if self.beside:
+            label += f", {self.kind.name}"
         if cell.round is not None:
             label += f", round {cell.round + 1}" + ("" if self.plan.until else f" of {self.plan.rounds}")
         try:
@@ -195,6 +198,13 @@ class Runner:
                        stall_seconds=self.options.timeout,
                        on_event=lambda event: self.tell(job, {"label": label, **event}))
         return ended.reason
+
+    def carry_out_beside(self, plan: Plan, name: str) -> list[Record]:
+        """Carry out another plan in a folder of this run; interpreters that are known are not looked for again."""
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        write(folder / PLAN, plan.to_json())
+        return Runner(plan, kind(plan.kind), folder, self.options, self.tell, pythons=self.pythons, beside=True).all()
 
     def stored_record(self, name: str) -> Record | None:
         """Return what a run that is resumed has of a record that concludes it; what did not end well is set aside."""

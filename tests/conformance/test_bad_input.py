@@ -19,7 +19,8 @@ from dlcompare.core.plugins.registry import plugins
 
 FRAMEWORKS = [name for name, backend in plugins().backends().items() if "cpu" in backend.devices
               and backend.environment("cpu") and backend.processes(Job(name, "speck", workers=2)) == 2]
-LIGHT = ("--model", "speck", "--device", "cpu", "--batch", "2", "--workers", "2", "--threads", "1", "--steps", "1")
+LIGHT = ("--model", "speck", "--device", "cpu", "--batch", "2", "--workers", "2", "--threads", "1", "--steps", "1",
+         "--verify", "off")
 LONG = ("--windows", "3000")
 
 Start = Callable[..., Command]

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dlcompare.core.files import cache_root
 from dlcompare.core.graph.params import initial_params, write_params
 from dlcompare.core.kinds.training.result import TrainingRecord
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.typed_json import json_schema
 
-BOTH = ("--framework", "tf-horovod,pytorch-ddp", "--workers", "2", "--windows", "2", "--steps", "1")
+BOTH = ("--framework", "tf-horovod,pytorch-ddp", "--workers", "2", "--windows", "2", "--steps", "1", "--verify", "off")
 
 
 def dlcompare(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -88,14 +89,25 @@ def test_every_backend_computes_what_the_reference_does(words: tuple[str, ...], 
     assert answer.returncode == 0
 
 
-def test_a_record_refers_to_the_certificate_of_what_it_ran(tmp_path: Path) -> None:
-    words = ("--model", "bert-tiny", "--batch", "4")
-    assert dlcompare("verify", "--framework", "pytorch-ddp", *words, cwd=tmp_path).returncode == 0
-    (found,) = json.loads(dlcompare("--framework", "pytorch-ddp", *words, "--windows", "2", "--steps", "1",
-                                    "--format", "json", cwd=tmp_path).stdout)
+def test_the_main_job_proves_itself_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cache").mkdir()
+    for part in ("envs", "wheels", "locks", "logs", "views"):  # all but certificates and trials
+        (cache_root() / part).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "cache" / part).symlink_to(cache_root() / part)
+    monkeypatch.setenv("DLCOMPARE_CACHE", str(tmp_path / "cache"))
+    words = ("--framework", "pytorch-ddp", "--batch", "4", "--windows", "2", "--steps", "1")
+    (found,) = json.loads(dlcompare(*words, "--model", "bert-tiny", "--format", "json", cwd=tmp_path).stdout)
     assert found["verified"]["passed"]
-    seconds = dlcompare("--framework", "pytorch-ddp", *words, "--windows", "2", "--steps", "1", cwd=tmp_path)
-    assert "not verified" not in seconds.stdout
+    kept = tmp_path / "cache" / "certificates"
+    certificate = json.loads((kept / f"{found['verified']['certificate']}.json").read_text())
+    again = dlcompare(*words, "--model", "bert-tiny", cwd=tmp_path)
+    assert "verified" in again.stdout and "not verified" not in again.stdout and "verification" not in again.stderr
+    (other,) = json.loads(dlcompare(*words, "--model", "resnet18", "--image-size", "32", "--format", "json",
+                                    cwd=tmp_path).stdout)
+    later = json.loads((kept / f"{other['verified']['certificate']}.json").read_text())
+    assert later["cases_from"] == found["verified"]["certificate"], "the tiny cases are proved once for a build"
+    cases = [{check["case"] for check in one["checks"]} for one in (certificate, later)]
+    assert cases[0] ^ cases[1] == {"bert-tiny", "resnet18"}
 
 
 @pytest.mark.parametrize("framework", ["pytorch-ddp", "tf-horovod"])

@@ -25,7 +25,7 @@ from dlcompare.core.plugins.registry import plugins
 from dlcompare.frameworks.mxnet import CHECK, Mxnet, MxnetHorovod
 
 TRAIN = ("--framework", "mxnet", "--model", "speck", "--device", "cpu", "--batch", "2", "--workers", "2",
-         "--threads", "1", "--steps", "1", "--windows", "3000")
+         "--threads", "1", "--steps", "1", "--windows", "3000", "--verify", "off")
 FIX = "finds NumPy {}; run `pip install numpy==1.23.5` in that environment"
 
 Start = Callable[..., Command]
@@ -191,7 +191,7 @@ def test_horovod_listens_on_loopback_and_a_killed_worker_ends_its_job(
 def test_the_two_exchanges_give_the_same_losses(start: Start, environment: Callable[[str], Path]) -> None:
     environment("mxnet-horovod")
     ended = start("--framework", "mxnet,mxnet-horovod", "--model", "bert-tiny", "--batch", "2", "--workers", "2",
-                  "--threads", "1", "--steps", "2", "--windows", "2")
+                  "--threads", "1", "--steps", "2", "--windows", "2", "--verify", "off")
     assert ended.wait(180) == 0
     kvstore, horovod = ({one["step"]: one["loss"] for one in ended.records()[name]["loss"]}
                         for name in ("mxnet", "mxnet-horovod"))

@@ -173,6 +173,18 @@ class Rival(Tuned):
     layout = "NHWC"
 
 
+class Drifting(Slow):
+    """Takes steps a hundred times as long as it is told."""
+
+    name = "drifting"
+
+    def trainer(self, graph: Any, params: Any, job: Any) -> Any:
+        trainer = super().trainer(graph, params, job)
+        step = trainer.step
+        trainer.step = lambda placed, lr: step(placed, 100 * lr)
+        return trainer
+
+
 @hookimpl
 def dlcompare_models() -> list[Model]:
     return [Model("speck", speck, INPUTS, task="classification", reference="the tests")]
@@ -180,7 +192,7 @@ def dlcompare_models() -> list[Model]:
 
 @hookimpl
 def dlcompare_backends() -> list[Reference]:
-    return [Slow(), Several(), Stubborn(), Hung(), Glutton(), Crashing(), Nonsense(), Tuned(), Rival()]
+    return [Slow(), Several(), Stubborn(), Hung(), Glutton(), Crashing(), Nonsense(), Tuned(), Rival(), Drifting()]
 
 
 if __name__ == "__main__":

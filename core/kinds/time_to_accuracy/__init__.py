@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from dlcompare.core import hookimpl
 from dlcompare.core.kinds.kind import Kind
-from dlcompare.core.kinds.training.request import Compiled
+from dlcompare.core.kinds.training import Proving
+from dlcompare.core.kinds.training.request import Proved
 
 from .request import TargetJob
 
 
-class TimeToAccuracy(Kind):
+class TimeToAccuracy(Proving):
     """The same network trained to the same accuracy under several frameworks."""
 
     name = "time_to_accuracy"
     title = "time to train a network to an accuracy"
     selected_by = ("target",)
     job = TargetJob
-    own = Compiled
+    own = Proved
     refused = ("steps", "windows")
 
 

@@ -47,7 +47,7 @@ def plan(request: Request) -> Plan:
     found = ask_matrix(TargetJob, request)
     for job in found.jobs:
         check_measurable(found.model, job)
-    return plan_rounds(found, request)
+    return plan_rounds(found, request, asked={"verify": request.own.verify})
 
 
 def check_measurable(model: Model, job: TargetJob) -> None:

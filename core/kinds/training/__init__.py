@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dlcompare.core import hookimpl
-from dlcompare.core.kinds.kind import Answer, Kind, Request
+from dlcompare.core.kinds.kind import Answer, Kind, Prepared, Request, Run
 from dlcompare.core.plugins.job import Job
 
 from .request import Own
@@ -16,7 +16,20 @@ if TYPE_CHECKING:
     from dlcompare.core.records.record import Record
 
 
-class Training(Kind):
+class Proving(Kind):
+    """A kind whose records are proved when all have been measured."""
+
+    def conclude(self, plan: Plan, run: Run, records: Sequence[Any], prepared: Prepared) -> Iterator[Record]:
+        from .proof import prove
+
+        yield from prove(plan, run, records)
+
+    def passed(self, records: Sequence[Any]) -> bool:
+        """Return whether all ran, and none was found to compute something else than the reference."""
+        return super().passed(records) and all(record.verified["passed"] for record in records if record.verified)
+
+
+class Training(Proving):
     """The same network trained under several frameworks, for throughput."""
 
     name = "training"

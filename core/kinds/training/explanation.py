@@ -79,7 +79,7 @@ def study(plugins: Plugins, plan: Plan, slow: Side, fast: Side) -> Study:
     refusals = {job.id: reason for job in jobs.values() if (reason := refusal(plugins, job, graph))}
     variants = {job.id: text for name, job in jobs.items() if (text := parse(name).text)}
     whole = dataclasses.replace(plan, jobs=tuple(jobs.values()), refusals=refusals, variants=variants,
-                                rounds=max(LEAST_ROUNDS, len(slow.ran), plan.rounds), until=None)
+                                rounds=max(LEAST_ROUNDS, len(slow.ran), plan.rounds), until=None, asked={})
     return Study(slow.name, fast.name, whole, tuple(moves), tuple(kept))
 
 

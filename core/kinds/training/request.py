@@ -9,10 +9,11 @@ from dlcompare.core.errors import UsageError
 from dlcompare.core.kinds.kind import Request
 from dlcompare.core.plan.matrix import Matrix, matrix
 from dlcompare.core.plan.plan import LEAST_ROUNDS, Plan
-from dlcompare.core.plugins.job import TRAINS, J, Job
+from dlcompare.core.plugins.job import MEASURED, TRAINS, J, Job
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.settings import setting
 
+PROOFS = ("auto", "full", "off")
 
 @dataclass(frozen=True)
 class Compiled:
@@ -22,7 +23,17 @@ class Compiled:
 
 
 @dataclass(frozen=True)
-class Own(Compiled):
+class Proved(Compiled):
+    """What every command offers whose arithmetic is proved."""
+
+    verify: str = setting("auto", group=MEASURED, choices=PROOFS,
+                          help="Hold the frameworks against the reference when they have been measured: where no "
+                               "certificate speaks for them (auto), anew as 'dlcompare verify' does (full), or not at "
+                               "all (off).")
+
+
+@dataclass(frozen=True)
+class Own(Proved):
     """What training offers beside the fields of its job."""
 
     explain: bool = setting(False, group="How it is judged",
@@ -58,12 +69,12 @@ def plan_rounds(found: Matrix[Any], request: Request, **more: Any) -> Plan:
 def plan(request: Request) -> Plan:
     """Return the plan of a comparison of training throughputs; UsageError if something does not exist or fit."""
     found = ask_matrix(Job, request)
-    made = plan_rounds(found, request)
+    made = plan_rounds(found, request, asked={"verify": request.own.verify})
     if not request.own.explain:
         return made
     if len(found.jobs) < 2:
         raise UsageError("--explain compares frameworks: name at least two, as in --framework pytorch-ddp,tf-horovod")
-    return made if made.repeated else plan_rounds(found, _in_rounds(request))
+    return made if made.repeated else plan_rounds(found, _in_rounds(request), asked=made.asked)
 
 
 def _in_rounds(request: Request) -> Request:

@@ -105,6 +105,7 @@ class TrainingRecord(Record):
     """One framework's training of one model.
 
     ``loss`` is the mean over the global batch; ``multiply_adds`` those of one sample's forward pass;
+    ``rounding`` is how far the loss moved when the initial parameters were changed by some roundings (``rounding.py``);
     ``flops_per_second`` is what throughput implies; ``trained_sha256`` is of the parameters that training ended with,
     if they were kept beside the record.
     """
@@ -113,6 +114,7 @@ class TrainingRecord(Record):
     step_time: StepTime | None = None
     warmup: Warmup | None = None
     loss: tuple[LossPoint, ...] = ()
+    rounding: tuple[LossPoint, ...] = ()
     parameters: int | None = None
     multiply_adds: int | None = None
     flops_per_second: float | None = None
@@ -142,6 +144,9 @@ class TrainingRecord(Record):
 
     def losses(self) -> dict[int, float | None]:
         return {point.step: point.loss for point in self.loss}
+
+    def moved_by_rounding(self) -> dict[int, float]:
+        return {point.step: point.loss for point in self.rounding if point.loss is not None}
 
     def phases(self) -> dict[str, float]:
         """Return the seconds of each phase; ``compile`` is what the warm-up steps took beyond a steady one."""
