@@ -15,6 +15,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from PIL import Image
 
+from dlcompare.core.data.images.depth import rgb
 from dlcompare.core.data.streams import AUGMENT, uniform
 
 AREA = (0.08, 1.0)  # share of the image that a training crop covers
@@ -38,7 +39,7 @@ def read(path: str, *, size: tuple[int, int], draws: np.ndarray | None) -> np.nd
         OSError, SyntaxError, ValueError, ...: whatever Pillow raises for a file it cannot read.
     """
     with Image.open(path) as file:
-        image = file.convert("RGB")
+        image = rgb(file)
     view = evaluation_view(image, size=size) if draws is None else training_view(image, size=size, draws=draws)
     return np.ascontiguousarray(np.asarray(view).transpose(2, 0, 1))
 
