@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
+from dlcompare.core.errors import UsageError
 from dlcompare.core.graph import Input
 
 if TYPE_CHECKING:
@@ -17,10 +19,16 @@ class Dataset(ABC):
     """Samples by index. ``batch`` is a function of its arguments and the seed alone: no state, any thread.
 
     ``resident`` says that one placed batch is fed again and again, so that input costs nothing (synthetic data).
+    ``one_split``: the same samples serve training and evaluation. ``passed_over`` counts what lies among the samples
+    and is none, by what tells it from them, such as a file's suffix. ``names`` are those of all samples, if they have
+    any; the hash of the samples' order then speaks for them too.
     """
 
     size: int
     resident: ClassVar[bool] = False
+    one_split: bool = False
+    names: Sequence[str] = ()
+    passed_over: Mapping[str, int] = MappingProxyType({})
 
     @abstractmethod
     def batch(self, indices: np.ndarray, *, epoch: int) -> dict[str, np.ndarray]:
@@ -29,6 +37,16 @@ class Dataset(ABC):
         Raises:
             JobError: a sample cannot be read; the message names the file.
         """
+
+    def without(self, names: Collection[str]) -> Dataset:
+        """Return the dataset without some samples, whose names its kind's ``scan`` gave."""
+        if names:
+            raise UsageError(f"{type(self).__name__} has no samples of a name, so none can be left out")
+        return self
+
+    def unaugmented(self) -> Dataset:
+        """Return the same samples as evaluation reads them: without random crops and the like."""
+        return self
 
     def close(self) -> None:
         """Stop what ``batch`` started: loader processes."""
@@ -40,9 +58,12 @@ class DatasetKind:
 
     ``open(argument, inputs, seed=, train=, loaders=)`` returns the Dataset; it runs inside a worker.
     ``check(argument, inputs)`` runs in the parent and raises UsageError for what can be seen to be wrong beforehand.
+    ``scan(argument, seconds=)`` runs in the parent and returns the names of samples that cannot be read, with the
+    reason, as far as so many seconds go; None where samples cannot be damaged.
     """
 
     name: str
     title: str
     open: Callable[..., Dataset]
     check: Callable[[str, Mapping[str, Input]], None]
+    scan: Callable[..., Mapping[str, str]] | None = None

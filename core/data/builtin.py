@@ -15,18 +15,18 @@ from . import DatasetKind
 
 TITLES = {  # by the module below this package
     "images.digits": "1797 real handwritten digits of 8 x 8 pixels, resized to the model's image; built in",
-    "images.imagefolder": "JPEG and PNG files in ImageNet's layout: imagefolder:PATH, files "
-                          "PATH/{train,val}/CLASS/*.jpg",
+    "images.imagefolder": "image files in ImageNet's layout: imagefolder:PATH, files PATH/{train,val}/CLASS/*.jpg",
     "generated.shapes": "generated images, as many and as hard as wanted: shapes:noise=0.2,classes=20,train=50000; "
                         "built in",
     "generated.synthetic": "invented samples for any model, kept on the device: pure compute",
 }
+SCANNED = ("images.imagefolder",)  # whose samples are files that may be damaged
 
 
 @hookimpl
 def dlcompare_datasets() -> list[DatasetKind]:
     return [DatasetKind(module.rpartition(".")[2], title, open=later(module, "open_dataset"),
-                        check=later(module, "check"))
+                        check=later(module, "check"), scan=later(module, "scan") if module in SCANNED else None)
             for module, title in TITLES.items()]
 
 

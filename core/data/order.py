@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
@@ -23,9 +23,12 @@ def epoch_order(size: int, *, seed: int, epoch: int) -> np.ndarray:
     return np.argsort(raw(size, seed=seed, key=(ORDER, epoch)), kind="stable").astype(np.int64, copy=False)
 
 
-def order_sha256(size: int, seed: int) -> str:
-    """Return the SHA-256, in hexadecimal, of epoch 0's whole order as little-endian int64."""
-    return hashlib.sha256(epoch_order(size, seed=seed, epoch=0).astype("<i8").tobytes()).hexdigest()
+def order_sha256(size: int, seed: int, *, names: Sequence[str] = ()) -> str:
+    """Return the SHA-256, in hexadecimal, of epoch 0's whole order as little-endian int64, and of the samples' names.
+    """
+    digest = hashlib.sha256(epoch_order(size, seed=seed, epoch=0).astype("<i8").tobytes())
+    digest.update("\0".join(names).encode(errors="surrogateescape"))
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

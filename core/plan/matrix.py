@@ -12,10 +12,11 @@ from dlcompare.core.errors import UsageError
 from dlcompare.core.graph import Graph
 from dlcompare.core.graph.model import Model
 from dlcompare.core.plugins.backend import ORACLE
-from dlcompare.core.plugins.job import BaseJob, J
+from dlcompare.core.plugins.job import FAIL, BaseJob, J
 from dlcompare.core.plugins.registry import Plugins
 from dlcompare.core.settings import default_of
 
+from .bad_samples import bad_samples
 from .plan import Plan
 from .variants import Variant, parse
 
@@ -56,9 +57,19 @@ def matrix(plugins: Plugins, cls: type[J], settings: Mapping[str, Any], **fixed:
               for side in asked]
     for one in wanted:
         one["data"] = check_data(plugins, one["data"], graph)
+    leave_out(plugins, wanted)
     jobs = tuple(cls(**{**one, "framework": side.framework, **fixed}) for side, one in zip(asked, wanted, strict=True))
     distinct(asked, jobs)
     return Matrix(known, graph, jobs, tuple(asked))
+
+
+def leave_out(plugins: Plugins, wanted: Sequence[dict[str, Any]]) -> None:
+    """Add to the settings of jobs which samples they leave out; UsageError if there are bad ones that may not be."""
+    asked = {(one["data"], one.get("on_bad_sample", FAIL)) for one in wanted}
+    found = {(data, policy): bad_samples(plugins, data, policy=policy) for data, policy in sorted(asked)}
+    for one in wanted:
+        if names := found[one["data"], one.get("on_bad_sample", FAIL)]:
+            one["skip"] = names
 
 
 def require_names(given: Mapping[str, Any]) -> tuple[list[str], str]:

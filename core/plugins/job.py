@@ -16,6 +16,7 @@ PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 DEVICES = ("cpu", "cuda", "tpu")
 EXECUTIONS = ("eager", "graph", "compiled")
 LAYOUTS = ("NCHW", "NHWC")
+FAIL, SKIP = "fail", "skip"  # what may be done about a sample that cannot be read
 
 COMPARED = "What is compared"
 TRAINS = "How it trains"
@@ -101,7 +102,7 @@ class Job(BaseJob):
     ``batch`` is per worker; ``steps`` is per window (None: as many as fill ``window_seconds``); ``threads`` is per
     worker. ``execution`` and ``layout`` are None where the backend chooses; a plan names the execution. ``loss_scale``
     is the first one in fp16. ``save``: keep the trained parameters. ``topology`` names devices to compile for that need
-    not be here.
+    not be here. ``skip`` are the names of samples to leave out.
     """
 
     framework: str = setting(
@@ -132,6 +133,9 @@ class Job(BaseJob):
                            help="CPU threads per worker; default: cores / workers.")
     loaders: int = setting(2, group=TRAINS, least=1, side=True, metavar="N",
                            help="Image-decoding processes per worker.")
+    on_bad_sample: str = setting(FAIL, group=TRAINS, choices=(FAIL, SKIP),
+                                 help="What to do about images that cannot be read; skip looks at all beforehand and "
+                                      "leaves the same ones out of every job.")
     seed: int = setting(0, group=TRAINS, told=True, side=True,
                         help="Of the initial parameters and the order of the samples.")
     lr: float = setting(0.01, group=TRAINS, least=0, told=True, help="Learning rate.")
@@ -151,6 +155,7 @@ class Job(BaseJob):
     warmup_steps: int = setting(3, least=1)
     loss_scale: float = setting(2.0**15)
     topology: str | None = setting(None)
+    skip: tuple[str, ...] = ()
     kind: ClassVar[str] = "training"
 
     def __post_init__(self) -> None:

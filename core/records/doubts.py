@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from .caveat import Caveat
@@ -15,6 +15,7 @@ TREND = 0.02  # a strictly monotone series that moves less is not worth a word
 STALL = 0.05  # share of a window spent waiting for input
 LEAST_WINDOWS = 5
 LEAST_SECONDS = 5.0
+NAMED = 5  # samples in a caveat, which counts the rest; the job names all
 
 
 def of_windows(windows: Sequence[Window]) -> tuple[Caveat, ...]:
@@ -65,3 +66,9 @@ def stall(seconds: Sequence[float], waited: Sequence[float]) -> Caveat | None:
 def warm_up(steps: Sequence[float], *, settled: bool) -> Caveat | None:
     """Return a caveat when measuring began before step time had settled; ``steps`` are warm-up seconds per step."""
     return None if settled else Caveat.of("warm-up", steps=len(steps), last=list(steps[-3:]))
+
+
+def of_samples(skipped: Sequence[str], passed_over: Mapping[str, int]) -> tuple[Caveat, ...]:
+    """Return what there is to say of samples that were left out, and of other files among them by suffix."""
+    return (*([Caveat.of("skipped samples", count=len(skipped), first=list(skipped[:NAMED]))] if skipped else ()),
+            *([Caveat.of("passed over", files=dict(passed_over))] if passed_over else ()))

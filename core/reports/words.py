@@ -55,6 +55,18 @@ def warm_up(v: Values) -> str:
             "early windows may be slow")
 
 
+def skipped_samples(v: Values) -> str:
+    more = f" and {v['count'] - len(v['first'])} more" if v["count"] > len(v["first"]) else ""
+    return (f"{v['count']} sample{'s' * (v['count'] != 1)} that cannot be read {'were' if v['count'] != 1 else 'was'} "
+            f"left out of every job: {', '.join(v['first'])}{more}")
+
+
+def passed_over(v: Values) -> str:
+    count = sum(v["files"].values())
+    kinds = ", ".join(f"{number} {suffix or 'without a suffix'}" for suffix, number in sorted(v["files"].items()))
+    return f"{count} file{'s' * (count != 1)} among the samples passed over, for they do not end as images do: {kinds}"
+
+
 WORDS: dict[str, Words] = {
     "told": lambda v: str(v["text"]),
     "throttled": lambda v: f"the clock was throttled {v['times']} times",
@@ -80,6 +92,8 @@ WORDS: dict[str, Words] = {
         f"{100 * v['bound']:g} % of the time (up to {100 * v['worst']:.0f} %), so this is not the framework's speed "
         "alone"),
     "warm-up": warm_up,
+    "skipped samples": skipped_samples,
+    "passed over": passed_over,
     "same first batch": lambda v: "several ranks read the same first batch, so the data may not be sharded",
     "crowded": lambda v: (
         f"{v['workers']} workers shared {v['cores']:g} usable cores, so each waited for the others' turns; this is "

@@ -93,8 +93,9 @@ def test_a_picture_that_one_worker_cannot_read(train: Start, framework: str, tmp
     files = [tmp_path / "pictures" / "cat" / f"{number:02}.jpg" for number in range(24)]
     for file in files:
         Image.fromarray(noise.integers(0, 256, (20, 20, 3), dtype=np.uint8)).save(file)
-    files[7].write_bytes(files[7].read_bytes()[:300])
     command = train("--framework", framework, *LONG, "--data", "imagefolder:pictures")
+    command.until(framework, "start", within=60)  # damage from before would be found before
+    files[7].write_bytes(files[7].read_bytes()[:300])
     assert failure(command, framework, within=120).startswith(f"cannot read the image {files[7]}: ")
 
 

@@ -15,7 +15,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from PIL import Image
 
-from dlcompare.core.data.images.depth import rgb
+from dlcompare.core.data.images.pixels import rgb, why
 from dlcompare.core.data.streams import AUGMENT, uniform
 
 AREA = (0.08, 1.0)  # share of the image that a training crop covers
@@ -107,7 +107,7 @@ def serve(requests: BinaryIO, replies: BinaryIO, *, size: tuple[int, int], seed:
                 draws = draws_of(index, seed=seed, epoch=request["epoch"]) if train else None
                 views.append(read(path, size=size, draws=draws))
         except Exception as problem:  # Pillow's decoders raise nearly anything for a broken file
-            error, views = f"cannot read the image {path}: {problem or type(problem).__name__}", []
+            error, views = f"cannot read the image {path}: {why(problem)}", []
         replies.write(json.dumps({"error": error}).encode() + b"\n")
         for view in views:
             replies.write(view.data)

@@ -34,7 +34,7 @@ def work(job: TargetJob, folder: Path, events: Events) -> None:
     def measure(loop: Loop, graph: Graph, epoch_steps: int) -> dict[str, Any]:
         label = next(name for name, declared in graph.inputs.items() if declared.role == "label")
         kind, argument = plugins().dataset(job.data)
-        exam = kind.open(argument, graph.inputs, seed=job.seed, train=False, loaders=job.loaders)
+        exam = kind.open(argument, graph.inputs, seed=job.seed, train=False, loaders=job.loaders).without(job.skip)
         return {"target": train_to_target(loop, job, exam, label=label, epoch_steps=epoch_steps)}
 
     run_rank(job, folder, events, TargetRankResult, measure)

@@ -28,7 +28,7 @@ from dlcompare.core.records.record import Json, Record, Throughput, Window
 from .result import LossPoint, RankResult, RankWindow, StepTime, TrainingRecord, Warmup
 
 CLOCK = 1e-3  # times gathered through a framework's all-reduce are float32, and clocks are read one after another
-ONE_FOR_ALL = ("params_sha256", "sample_order_sha256", "settings", "versions")
+ONE_FOR_ALL = ("params_sha256", "sample_order_sha256", "passed_over", "settings", "versions")
 T = TypeVar("T", bound=TrainingRecord)
 
 
@@ -234,7 +234,8 @@ def caveats(record: Record, windows: Sequence[Window], ranks: Sequence[RankResul
     steps = [item.seconds for item in ranks[0].warmup]
     settled = all(result.warmup_settled for result in ranks)
     more = (doubts.warm_up(steps, settled=settled), same_share(ranks), crowding(record))
-    return (*doubts.of_windows(windows), *(one for one in more if one))
+    samples = doubts.of_samples(record.job.get("skip", ()), ranks[0].passed_over)
+    return (*samples, *doubts.of_windows(windows), *(one for one in more if one))
 
 
 def crowding(record: Record) -> Caveat | None:

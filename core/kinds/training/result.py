@@ -6,7 +6,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from dlcompare.core.plugins.job import DEVICES, PRECISIONS
@@ -77,6 +77,7 @@ class RankResult:
     rss_bytes: int
     startup: dict[str, float]
     trained_sha256: str | None = None  # of the parameters kept as WEIGHTS, if they are
+    passed_over: dict[str, int] = field(default_factory=dict)  # files among the samples that are none, by suffix
 
 
 @dataclass(frozen=True)

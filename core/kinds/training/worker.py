@@ -46,7 +46,7 @@ def run_rank(job: Job, folder: Path, events: Events, result: type[RankResult], m
     del params
     events("data", rank=trainer.rank)
     kind, argument = plugins().dataset(job.data)
-    dataset = kind.open(argument, graph.inputs, seed=job.seed, train=True, loaders=job.loaders)
+    dataset = kind.open(argument, graph.inputs, seed=job.seed, train=True, loaders=job.loaders).without(job.skip)
     processes = plugins().backend(job.framework).processes(job)  # each may drive several devices
     share = job.batch * job.workers // processes
     sampler = Sampler(dataset.size, seed=job.seed, rank=trainer.rank, world=trainer.world, batch=share)
@@ -59,7 +59,8 @@ def run_rank(job: Job, folder: Path, events: Events, result: type[RankResult], m
     leave(result(
         rank=trainer.rank, world=trainer.world, pid=os.getpid(), samples_per_step=share,
         warmup=tuple(loop.warmup), warmup_settled=settled, windows=tuple(loop.windows), losses=tuple(loop.losses),
-        trained_sha256=trained, params_sha256=digest, sample_order_sha256=order_sha256(dataset.size, job.seed),
+        trained_sha256=trained, params_sha256=digest, passed_over=dict(dataset.passed_over),
+        sample_order_sha256=order_sha256(dataset.size, job.seed, names=dataset.names),
         first_batch_sha256=first_batch, versions=trainer.versions(), settings=Choices.of(trainer.settings()),
         peak_bytes=trainer.peak_bytes(), rss_bytes=resident_bytes(), startup=phases(times, loop), **more),
         folder, rank=trainer.rank)

@@ -25,7 +25,8 @@ class Verification(Kind):
     job = VerificationJob
     own = Own
     # The learning rate changes at each step, samples are synthetic and few; --check-workers says how many workers.
-    refused = ("workers", "data", "loaders", "lr", "schedule", "momentum", "weight_decay", "steps", "windows", "save")
+    refused = ("workers", "data", "loaders", "lr", "schedule", "momentum", "weight_decay", "steps", "windows", "save",
+               "on_bad_sample")
     repeats = False
     forms = ("table", "json")
 

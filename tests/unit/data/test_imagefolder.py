@@ -17,8 +17,9 @@ from PIL import Image
 
 from dlcompare.core.data.feed import Feed
 from dlcompare.core.data.images import decode, imagefolder
+from dlcompare.core.data.images.listing import listing
 from dlcompare.core.data.images.loaders import Loader
-from dlcompare.core.data.order import Sampler
+from dlcompare.core.data.order import Sampler, order_sha256
 from dlcompare.core.errors import JobError, UsageError
 from dlcompare.core.graph import Input
 
@@ -71,11 +72,10 @@ def gone(pid: int, *, within: float = 10) -> bool:
 
 
 def test_samples_are_sorted_by_class_then_file(root: Path) -> None:
-    names = imagefolder.class_names(root / "train")
-    files, labels = imagefolder.listing(root / "train", names)
-    assert names == ["ant", "bee", "cat"]
-    assert files == ["x.png", "y.jpg", "1.jpeg", "10.jpg", "2.JPEG", "only.PNG"]
-    assert labels.tolist() == [0, 0, 1, 1, 1, 2]
+    found = listing(root, train=True)
+    assert found.names == [f"train/{name}" for name in ("ant/x.png", "ant/y.jpg", "bee/1.jpeg", "bee/10.jpg",
+                                                        "bee/2.JPEG", "cat/only.PNG")]
+    assert found.labels == [0, 0, 1, 1, 1, 2]
 
 
 def test_evaluation_numbers_classes_as_training_does_though_some_are_missing(root: Path) -> None:
@@ -93,6 +93,29 @@ def test_without_train_and_val_one_folder_serves_both(root: Path) -> None:
     for train in (True, False):
         with closing(opened(root / "train", train=train)) as data:
             assert data.size == 6
+
+
+def test_samples_left_out_leave_the_others_as_they_are(root: Path, dataset: imagefolder.ImageFolder) -> None:
+    """A skipped sample changes the numbers of those after it, and so their crops; what evaluation reads it cannot."""
+    with closing(dataset.without(["train/ant/y.jpg", "val/cat/v.jpg"])) as fewer:
+        assert (fewer.size, list(fewer.names)) == (5, [name for name in dataset.names if name != "train/ant/y.jpg"])
+        with closing(dataset.unaugmented()) as whole, closing(fewer.unaugmented()) as rest:
+            one, other = whole.batch(np.array([0, 2, 5]), epoch=0), rest.batch(np.array([0, 1, 4]), epoch=3)
+            assert all(np.array_equal(one[name], other[name]) for name in one)
+    assert order_sha256(5, 0, names=fewer.names) != order_sha256(5, 0, names=dataset.names[:5]) != order_sha256(5, 0)
+
+
+def test_what_is_read_unaugmented_is_the_evaluation_view(root: Path) -> None:
+    with closing(opened(root).unaugmented()) as data:
+        pixels = decode.read(str(root / "train" / "ant" / "x.png"), size=(24, 24), draws=None)
+        assert np.array_equal(data.batch(np.arange(1), epoch=0)["image"][0], imagefolder.normalise(pixels[None])[0])
+
+
+def test_what_is_no_image_is_counted_and_one_folder_for_both_splits_is_told(root: Path) -> None:
+    with closing(opened(root)) as data:
+        assert (dict(data.passed_over), data.one_split) == ({".txt": 1}, False)
+    with closing(opened(root / "train")) as data:
+        assert data.one_split
 
 
 def test_pixels_depend_on_seed_epoch_and_index_only(root: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from asking import planned
+from PIL import Image
 
 from dlcompare.core.errors import UsageError
 from dlcompare.core.plan.variants import parse
@@ -58,6 +59,6 @@ def test_variants_that_cannot_be_are_usage_errors(asked: tuple[str, ...], words:
 def test_a_path_in_a_variant_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for split in ("train", "val"):
         (tmp_path / "here" / split / "cat").mkdir(parents=True)
-        (tmp_path / "here" / split / "cat" / "a.jpg").touch()
+        Image.new("RGB", (9, 9)).save(tmp_path / "here" / split / "cat" / "a.jpg")
     monkeypatch.chdir(tmp_path)
     assert planned("reference:data=imagefolder:here").jobs[0].data == f"imagefolder:{tmp_path / 'here'}"

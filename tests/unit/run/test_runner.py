@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from running import PLUGINS, Command
 
 from dlcompare.core.cli.progress import Progress
@@ -301,14 +302,10 @@ def failed(command: Command) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("words", "told"), [
     (("--lr", "1e200"), "training diverged"),
-    (("--data", "imagefolder:pictures"), "pictures/cat/"),
     (("--weights", "weights.safetensors"), "weights.safetensors"),
 ])
 def test_what_goes_wrong_inside_a_worker_is_the_reason_of_its_record(start_slow: Start, tmp_path: Path,
                                                                     words: tuple[str, ...], told: str) -> None:
-    (tmp_path / "pictures" / "cat").mkdir(parents=True)
-    for name in ("cut.jpg", "torn.jpg"):
-        (tmp_path / "pictures" / "cat" / name).write_bytes(b"\xff\xd8\xff\xe0 no more than a beginning")
     (tmp_path / "weights.safetensors").write_bytes(b"\0" * 100)
     assert told in failed(start_slow("--framework", "reference", *words))["reason"]
 
@@ -330,6 +327,25 @@ def test_what_was_trained_is_kept_where_asked_and_can_be_gone_on_from(start_slow
     assert again.wait() == 0
     (after,) = again.records().values()
     assert after["params_sha256"] == record["trained_sha256"] and after["trained_sha256"] is None
+
+
+def test_damaged_pictures_are_a_usage_error_or_left_out(start_slow: Start, tmp_path: Path) -> None:
+    (tmp_path / "pictures" / "cat").mkdir(parents=True)
+    for number in range(4):
+        Image.new("RGB", (9, 9)).save(tmp_path / "pictures" / "cat" / f"{number}.jpg")
+    for name in ("cut.jpg", "torn.jpg"):
+        (tmp_path / "pictures" / "cat" / name).write_bytes(b"\xff\xd8\xff\xe0 no more than a beginning")
+    (tmp_path / "pictures" / "cat" / "list.txt").touch()
+    words = ("--framework", "reference", "--data", f"imagefolder:{tmp_path / 'pictures'}", "--windows", "1")
+    command = start_slow(*words)
+    assert command.wait() == 2 and not command.out.exists()
+    assert "2 samples cannot be read: cat/cut.jpg (" in command.told
+    command = start_slow(*words, "--on-bad-sample", "skip", SLOW_STEP="0")
+    assert command.wait() == 0
+    (record,) = command.records().values()
+    told = {one["kind"]: one["values"] for one in record["warnings"]}
+    assert told["skipped samples"] == {"count": 2, "first": ["cat/cut.jpg", "cat/torn.jpg"]}
+    assert told["passed over"] == {"files": {".txt": 1}}
 
 
 def test_an_empty_class_folder_is_a_usage_error(start_slow: Start, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from PIL import Image, TiffImagePlugin
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 SCALED = ("PNG", "PPM", "JPEG2000")  # formats whose deeper integers fill 16 bits by definition, or by Pillow's decoder
 BITS, PHOTOMETRIC, ORIENTATION, FORMAT, LEAST, MOST = 258, 262, 274, 339, 340, 341  # tags of TIFF 6.0
@@ -79,3 +79,14 @@ def tiff_range(tags: Any) -> tuple[float, float]:
     what = {1: "unsigned integers", 2: "signed integers", 3: "floating point"}.get(kind, "values of an unknown kind")
     raise ValueError(f"it holds {bits}-bit {what} and does not state their range (tags SMinSampleValue and "
                      "SMaxSampleValue); write those tags, or convert it to 8 or 16 bits")
+
+
+def why(problem: Exception) -> str:
+    """Return in words why an image could not be read."""
+    if isinstance(problem, Image.DecompressionBombError):
+        return f"{problem} Make it smaller: a network sees a few hundred pixels a side"
+    if isinstance(problem, UnidentifiedImageError):
+        return "it begins like no image that Pillow knows"
+    if isinstance(problem, FileNotFoundError):
+        return "there is no such file; if it is a link, it leads nowhere"
+    return str(problem) or type(problem).__name__

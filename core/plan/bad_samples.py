@@ -1,0 +1,37 @@
+"""Samples that cannot be read: found before a run, and then refused, or left out of every job of it alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from dlcompare.core.errors import UsageError
+from dlcompare.core.plugins.job import SKIP
+from dlcompare.core.plugins.registry import Plugins
+
+SECONDS = 3.0  # to look at samples where one that is overlooked fails its job by name
+NAMED = 5  # samples named before the rest are only counted
+
+
+def bad_samples(plugins: Plugins, data: str, *, policy: str) -> tuple[str, ...]:
+    """Return the names of all samples that cannot be read, if the policy is to skip them.
+
+    Raises:
+        UsageError: there are some, and the policy is not to skip them; then so many are looked at as a few seconds
+            allow.
+    """
+    kind, argument = plugins.dataset(data)
+    if kind.scan is None:
+        return ()
+    bad = kind.scan(argument, seconds=math.inf if policy == SKIP else SECONDS)
+    if bad and policy != SKIP:
+        raise UsageError(f"{data}: {named(bad)}. Repair or remove what is damaged, or leave it out of every job with "
+                         "--on-bad-sample skip")
+    return tuple(sorted(bad))
+
+
+def named(bad: Mapping[str, str]) -> str:
+    """Return in words which samples cannot be read, and why."""
+    first = "; ".join(f"{name} ({bad[name].rstrip('.')})" for name in sorted(bad)[:NAMED])
+    more = f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
+    return f"{len(bad)} sample{'s' * (len(bad) != 1)} cannot be read: {first}{more}"

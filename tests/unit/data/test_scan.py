@@ -1,0 +1,97 @@
+"""Damaged images are found before a run, each with its reason."""
+
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dlcompare.core.data.images import imagefolder, scan
+from dlcompare.core.data.images.listing import listing
+from dlcompare.core.errors import UsageError
+
+NOISE = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Return a folder with a good image of every format."""
+    (tmp_path / "cat").mkdir()
+    for suffix in ("jpg", "png", "webp", "bmp", "gif", "tif", "ppm"):
+        Image.fromarray(NOISE).save(tmp_path / "cat" / f"good.{suffix}")
+    return tmp_path
+
+
+def found(root: Path, seconds: float = math.inf) -> dict[str, str]:
+    return imagefolder.scan(str(root), seconds=seconds)
+
+
+def test_good_images_are_good(root: Path) -> None:
+    Image.fromarray(NOISE).convert("P").save(root / "cat" / "p.png", transparency=bytes(range(256)))  # Pillow warns
+    assert found(root) == {}
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp", "gif", "tif", "ppm"])
+def test_a_truncated_file_is_found(root: Path, suffix: str) -> None:
+    whole = (root / "cat" / f"good.{suffix}").read_bytes()
+    (root / "cat" / f"cut.{suffix}").write_bytes(whole[: len(whole) // 2])
+    assert list(found(root)) == [f"cat/cut.{suffix}"]
+
+
+def test_each_damage_has_its_reason(root: Path) -> None:
+    folder = root / "cat"
+    (folder / "empty.jpg").touch()
+    (folder / "page.png").write_text("<html>404</html>")
+    (folder / "link.jpg").symlink_to("nowhere.jpg")
+    (folder / "pipe.jpg").symlink_to(root / "pipe")
+    os.mkfifo(root / "pipe")
+    Image.fromarray(NOISE[..., 0].astype(np.float32)).save(folder / "float.tif")
+    bad = found(root)
+    assert {name: reason[:30] for name, reason in bad.items()} == {
+        "cat/empty.jpg": "it is empty", "cat/page.png": "it begins like no image that P",
+        "cat/link.jpg": "there is no such file; if it i", "cat/pipe.jpg": "it is not a file",
+        "cat/float.tif": "it holds 32-bit floating point"}
+
+
+def test_an_image_that_is_too_large_comes_with_advice(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 900)  # of 2000: beyond twice as many Pillow refuses
+    assert all("Make it smaller" in reason for reason in found(root).values()) and len(found(root)) == 7
+
+
+def test_what_is_found_is_what_a_loader_cannot_read(root: Path) -> None:
+    """Scanning decodes a JPEG at an eighth of its size, so the two must be held together."""
+    from dlcompare.core.data.images.decode import read
+
+    whole = (root / "cat" / "good.jpg").read_bytes()
+    for end in range(2, len(whole), len(whole) // 40):
+        (root / "cat" / f"{end:05}.jpg").write_bytes(whole[:end])
+    unreadable = set()
+    for name in listing(root, train=True).names:
+        try:
+            read(str(root / name), size=(8, 8), draws=None)
+        except Exception:
+            unreadable.add(name)
+    assert set(found(root)) == unreadable and len(unreadable) > 30
+
+
+def test_time_that_is_up_ends_it(root: Path) -> None:
+    (root / "cat" / "empty.jpg").touch()
+    assert found(root, seconds=-1) == {}
+
+
+def test_twelve_bits_in_sixteen_are_not_taken_for_black_in_silence(tmp_path: Path) -> None:
+    (tmp_path / "cat").mkdir()
+    for name in ("a.png", "b.tif"):
+        Image.fromarray(NOISE[..., 0].astype(np.uint16) << 4).save(tmp_path / "cat" / name)
+    with pytest.raises(UsageError, match=r"all 2 images of more than 8 bits .* such as cat/a.png, are next to black"):
+        found(tmp_path)
+    Image.fromarray(NOISE[..., 0].astype(np.uint16) << 8).save(tmp_path / "cat" / "c.png")
+    assert found(tmp_path) == {}  # one that is bright says that the others are dark
+
+
+def test_samples_are_mixed_over_the_classes(tmp_path: Path) -> None:
+    names = [f"{letter}/{number}" for letter in "ab" for number in range(300)]
+    looked = [name for name, _ in scan.looks(tmp_path, names, seconds=math.inf)]
+    assert {name[0] for name in looked[:20]} == {"a", "b"}
