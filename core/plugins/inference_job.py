@@ -54,6 +54,7 @@ class InferenceJob(BaseJob):
     calibrator: str | None = None  # of the engine's own, which reads the FP32 file and these samples
     calibration: tuple[int, ...] = ()
     calibration_train: bool = True  # which split they are of
+    skip: tuple[str, ...] = ()  # names of samples to leave out, of either split
     loaders: int = setting(1, least=1)
     seed: int = 0
     scenario: str | None = setting(None, choices=SCENARIOS)

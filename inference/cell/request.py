@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dlcompare.core.errors import UsageError
 from dlcompare.core.plugins.inference_job import PRECISIONS, SCENARIOS
-from dlcompare.core.plugins.job import DEVICES, PLACE
+from dlcompare.core.plugins.job import DEVICES, FAIL, PLACE, SKIP
 from dlcompare.core.settings import check, setting
 from dlcompare.inference.onnx.source import Source
 from dlcompare.inference.precision.samples import PROTOCOLS
@@ -85,6 +85,9 @@ class InferenceRequest:
     seed: int | None = setting(None, group=PLACE, metavar="N",
                                help="Of the choice of samples, generated data and initial parameters; default: that of "
                                     "the training run, else 0.")
+    on_bad_sample: str = setting(FAIL, group=COMPARED, choices=(FAIL, SKIP),
+                                 help="What to do about images that cannot be read; skip looks at all beforehand and "
+                                      "leaves the same ones out of every job.")
     loaders: int = setting(1, group=PLACE, least=1, metavar="N", help="Image-decoding processes.")
     plot: str | None = setting(None, group=PLACE, once=True, metavar="FILE",
                                help="Draw throughput against batch as .png or .svg.")

@@ -60,6 +60,7 @@ class RankResult:
     versions: dict[str, str]
     peak_bytes: int | None
     rss_bytes: int
+    passed_over: dict[str, int] = field(default_factory=dict)  # files among the samples that are none, by suffix
     measured: Measured | None = None
     samples: int | None = None
     seconds: float | None = None

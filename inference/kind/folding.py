@@ -7,6 +7,7 @@ from typing import Any
 
 from dlcompare.core.kinds.kind import Kind, Started
 from dlcompare.core.plugins.inference_job import InferenceJob
+from dlcompare.core.records import doubts
 from dlcompare.core.settings import repetition
 from dlcompare.inference.cell.result import InferenceRecord, RankResult, fill
 from dlcompare.inference.preparation.preparation import read_prepared
@@ -19,6 +20,7 @@ def fold(kind: Kind, job: InferenceJob, ranks: Sequence[RankResult], about: Star
     """Return the record of a job that ended well."""
     known = read_prepared(about.folder.parent)
     more: dict[str, Any] = {**known, "calibration": known["calibration"] if job.precision == "int8" else None,
+                            "warnings": doubts.of_samples(job.skip, ranks[0].passed_over),
                             "reproduce": repetition(job.command, cell_request(known["asked"], job))}
     if job.task == "predict":
         more["accuracy"] = accuracy_of(job, about.folder, known)

@@ -58,11 +58,11 @@ def session_of(job: InferenceJob, folder: Path, events: Events) -> Iterator[tupl
 
 @contextlib.contextmanager
 def dataset(job: InferenceJob) -> Iterator[Dataset]:
-    """Hold the job's split of its data open."""
+    """Hold the job's split of its data open, read as evaluation does: calibration sees no random crops either."""
     kind, argument = plugins().dataset(job.data)
-    with contextlib.closing(kind.open(argument, job.inputs, seed=job.seed, train=job.train,
-                                      loaders=job.loaders)) as found:
-        yield found
+    found = kind.open(argument, job.inputs, seed=job.seed, train=job.train, loaders=job.loaders).without(job.skip)
+    with contextlib.closing(found.unaugmented()) as plain:
+        yield plain
 
 
 def measure(job: InferenceJob, folder: Path, events: Events) -> RankResult:
@@ -73,7 +73,7 @@ def measure(job: InferenceJob, folder: Path, events: Events) -> RankResult:
         batch = data.batch(np.arange(job.batch) % data.size, epoch=0)
     with session_of(job, folder, events) as (session, result):
         measured = take(session, batch, job, events)
-        return result(measured=measured, **about(session))
+        return result(measured=measured, **about(session, data))
 
 
 def predict(job: InferenceJob, folder: Path, events: Events) -> RankResult:
@@ -88,7 +88,7 @@ def predict(job: InferenceJob, folder: Path, events: Events) -> RankResult:
                 outputs.setdefault(name, []).append(np.asarray(value))
         whole: Any = {name: np.concatenate(parts) for name, parts in outputs.items()}
         np.savez(folder / PREDICTIONS, **whole)
-        return result(samples=len(job.samples), **about(session))
+        return result(samples=len(job.samples), **about(session, data))
 
 
 def collect(job: InferenceJob, folder: Path, events: Events) -> RankResult:
@@ -105,7 +105,7 @@ def collect(job: InferenceJob, folder: Path, events: Events) -> RankResult:
             collector.add(session.fetch(), samples=ids)
         about_data = {"data": job.data, "train": job.train, "samples": list(job.samples), "seed": job.seed}
         collector.artifact({"sha256": job.network_sha256, "model": job.model, **about_data}).save(folder / CALIBRATION)
-        return result(seconds=time.perf_counter() - begin, **about(session))
+        return result(seconds=time.perf_counter() - begin, **about(session, data))
 
 
 def batches(job: InferenceJob, data: Dataset, events: Events) -> Iterator[Arrays]:
@@ -123,7 +123,7 @@ def scenario(job: InferenceJob, folder: Path, events: Events) -> RankResult:
     from dlcompare.inference.worker.mlperf import run as drive
 
     with dataset(job) as data, session_of(job, folder, events) as (session, result):
-        return result(scenario=drive(session, data, job, folder), **about(session))
+        return result(scenario=drive(session, data, job, folder), **about(session, data))
 
 
 def probe(job: InferenceJob, folder: Path, events: Events) -> RankResult:
@@ -134,8 +134,9 @@ def probe(job: InferenceJob, folder: Path, events: Events) -> RankResult:
         return result(shares=shares(session, job.inputs), **about(session))
 
 
-def about(session: Session) -> dict[str, Any]:
-    """Return what a session says of itself, and what memory it came to."""
+def about(session: Session, data: Dataset | None = None) -> dict[str, Any]:
+    """Return what a session says of itself, what memory it came to, and what its data passed over."""
     ran = session.ran()
     return {"ran": Ran(ran.precision, ran.layers, tuple(ran.left)), "settings": Choices.of(session.settings()),
-            "versions": session.versions(), "peak_bytes": session.peak_bytes(), "rss_bytes": resident_bytes()}
+            "versions": session.versions(), "peak_bytes": session.peak_bytes(), "rss_bytes": resident_bytes(),
+            "passed_over": dict(data.passed_over) if data else {}}

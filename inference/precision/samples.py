@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from dlcompare.core.errors import UsageError
 from dlcompare.core.graph import Input
@@ -27,20 +29,21 @@ class Samples:
 
 
 def choose(data: str, inputs: Mapping[str, Input], *, protocol: str, calibration: int | None, measured: int | None,
-           seed: int) -> Samples:
-    """Return the samples of a run, drawn by seed.
+           seed: int, skip: Collection[str] = ()) -> Samples:
+    """Return the samples of a run, drawn by seed, none of those to ``skip``.
 
     ``split`` calibrates with training samples and measures on test samples; ``xu2018`` takes both, apart, from the
-    test split. ``calibration`` None: 1250, or half of a smaller split. ``measured`` bounds how many are measured;
-    None: all.
+    test split, and so does ``split`` where the same samples serve both purposes. ``calibration`` None: 1250, or half
+    of a smaller split. ``measured`` bounds how many are measured; None: all.
 
     Raises:
         UsageError: there are fewer samples than asked for, or fewer to calibrate with than one batch.
     """
     import numpy as np
 
-    train = protocol == "split"
-    there = size(data, inputs, train=train, seed=seed)
+    tests = extent(data, inputs, train=False, seed=seed, skip=skip)
+    train = protocol == "split" and not tests.one_split
+    there = extent(data, inputs, train=True, seed=seed, skip=skip).size if train else tests.size
     calibration = min(XU2018, there // 2) if calibration is None else calibration
     if calibration < CALIBRATION_BATCH:
         raise UsageError(f"{calibration} samples are less than one calibration batch of {CALIBRATION_BATCH}; give more "
@@ -49,18 +52,40 @@ def choose(data: str, inputs: Mapping[str, Input], *, protocol: str, calibration
         raise UsageError(f"{data} has {there} samples to calibrate with, not {calibration}; give fewer "
                          "--calibration-samples")
     order = np.random.default_rng(seed).permutation(there)
-    test = size(data, inputs, train=False, seed=seed)
-    rest = np.arange(test) if train else np.sort(order[calibration:])
+    rest = np.arange(tests.size) if train else np.sort(order[calibration:])
     if measured is not None and measured < len(rest):
         rest = np.sort(np.random.default_rng(seed + 1).permutation(rest)[:measured])
     return Samples(tuple(order[:calibration].tolist()), train, tuple(rest.tolist()))
 
 
-def size(data: str, inputs: Mapping[str, Input], *, train: bool, seed: int) -> int:
-    """Return how many samples a split has."""
+def apart(samples: Samples, made: Mapping[str, Any], *, data: str) -> Samples:
+    """Return samples of which none is measured that an earlier calibration, described by its ``made``, has seen.
+
+    Raises:
+        UsageError: it has seen all.
+    """
+    if made["data"] != data or made["train"]:
+        return samples
+    seen = set(made["samples"])
+    rest = tuple(index for index in samples.measured if index not in seen)
+    if not rest:
+        raise UsageError(f"the calibration given has seen all {len(samples.measured)} samples of {data} to measure, "
+                         "and none may serve both; calibrate again without --calibration, or give more --samples")
+    return dataclasses.replace(samples, measured=rest)
+
+
+class Extent(NamedTuple):
+    """How many samples a split has, and whether they are the other split's too."""
+
+    size: int
+    one_split: bool
+
+
+def extent(data: str, inputs: Mapping[str, Input], *, train: bool, seed: int, skip: Collection[str]) -> Extent:
+    """Return how many samples a split has, those to skip not counted."""
     kind, argument = plugins().dataset(data)
-    with closing(kind.open(argument, inputs, seed=seed, train=train, loaders=1)) as found:
-        return int(found.size)
+    with closing(kind.open(argument, inputs, seed=seed, train=train, loaders=1).without(skip)) as found:
+        return Extent(int(found.size), found.one_split)
 
 
 def ids_sha256(indices: Sequence[int]) -> str:

@@ -15,6 +15,7 @@ from dlcompare.core.errors import UsageError
 from dlcompare.core.files import finite, write
 from dlcompare.core.graph import Graph
 from dlcompare.core.kinds.kind import Run
+from dlcompare.core.plan.bad_samples import bad_samples
 from dlcompare.core.plan.matrix import check_data
 from dlcompare.core.plugins.engine import Engine
 from dlcompare.core.plugins.inference_job import InferenceJob
@@ -27,7 +28,7 @@ from dlcompare.inference.cell.request import PREDICT_BATCH, InferenceRequest, ha
 from dlcompare.inference.cell.result import RankResult
 from dlcompare.inference.onnx.export import content_sha256
 from dlcompare.inference.onnx.network import Network, network
-from dlcompare.inference.precision.samples import CALIBRATION_BATCH, Samples, choose
+from dlcompare.inference.precision.samples import CALIBRATION_BATCH, Samples, apart, choose
 
 from .model_files import Files
 from .weight_bits import Done, Probes
@@ -43,6 +44,7 @@ class Preparation:
     asked: InferenceRequest
     network: Network
     samples: Samples
+    skip: tuple[str, ...] = ()  # names of samples that no job reads
     seen: dict[Path, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -53,11 +55,16 @@ class Preparation:
     @classmethod
     def of(cls, run: Run, asked: InferenceRequest) -> Preparation:
         """Return the preparation of a run; UsageError if network, data and samples do not fit one another."""
+        from dlcompare.inference.precision.histograms import Artifact
+
         net = network(asked.source, run.folder)
         data = check_data(plugins(), str(asked.data), Graph("", dict(net.inputs), (), {}))
-        samples = choose(data, net.inputs, protocol=asked.protocol, calibration=asked.calibration_samples,
+        skip = bad_samples(plugins(), data, policy=asked.on_bad_sample)
+        samples = choose(data, net.inputs, protocol=asked.protocol, calibration=asked.calibration_samples, skip=skip,
                          measured=asked.measured, seed=asked.seed or 0) if has_labels(data) else Samples((), True, ())
-        return cls(run, asked, net, samples)
+        if asked.calibration:
+            samples = apart(samples, Artifact.load(asked.calibration).meta, data=data)
+        return cls(run, asked, net, samples, skip)
 
     @property
     def models(self) -> Path:
@@ -82,7 +89,7 @@ class Preparation:
             job, model=net.name, file=str(onnx) if onnx else None,
             sha256=self.sha256(onnx) if onnx else net.params_sha256,
             weights=str(net.weights) if net.weights and not onnx else None, image_size=net.image_size,
-            inputs=net.inputs, outputs=net.outputs, largest_batch=max((*asked.batches, PREDICT_BATCH)),
+            skip=self.skip, inputs=net.inputs, outputs=net.outputs, largest_batch=max((*asked.batches, PREDICT_BATCH)),
             cache=str(self.run.folder / "builds"))
         if not asked.engine_calibrates(job.precision):
             return made
@@ -101,7 +108,7 @@ class Preparation:
         return InferenceJob(**{
             "engine": engine.name, "model": self.network.name, "device": asked.device, "threads": asked.threads,
             "data": str(asked.data), "loaders": asked.loaders, "seed": asked.seed or 0, "windows": asked.windows,
-            "window_seconds": asked.window_seconds, **more})
+            "window_seconds": asked.window_seconds, "skip": self.skip, **more})
 
     def do(self, job: InferenceJob, label: str) -> Done:
         """Run a preparing job to its end; one that has ended well before is not run again."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from dlcompare.core.records.caveat import Caveat
+from dlcompare.core.reports.words import sentence
+
 from .summary import Results, Speed
 
 NAMED = 4  # layers named in a line before the rest are only counted
@@ -17,6 +20,7 @@ def notes(results: Results, found: list[Speed]) -> Iterator[str]:
         yield "nobody has trained these parameters, so accuracy means nothing; name --weights or --from-run"
     if not results.accuracy and results.data.partition(":")[0] == "synthetic":
         yield "synthetic labels are drawn at random: no accuracy was measured"
+    yield from (sentence(Caveat(one["kind"], one["values"])) for one in results.caveats)
     seen: set[str] = set()
     for row in [*results.accuracy, *results.cells, *results.scenarios]:
         for line in about_row(row):

@@ -11,6 +11,7 @@ from typing import Any
 from dlcompare.core.errors import UsageError
 from dlcompare.core.plugins.inference_job import InferenceJob
 from dlcompare.core.records import disturbance
+from dlcompare.core.records.caveat import Caveat
 from dlcompare.core.records.choices import Choices
 from dlcompare.core.records.record import Throughput, Window
 from dlcompare.core.typed_json import from_plain, to_plain
@@ -36,7 +37,12 @@ def summary(records: Sequence[InferenceRecord]) -> Results:
     return Results(run=first.run, started=min(record.started for record in records), data=first.dataset,
                    network=first.network or unknown(first), plan=first.asked or request_of(records),
                    system=first.system, calibration=made[-1] if made else None, accuracy=rows["predict"],
-                   cells=rows["measure"], scenarios=rows["scenario"], searches=rows["search"])
+                   cells=rows["measure"], scenarios=rows["scenario"], searches=rows["search"], caveats=caveats(records))
+
+
+def caveats(records: Sequence[InferenceRecord]) -> list[Json]:
+    """Return what the records say of their samples, each once."""
+    return list({str(one): to_plain(one) for record in records for one in record.warnings}.values())
 
 
 def unknown(record: InferenceRecord) -> Json:
@@ -183,6 +189,7 @@ def record_with(results: Results, job: InferenceJob, name: str, **about: Any) ->
     return InferenceRecord(**{
         "id": name, "run": results.run, "variant": f"precision={job.precision}", "started": results.started,
         "system": results.system, "job": job.to_plain(), "reproduce": job.reproduce(), "task": job.task,
+        "warnings": tuple(from_plain(Caveat, one, what="caveat") for one in results.caveats),
         "network": results.network, "calibration": results.calibration, "asked": results.plan, **job.identity(),
         **about})
 

@@ -33,6 +33,7 @@ class Results:
     cells: list[Json] = field(default_factory=list)
     scenarios: list[Json] = field(default_factory=list)
     searches: list[Json] = field(default_factory=list)
+    caveats: list[Json] = field(default_factory=list)  # of the samples, which all rows share
 
     @property
     def well(self) -> bool:

@@ -57,7 +57,7 @@ def identity(job: InferenceJob) -> dict[str, str]:
     found = {"tensorrt": trt.__version__, "gpu": cuda().gpu(), "capability": f"{major}.{minor}",
              "cuda": cuda().versions()["cuda"]}
     if job.calibrator:
-        fed = json.dumps([job.calibrator, job.data, job.calibration_train, job.seed, job.calibration])
+        fed = json.dumps([job.calibrator, job.data, job.calibration_train, job.seed, job.calibration, job.skip])
         found["calibration"] = hashlib.sha256(fed.encode()).hexdigest()
     return found
 

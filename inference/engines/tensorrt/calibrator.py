@@ -34,8 +34,8 @@ def whole_batches(samples: tuple[int, ...]) -> list[np.ndarray]:
 def batches(job: InferenceJob) -> Iterator[dict[str, np.ndarray]]:
     """Yield the job's calibration samples in whole batches."""
     kind, argument = plugins().dataset(job.data)
-    with contextlib.closing(kind.open(argument, job.inputs, seed=job.seed, train=job.calibration_train,
-                                      loaders=job.loaders)) as data:
+    found = kind.open(argument, job.inputs, seed=job.seed, train=job.calibration_train, loaders=job.loaders)
+    with contextlib.closing(found.without(job.skip).unaugmented()) as data:
         for indices in whole_batches(job.calibration):
             yield data.batch(indices, epoch=0)
 
