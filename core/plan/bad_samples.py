@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 
 from dlcompare.core.errors import UsageError
@@ -23,6 +24,8 @@ def bad_samples(plugins: Plugins, data: str, *, policy: str) -> tuple[str, ...]:
     kind, argument = plugins.dataset(data)
     if kind.scan is None:
         return ()
+    if policy == SKIP:
+        sys.stderr.write(f"dlcompare: looking for samples of {data} that cannot be read\n")  # it may take an hour
     bad = kind.scan(argument, seconds=math.inf if policy == SKIP else SECONDS)
     if bad and policy != SKIP:
         raise UsageError(f"{data}: {named(bad)}. Repair or remove what is damaged, or leave it out of every job with "

@@ -90,7 +90,7 @@ WORDS: dict[str, Words] = {
     "stall": lambda v: (
         f"input was too slow: in {v['stalled']} of {v['windows']} windows training waited for it more than "
         f"{100 * v['bound']:g} % of the time (up to {100 * v['worst']:.0f} %), so this is not the framework's speed "
-        "alone"),
+        "alone; where images are decoded, --loaders or smaller files help"),
     "warm-up": warm_up,
     "skipped samples": skipped_samples,
     "passed over": passed_over,

@@ -7,11 +7,12 @@ only, whatever the framework, the rank and the number of loader processes.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Collection, Mapping
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from dlcompare.core.errors import UsageError
 from dlcompare.core.graph import Input
 
 from .fit import image_and_label
-from .listing import class_names, listing, root_folder, split_folder, splits
+from .listing import Listing, listing, root_folder, splits
 from .loaders import Loaders
 
 CHUNK = 4  # samples per request: small enough to share a batch of 8 among loaders, large enough to hide the request
@@ -34,60 +35,61 @@ def check(argument: str, inputs: Mapping[str, Input]) -> None:
     That is: no such folder, no class folders, an empty one, a class that only val has, more classes than the model
     tells apart, a model that does not read one RGB image and one label.
     """
-    root = root_folder(argument)
-    names = class_names(split_folder(root, train=True))
-    image, _ = image_and_label(inputs, dataset="imagefolder", classes=len(names))
-    if inputs[image].shape[0] != 3:
-        raise UsageError(f"dataset 'imagefolder' gives 3 channels, but this model reads {inputs[image].shape[0]}; "
-                         "use --data digits or --data synthetic")
-    files(root)
+    for found in listings(root_folder(argument)):
+        input_names(inputs, found)
 
 
 def scan(argument: str, *, seconds: float) -> dict[str, str]:
     """Return why images of any split cannot be read, by name below the folder, as far as so many seconds go."""
-    from .scan import damaged
+    from .scan import damaged, remembered
 
     root = root_folder(argument)
-    return damaged(root, files(root), seconds=seconds)
+    names = [name for found in listings(root) for name in found.names]
+    return remembered(root, names) if math.isinf(seconds) else damaged(root, names, seconds=seconds)
 
 
-def files(root: Path) -> list[str]:
-    """Return the images of all splits there are."""
-    return [name for train in splits(root) or (True,) for name in listing(root, train=train).names]
+def listings(root: Path) -> list[Listing]:
+    """Return what each split there is holds."""
+    return [listing(root, train=train) for train in splits(root) or (True,)]
+
+
+def input_names(inputs: Mapping[str, Input], found: Listing) -> tuple[str, str]:
+    """Return the names of the image and the label input; UsageError if these images and labels do not fit them."""
+    image, label = image_and_label(inputs, dataset="imagefolder", classes=found.classes)
+    if inputs[image].shape[0] != 3:
+        raise UsageError(f"dataset 'imagefolder' gives 3 channels, but this model reads {inputs[image].shape[0]}; "
+                         "use --data digits or --data synthetic")
+    return image, label
 
 
 def open_dataset(argument: str, inputs: Mapping[str, Input], *, seed: int, train: bool, loaders: int) -> ImageFolder:
     """Return the training or the evaluation split, decoded by ``loaders`` processes; errors as ``check``."""
-    check(argument, inputs)
-    return ImageFolder(root_folder(argument), inputs, seed=seed, train=train, loaders=loaders)
+    root = root_folder(argument)
+    return ImageFolder(root, inputs, listing(root, train=train), seed=seed, augment=train, loaders=loaders)
 
 
 class ImageFolder(Dataset):
     """One split of an image folder; pixels are (x / 255 - MEAN) / STD.
 
-    ``augment``: read as training does, with random crops and flips; ``skip`` are names of samples to leave out.
+    ``augment``: read as training does, with random crops and flips.
     """
 
-    def __init__(self, root: Path, inputs: Mapping[str, Input], *, seed: int, train: bool, loaders: int,
-                 augment: bool | None = None, skip: Collection[str] = ()) -> None:
-        self._asked: dict[str, Any] = {"root": root, "inputs": inputs, "seed": seed, "train": train,
-                                       "loaders": loaders, "augment": augment, "skip": skip}
-        found = listing(root, train=train, without=frozenset(skip))
-        classes = len(class_names(split_folder(root, train=True)))
-        self._image, self._label = image_and_label(inputs, dataset="imagefolder", classes=classes)
-        self._specs = inputs
-        self._root, self.names, self._labels = root, found.names, np.array(found.labels, dtype=np.int64)
+    def __init__(self, root: Path, inputs: Mapping[str, Input], found: Listing, *, seed: int, augment: bool,
+                 loaders: int) -> None:
+        self._like = partial(ImageFolder, root, inputs, seed=seed, loaders=loaders)
+        self._image, self._label = input_names(inputs, found)
+        self._specs, self._root, self._found, self._augment = inputs, root, found, augment
+        self._labels = np.array(found.labels, dtype=np.int64)
         self._loaders = Loaders(loaders, settings={"size": inputs[self._image].shape[1:], "seed": seed,
-                                                   "train": train if augment is None else augment})
-        self.size = len(self.names)
-        self.passed_over = found.passed_over
-        self.one_split = not splits(root)
+                                                   "train": augment})
+        self.names, self.size = found.names, len(found.names)
+        self.passed_over, self.one_split = found.passed_over, found.one_split
 
     def without(self, names: Collection[str]) -> ImageFolder:
-        return ImageFolder(**{**self._asked, "skip": names}) if names else self
+        return self._like(self._found.without(names), augment=self._augment) if names else self
 
     def unaugmented(self) -> ImageFolder:
-        return ImageFolder(**{**self._asked, "augment": False})
+        return self._like(self._found, augment=False)
 
     def batch(self, indices: np.ndarray, *, epoch: int) -> dict[str, np.ndarray]:
         pixels = np.empty((len(indices), *self._specs[self._image].shape), dtype=np.uint8)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dlcompare.core.errors import UsageError
@@ -22,27 +22,35 @@ TRAINING, EVALUATION = ("train", "training"), ("val", "valid", "validation", "te
 class Listing:
     """The images of one split, class by class, as paths below the root; ``labels`` has each one's class number.
 
-    ``passed_over`` counts the files that no image's suffix ends, by suffix.
+    ``classes`` is how many there are in training; ``passed_over`` counts the files that no image's suffix ends, by
+    suffix; ``one_split``: the same images serve training and evaluation.
     """
 
     names: list[str]
     labels: list[int]
+    classes: int
     passed_over: dict[str, int]
+    one_split: bool
+
+    def without(self, names: Collection[str]) -> Listing:
+        """Return the listing without some images; other splits' names are allowed."""
+        skip = frozenset(names)
+        kept = [pair for pair in zip(self.names, self.labels, strict=True) if pair[0] not in skip]
+        return replace(self, names=[name for name, _ in kept], labels=[label for _, label in kept])
 
 
-def listing(root: Path, *, train: bool, without: Collection[str] = ()) -> Listing:
-    """Return the images of a split, ``without`` those of some names; UsageError if the folder is not as it must be."""
+def listing(root: Path, *, train: bool) -> Listing:
+    """Return the images of a split; UsageError if the folder is not as it must be."""
     folder = split_folder(root, train=train)
     numbers = {name: number for number, name in enumerate(class_names(split_folder(root, train=True)))}
     names, labels, others = list[str](), list[int](), Counter[str]()
     others.update(suffix(entry.name) for entry in entries(folder) if not entry.is_dir())
     for name in known_classes(folder, list(numbers)):
         images, passed_over = class_listing(folder / name)
-        kept = [path for path in (f"{prefix(root, folder)}{name}/{image}" for image in images) if path not in without]
-        names += kept
-        labels += [numbers[name]] * len(kept)
+        names += [f"{prefix(root, folder)}{name}/{image}" for image in images]
+        labels += [numbers[name]] * len(images)
         others.update(passed_over)
-    return Listing(names, labels, dict(sorted(others.items())))
+    return Listing(names, labels, len(numbers), dict(sorted(others.items())), one_split=folder == root)
 
 
 def class_listing(folder: Path) -> tuple[list[str], Counter[str]]:

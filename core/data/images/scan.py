@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
+import math
 import os
 import random
 import stat
@@ -13,11 +17,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import PIL
 from PIL import Image
 
 from dlcompare.core.data.images.pixels import is_deep, rgb, why
-from dlcompare.core.errors import UsageError
+from dlcompare.core.errors import JobError, UsageError
+from dlcompare.core.files import cache_root, write
 
+RULES = 1  # the version of what is called damaged here and in ``pixels``
 CHUNK = 256  # files between two looks at the clock
 DIM = 16  # of 255: what the largest of 12 bits comes to when 16 bits are white
 
@@ -47,6 +54,29 @@ def damaged(root: Path, names: Sequence[str], *, seconds: float) -> dict[str, st
                          f"are next to black: no pixel is above {max(bright.values())} of 255, as when 12 bits lie in "
                          "16; convert them to 8 bits, or give TIFFs the tag SMaxSampleValue")
     return bad
+
+
+def remembered(root: Path, names: Sequence[str]) -> dict[str, str]:
+    """Return the same of all files: as it was found the last time, if none of them has changed."""
+    file = cache_root() / "images" / f"{fingerprint(root, names)}.json"
+    with contextlib.suppress(OSError, ValueError):
+        found: dict[str, str] = json.loads(file.read_text())
+        return found
+    bad = damaged(root, names, seconds=math.inf)
+    with contextlib.suppress(OSError, JobError):  # it is found again next time
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write(file, json.dumps(bad))
+    return bad
+
+
+def fingerprint(root: Path, names: Sequence[str]) -> str:
+    """Return a hash of what decides whether files can be read: their sizes and times, and the version of Pillow."""
+    digest = hashlib.sha256(f"{RULES} {PIL.__version__} {root}".encode(errors="surrogateescape"))
+    for name in names:
+        with contextlib.suppress(OSError):
+            about = (root / name).stat()
+            digest.update(f"\0{name}\0{about.st_size} {about.st_mtime_ns}".encode(errors="surrogateescape"))
+    return digest.hexdigest()
 
 
 def looks(root: Path, names: Sequence[str], *, seconds: float) -> Iterator[tuple[str, Look]]:

@@ -90,5 +90,5 @@ def test_a_class_without_images_tells_what_is_there(tmp_path: Path) -> None:
 
 def test_samples_are_left_out_by_name(tmp_path: Path) -> None:
     make(tmp_path, "train/ant/a.jpg", "train/bee/a.jpg", "train/bee/b.jpg", "val/bee/b.jpg")
-    found = listing(tmp_path, train=True, without={"train/ant/a.jpg", "train/bee/b.jpg", "val/bee/b.jpg"})
-    assert (found.names, found.labels) == (["train/bee/a.jpg"], [1])
+    found = listing(tmp_path, train=True).without(["train/ant/a.jpg", "train/bee/b.jpg", "val/bee/b.jpg"])
+    assert (found.names, found.labels, found.classes) == (["train/bee/a.jpg"], [1], 2)

@@ -15,6 +15,11 @@ from dlcompare.core.errors import UsageError
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DLCOMPARE_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """Return a folder with a good image of every format."""
@@ -74,6 +79,16 @@ def test_what_is_found_is_what_a_loader_cannot_read(root: Path) -> None:
         except Exception:
             unreadable.add(name)
     assert set(found(root)) == unreadable and len(unreadable) > 30
+
+
+def test_what_was_found_is_remembered_until_a_file_changes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "cat" / "empty.jpg").touch()
+    first = found(root)
+    with monkeypatch.context() as patched:
+        patched.setattr(scan, "look", lambda path: pytest.fail("a file was looked at again"))
+        assert found(root) == first == {"cat/empty.jpg": "it is empty"}
+    (root / "cat" / "good.jpg").write_bytes(b"no longer")
+    assert sorted(found(root)) == ["cat/empty.jpg", "cat/good.jpg"]
 
 
 def test_time_that_is_up_ends_it(root: Path) -> None:

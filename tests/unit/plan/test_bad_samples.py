@@ -10,6 +10,11 @@ from PIL import Image
 from dlcompare.core.errors import UsageError
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DLCOMPARE_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture
 def data(tmp_path: Path) -> str:
     """Return a dataset with eight good images and seven that are empty."""
