@@ -40,12 +40,22 @@ def check(argument: str, inputs: Mapping[str, Input]) -> None:
 
 
 def scan(argument: str, *, seconds: float) -> dict[str, str]:
-    """Return why images of any split cannot be read, by name below the folder, as far as so many seconds go."""
+    """Return why images of any split cannot be read, by name below the folder, as far as so many seconds go.
+
+    Raises:
+        UsageError: of a split not one can be read, or all deep ones are next to black.
+    """
     from .scan import damaged, remembered
 
     root = root_folder(argument)
-    names = [name for found in listings(root) for name in found.names]
-    return remembered(root, names) if math.isinf(seconds) else damaged(root, names, seconds=seconds)
+    there = listings(root)
+    names = [name for found in there for name in found.names]
+    bad = remembered(root, names) if math.isinf(seconds) else damaged(root, names, seconds=seconds)
+    for found in there:
+        if bad.keys() >= set(found.names):
+            first = found.names[0]
+            raise UsageError(f"none of {len(found.names)} images can be read, such as {root / first}: {bad[first]}")
+    return bad
 
 
 def listings(root: Path) -> list[Listing]:

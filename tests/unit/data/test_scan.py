@@ -60,8 +60,18 @@ def test_each_damage_has_its_reason(root: Path) -> None:
         "cat/float.tif": "it holds 32-bit floating point"}
 
 
+def test_a_split_of_which_nothing_can_be_read_is_refused(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        (tmp_path / split / "cat").mkdir(parents=True)
+        (tmp_path / split / "cat" / "a.png").touch()
+    Image.fromarray(NOISE).save(tmp_path / "train" / "cat" / "a.png")
+    with pytest.raises(UsageError, match=r"none of 1 images can be read, such as .*/val/cat/a.png: it is emp"):
+        found(tmp_path)
+
+
 def test_an_image_that_is_too_large_comes_with_advice(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 900)  # of 2000: beyond twice as many Pillow refuses
+    Image.new("L", (9, 9)).save(root / "cat" / "small.png")
     assert all("Make it smaller" in reason for reason in found(root).values()) and len(found(root)) == 7
 
 
