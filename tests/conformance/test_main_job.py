@@ -52,6 +52,8 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / split / name).mkdir(parents=True, exist_ok=True)
         pixels = rng.integers(0, 256, (90, 120, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(root / split / name / f"{number}.jpg")
+    (root / "train" / "cat" / "0.jpg").write_bytes((root / "train" / "cat" / "0.jpg").read_bytes()[:3000])
+    Image.fromarray(pixels[..., 0].astype(np.uint16) * 257).save(root / "train" / "cat" / "deep.png")
     return root
 
 
@@ -62,12 +64,13 @@ def test_resnet50_on_real_images_under_both(tmp_path: Path) -> None:
     assert all(len(w["seconds"]) == 2 for r in found for w in r["windows"]), "both ranks were timed"
 
 
-def test_a_folder_of_jpegs_and_given_weights(tmp_path: Path, images: Path) -> None:
+def test_a_folder_of_images_and_given_weights(tmp_path: Path, images: Path) -> None:
     graph = plugins().model("resnet18").graph()
     write_params(tmp_path / "w.safetensors", initial_params(graph, 7))
     found = records("--model", "resnet18", "--image-size", "64", "--batch", "4", "--data", f"imagefolder:{images}",
-                    "--weights", str(tmp_path / "w.safetensors"), cwd=tmp_path)
+                    "--on-bad-sample", "skip", "--weights", str(tmp_path / "w.safetensors"), cwd=tmp_path)
     assert_comparable(found)
+    assert all(r["job"]["skip"] == ["train/cat/0.jpg"] for r in found)
     seeded = records("--model", "resnet18", "--image-size", "64", "--batch", "4", "--seed", "7", cwd=tmp_path)
     assert {r["params_sha256"] for r in seeded} == {r["params_sha256"] for r in found}
 
