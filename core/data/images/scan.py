@@ -25,7 +25,7 @@ from dlcompare.core.errors import JobError, UsageError
 from dlcompare.core.files import cache_root, write
 
 RULES = 1  # the version of what is called damaged here and in ``pixels``
-CHUNK = 256  # files between two looks at the clock
+CHUNK = 16  # files between two looks at the clock: large ones take a second each
 DIM = 16  # of 255: what the largest of 12 bits comes to when 16 bits are white
 
 
