@@ -40,6 +40,7 @@ class Engine(Runtime):
     lowers: ClassVar[tuple[str, ...]] = ()  # precisions that it makes of the FP32 file by itself
     calibrators: ClassVar[tuple[str, ...]] = ()  # of its own: they read the FP32 file and the job's calibration samples
     collects: ClassVar[bool] = False  # whether it can return any inner tensor that a file declares as an output
+    exact: ClassVar[bool] = False  # whether it runs an INT8 file node by node, in the file's own arithmetic
     reads: ClassVar[str] = "onnx"  # what it builds from: an ONNX file, or "graph": the neutral graph and parameters
 
     def refuse(self, job: InferenceJob) -> str | None:
@@ -49,7 +50,7 @@ class Engine(Runtime):
         if job.precision not in self.precisions:
             return f"{self.name} offers {', '.join(self.precisions)}, not {job.precision}"
         if job.calibrator and job.calibrator not in self.calibrators:
-            return f"{self.name} has no calibrator {job.calibrator}; use --calibrate entropy, which serves every engine"
+            return f"{self.name} has no calibrator {job.calibrator}; use --calibrate auto, which serves every engine"
         return None
 
     def load(self) -> None:

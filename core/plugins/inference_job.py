@@ -12,7 +12,7 @@ from dlcompare.core.settings import setting
 from .job import DEVICES, BaseJob
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
-TASKS = ("measure", "predict", "collect", "scenario", "probe", "search")
+TASKS = ("measure", "predict", "collect", "scenario", "probe", "trials", "search")
 SCENARIOS = ("single-stream", "multi-stream", "server", "offline")
 
 
@@ -27,7 +27,8 @@ class InferenceJob(BaseJob):
 
     ``task``: ``measure`` takes windows at one batch size; ``predict`` writes the outputs for ``samples`` (indices into
     the split); ``collect`` writes what ``tensors`` hold over ``samples``; ``scenario`` runs one of MLPerf's;
-    ``probe`` tells how near sums of INT8 products come to the exact ones, on a file made for that.
+    ``probe`` tells how near sums of INT8 products come to the exact ones, on a file made for that; ``trials`` writes
+    the outputs of each of ``files``, by name, for the same samples.
     """
 
     engine: str = setting(build=True)
@@ -51,6 +52,7 @@ class InferenceJob(BaseJob):
     train: bool = False  # which split of the data
     samples: tuple[int, ...] = ()
     tensors: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
     calibrator: str | None = None  # of the engine's own, which reads the FP32 file and these samples
     calibration: tuple[int, ...] = ()
     calibration_train: bool = True  # which split they are of

@@ -59,6 +59,9 @@ class InferenceRequest:
     calibration: str | None = setting(
         None, group=INT8, metavar="FILE",
         help="Histograms collected by an earlier run of the same network, instead of new ones.")
+    weight_bits: str = setting(
+        "auto", group=INT8, choices=("auto", "7", "8"),
+        help="Bits of INT8 weights; auto: 7 for engines whose products saturate on this device, else 8.")
     protocol: str = setting("split", group=INT8, choices=PROTOCOLS,
                             help="split: calibrate with training samples, measure on all test samples; xu2018: both "
                                  "from the test split, never the same ones.")
@@ -97,9 +100,10 @@ class InferenceRequest:
         for name, allowed in (("precisions", PRECISIONS), ("scenarios", SCENARIOS)):
             for value in getattr(self, name):
                 among(name[:-1], value, allowed)
-        if self.calibrator in OWN and (self.equalise or self.search or self.calibration):
-            raise UsageError(f"--calibrate {self.calibrator} leaves ranges to the engine, so --equalise, --search and "
-                             "--calibration have nothing to work on; leave them out, or use --calibrate entropy")
+        if self.calibrator in OWN and (self.equalise or self.search or self.calibration or self.weight_bits != "auto"):
+            raise UsageError(f"--calibrate {self.calibrator} leaves INT8 to the engine, so --equalise, --search, "
+                             "--calibration and --weight-bits have nothing to work on; leave them out, or use "
+                             "--calibrate auto")
         if not self.engines or not self.batches:
             raise UsageError("at least one engine and one batch size must be named, as in --engine onnxruntime "
                              "--batch 1,8")

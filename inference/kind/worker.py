@@ -6,8 +6,10 @@ What a job's task is decides which of the functions below it is; each leaves the
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
 
 def work(job: InferenceJob, folder: Path, events: Events) -> None:
     """Do a job and leave its raw result."""
-    tasks = {"measure": measure, "predict": predict, "collect": collect, "scenario": scenario, "probe": probe}
+    tasks = {"measure": measure, "predict": predict, "collect": collect, "scenario": scenario, "probe": probe,
+             "trials": trials}
     leave(tasks[job.task](job, folder, events), folder)
 
 
@@ -132,6 +135,33 @@ def probe(job: InferenceJob, folder: Path, events: Events) -> RankResult:
 
     with session_of(job, folder, events) as (session, result):
         return result(shares=shares(session, job.inputs), **about(session))
+
+
+def trials(job: InferenceJob, folder: Path, events: Events) -> RankResult:
+    """Write what each of the job's files answers to the samples; one session at a time, and no build is kept."""
+    found: dict[str, np.ndarray] = {}
+    with dataset(job) as data:
+        read = list(batches(job, data, events))
+    for name, file in job.files.items():
+        one = dataclasses.replace(job, file=file, sha256=None)
+        with (tempfile.TemporaryDirectory(dir=folder) as scratch,
+              session_of(one, Path(scratch), events) as (session, result)):
+            found |= {f"{name}/{key}": value for key, value in outputs_of(session, read).items()}
+            told = result(samples=len(job.samples), **about(session))
+    whole: Any = found
+    np.savez(folder / PREDICTIONS, **whole)
+    return told
+
+
+def outputs_of(session: Session, read: Iterable[Arrays]) -> dict[str, np.ndarray]:
+    """Return what a session answers to some batches."""
+    outputs: dict[str, list[np.ndarray]] = {}
+    for batch in read:
+        session.run(session.place(batch))
+        session.wait()
+        for name, value in session.fetch().items():
+            outputs.setdefault(name, []).append(np.asarray(value))
+    return {name: np.concatenate(parts) for name, parts in outputs.items()}
 
 
 def about(session: Session, data: Dataset | None = None) -> dict[str, Any]:

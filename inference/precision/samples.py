@@ -16,16 +16,18 @@ from dlcompare.core.plugins.registry import plugins
 PROTOCOLS = ("split", "xu2018")
 XU2018 = 50 * 25  # batches times samples: section V of Xu et al. 2018 takes them from the validation set
 CALIBRATION_BATCH = 5  # more costs memory, not time
+HELD = 64  # samples that ways of quantising are judged on; more tell little more, and unfused arithmetic is slow
 
 
 @dataclass(frozen=True)
 class Samples:
     """Indices by purpose. ``calibration_train`` says whether those are of the training split; measured are the others
-    of the test split."""
+    of the test split. ``held`` are of the calibration's split too, and judge ways of quantising."""
 
     calibration: tuple[int, ...]
     calibration_train: bool
     measured: tuple[int, ...]
+    held: tuple[int, ...] = ()
 
 
 def choose(data: str, inputs: Mapping[str, Input], *, protocol: str, calibration: int | None, measured: int | None,
@@ -34,7 +36,8 @@ def choose(data: str, inputs: Mapping[str, Input], *, protocol: str, calibration
 
     ``split`` calibrates with training samples and measures on test samples; ``xu2018`` takes both, apart, from the
     test split, and so does ``split`` where the same samples serve both purposes. ``calibration`` None: 1250, or half
-    of a smaller split. ``measured`` bounds how many are measured; None: all.
+    of a smaller split. ``measured`` bounds how many are measured; None: all. Held back from calibration are training
+    samples beyond it; where there are none the last of it are held, and not held back.
 
     Raises:
         UsageError: there are fewer samples than asked for, or fewer to calibrate with than one batch.
@@ -55,7 +58,9 @@ def choose(data: str, inputs: Mapping[str, Input], *, protocol: str, calibration
     rest = np.arange(tests.size) if train else np.sort(order[calibration:])
     if measured is not None and measured < len(rest):
         rest = np.sort(np.random.default_rng(seed + 1).permutation(rest)[:measured])
-    return Samples(tuple(order[:calibration].tolist()), train, tuple(rest.tolist()))
+    beyond = order[calibration:calibration + HELD] if train else order[:0]
+    held = beyond if len(beyond) else order[max(0, calibration - HELD):calibration]
+    return Samples(tuple(order[:calibration].tolist()), train, tuple(rest.tolist()), tuple(held.tolist()))
 
 
 def apart(samples: Samples, made: Mapping[str, Any], *, data: str) -> Samples:

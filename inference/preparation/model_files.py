@@ -41,7 +41,10 @@ class Files:
         own = self.plan.engine_calibrates(precision)
         if precision == "int8" and not own:
             return self.int8(engine)
-        precision = "fp32" if own or precision in engine.lowers else precision
+        return self.float_file("fp32" if own or precision in engine.lowers else precision)
+
+    def float_file(self, precision: str = "fp32") -> Path:
+        """Return the network's file in a precision that is no INT8."""
         file = self.folder / f"{precision}.onnx"
         if not file.exists():
             from dlcompare.inference.precision.half import lower
@@ -100,13 +103,16 @@ class Files:
             self._artifact = Artifact.load(file, sha256=sha256)
         return self._artifact
 
-    def calibration(self, samples: Samples, *, weights: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return what a record keeps of the calibration and, by engine, of its weights; None if there was none."""
+    def calibration(self, samples: Samples, *, weights: Mapping[str, Any],
+                    audit: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return what a record keeps of the calibration and, by engine, of its weights and its audit; None if there
+        was none."""
         if self.plan.engine_calibrates("int8"):
             return {"rule": self.plan.calibrator, "samples": list(samples.calibration),
                     "samples_sha256": ids_sha256(samples.calibration), "protocol": self.plan.protocol,
                     "split": "train" if samples.calibration_train else "test", "data": None, "equalised": False,
-                    "tensors": None, "most_sensitive": {}, "objections": [], "network_sha256": None, "weights": {}}
+                    "tensors": None, "most_sensitive": {}, "objections": [], "network_sha256": None, "weights": {},
+                    "audit": {}}
         if self._artifact is None:
             return None
         from dlcompare.inference.precision.sensitivity import ranking
@@ -116,7 +122,7 @@ class Files:
                 "split": "train" if self._artifact.meta["train"] else "test", "data": self._artifact.meta["data"],
                 "protocol": self.plan.protocol, "equalised": self.plan.equalise,
                 "tensors": len(self._artifact.tensors), "most_sensitive": dict(worst),
-                "objections": list(self.objections), "weights": dict(weights),
+                "objections": list(self.objections), "weights": dict(weights), "audit": dict(audit),
                 "network_sha256": self._artifact.meta["sha256"]}
 
 

@@ -30,6 +30,8 @@ from dlcompare.inference.onnx.export import content_sha256
 from dlcompare.inference.onnx.network import Network, network
 from dlcompare.inference.precision.samples import CALIBRATION_BATCH, Samples, apart, choose
 
+from .audit import Audits
+from .exact import Exact
 from .model_files import Files
 from .weight_bits import Done, Probes
 
@@ -48,7 +50,10 @@ class Preparation:
     seen: dict[Path, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.probes = Probes(self)
+        self.probes = Probes(self, self.asked.weight_bits)
+        self.exact = Exact(self)
+        self.audits = Audits(self.exact)
+        self.audit: dict[str, Json] = {}  # by engine, of the file that its INT8 cells run
         self.files = Files(self.models, self.network, self.asked, self.collect, self.probes.weight_bits)
         self.keep()
 
@@ -75,7 +80,10 @@ class Preparation:
         """Return a job of a cell, with what it needs of this run."""
         assert isinstance(job, InferenceJob)
         engine = plugins().engine(job.engine)
-        made = self.job(job, self.files.path(job.precision, engine))
+        file = self.files.path(job.precision, engine)
+        made = self.job(job, file)
+        if job.precision == "int8" and made.file and not made.calibrator and not engine.exact:
+            self.audit[engine.name] = self.audits.audit(engine, file, self.files.float_file())
         if job.task == "predict":
             made = dataclasses.replace(made, samples=self.samples.measured)
         self.keep()
@@ -138,7 +146,8 @@ class Preparation:
     def keep(self) -> None:
         """Write down what all records of the run have in common."""
         about = {"asked": to_plain(self.asked), "network": describe(self.network),
-                 "calibration": self.files.calibration(self.samples, weights=self.probes.found)}
+                 "calibration": self.files.calibration(self.samples, weights=self.probes.found,
+                                                  audit=self.audit)}
         write(self.run.folder / PREPARED, json.dumps(finite(about), indent=1, allow_nan=False))
 
 

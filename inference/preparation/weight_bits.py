@@ -40,16 +40,21 @@ class Done:
 
 @dataclass(frozen=True)
 class Probes:
-    """Asks engines and remembers: ``found`` has by engine the bits, the layers that saturate with the share of the
-    exact sum they came to, and why there was no answer, if so."""
+    """Asks engines and remembers. ``wanted`` is what a user has set, else ``auto``; ``found`` has by engine the bits,
+    the layers that saturate with the share of the exact sum they came to, and why there was no answer, if so."""
 
     preparation: Preparation
+    wanted: str = "auto"
     found: dict[str, Json] = field(default_factory=dict)
 
     def weight_bits(self, engine: Engine) -> int:
-        """Return the bits; a scheme of signed activations has no such kernels, and its engines are not asked."""
+        """Return the bits; a scheme of signed activations has no such kernels, and its engines are not asked. Nor is
+        any where a user has said how many."""
         if engine.name not in self.found:
-            self.found[engine.name] = self.ask(engine) if engine.scheme == "u8s8" else answer({}, WHOLE)
+            if self.wanted != "auto":
+                self.found[engine.name] = answer({}, int(self.wanted))
+            else:
+                self.found[engine.name] = self.ask(engine) if engine.scheme == "u8s8" else answer({}, WHOLE)
         return int(self.found[engine.name]["bits"])
 
     def ask(self, engine: Engine) -> Json:

@@ -13,7 +13,7 @@ from dlcompare.core.files import finite
 from dlcompare.core.judging.verdict import Comparison
 from dlcompare.core.reports.verdicts_data import comparison
 
-from .summary import Json, Results, speeds
+from .summary import Json, Results, audit_of, speeds
 
 
 def as_json(runs: Sequence[Results], verdicts: Sequence[Comparison] = ()) -> str:
@@ -29,7 +29,7 @@ def as_json(runs: Sequence[Results], verdicts: Sequence[Comparison] = ()) -> str
 
 COLUMNS = ("model", "data", "engine", "precision", "ran", "batch", "samples_per_s", "low", "high", "p50_s", "p90_s",
            "p99_s", "joules_per_sample", "accuracy", "top5", "difference", "difference_low", "difference_high",
-           "sqnr_db", "floor", "weight_bits")
+           "sqnr_db", "floor", "weight_bits", "kernels")
 
 
 def as_csv(runs: Sequence[Results]) -> str:
@@ -48,19 +48,21 @@ def csv_rows(results: Results) -> Iterator[Json]:
     for one in fast:
         yield csv_row(results, right.get((one.engine, one.precision), {})) | {
             "engine": one.engine, "precision": one.precision, "ran": one.ran["precision"], "batch": one.batch,
-            "weight_bits": weight_bits(results, one.engine, one.precision),
+            **int8(results, one.engine, one.precision),
             "samples_per_s": one.throughput, "low": one.low, "high": one.high, "p50_s": one.p50, "p90_s": one.p90,
             "p99_s": one.p99, "joules_per_sample": sum(one.joules.values()) if one.joules else None}
     measured = {(one.engine, one.precision) for one in fast}
     for key, row in right.items():
         if key not in measured:
-            yield csv_row(results, row) | {"weight_bits": weight_bits(results, *key)}
+            yield csv_row(results, row) | int8(results, *key)
 
 
-def weight_bits(results: Results, engine: str, precision: str) -> int | None:
-    """Return how many bits an engine's weights took of an INT8 file of ours."""
+def int8(results: Results, engine: str, precision: str) -> Json:
+    """Return how many bits an engine's weights took of an INT8 file of ours, and whether it computed that rightly."""
     weights = (results.calibration or {}).get("weights", {}) if precision == "int8" else {}
-    return weights[engine]["bits"] if engine in weights else None
+    audit = audit_of(results, engine, precision).get("deviates")
+    return {"weight_bits": weights[engine]["bits"] if engine in weights else None,
+            "kernels": None if audit is None else "deviate" if audit else "exact"}
 
 
 def csv_row(results: Results, row: Mapping[str, Any]) -> Json:

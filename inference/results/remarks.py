@@ -8,7 +8,7 @@ from typing import Any
 from dlcompare.core.records.caveat import Caveat
 from dlcompare.core.reports.words import sentence
 
-from .summary import Results, Speed
+from .summary import Results, Speed, audit_of
 
 NAMED = 4  # layers named in a line before the rest are only counted
 GAIN = {"int8": 2.0}  # times FP32 of the same engine; less is worth a word
@@ -23,11 +23,12 @@ def notes(results: Results, found: list[Speed]) -> Iterator[str]:
     yield from (sentence(Caveat(one["kind"], one["values"])) for one in results.caveats)
     seen: set[str] = set()
     for row in [*results.accuracy, *results.cells, *results.scenarios]:
-        for line in about_row(row):
+        for line in about_row(row, deviates=bool(audit_of(results, row["engine"], row["precision"]).get("deviates"))):
             said = line.partition(" (log:")[0]
             if said not in seen:
                 seen.add(said)
                 yield line
+    yield from kernels(results)
     yield from sensitive_tensors(results)
     yield from saturation(results)
     for line in (results.calibration or {}).get("objections", []):
@@ -55,11 +56,32 @@ def about_speed(found: list[Speed]) -> Iterator[str]:
 def sensitive_tensors(results: Results) -> Iterator[str]:
     """Yield which tensors eight bits hurt most, where the accuracy floor was not surely held."""
     verdicts = [found["floor"]["verdict"] for row in results.accuracy
-                if (found := row.get("against_fp32")) and found["floor"] and row["precision"] == "int8"]
+                if (found := row.get("against_fp32")) and found["floor"] and row["precision"] == "int8"
+                and not audit_of(results, row["engine"], "int8").get("deviates")]
     if results.calibration and set(verdicts) - {"pass"}:
         worst = ", ".join(f"{name} ({error:.2g})" for name, error in results.calibration["most_sensitive"].items())
         repair = "" if results.searches else "; --search looks for a way to hold the floor"
         yield f"eight bits hurt these tensors most (mean error of a channel, relative to it): {worst}{repair}"
+
+
+def kernels(results: Results) -> Iterator[str]:
+    """Yield which engines compute an INT8 file otherwise than it says, and which were not audited."""
+    for engine, found in (results.calibration or {}).get("audit", {}).items():
+        if found["reason"]:
+            yield f"{engine}'s INT8 kernels were not held against the file's arithmetic: {found['reason']}"
+        elif found["deviates"]:
+            where = (f", from the layer {found['layer']} on ({found['steps']:.1f} steps of eight bits away)"
+                     if found["layer"] else "")
+            bits = (results.calibration or {})["weights"].get(engine, {}).get("bits")
+            advice = "; leave --weight-bits to auto, or use 7" if bits == 8 else ""
+            yield (f"{engine}'s INT8 kernels deviate from the file's arithmetic on this device (saturation is the "
+                   f"usual cause){where}: {signal(found['sqnr_db'])} of the logits where exact arithmetic of the very "
+                   f"same file gives {signal(found['exact_db'])}, over {found['samples']} samples. What its INT8 loses is "
+                   f"not the file's fault{advice}")
+
+
+def signal(ratio: float | None) -> str:
+    return "no noise" if ratio is None else f"{ratio:.1f} dB"
 
 
 def saturation(results: Results) -> Iterator[str]:
@@ -75,8 +97,9 @@ def saturation(results: Results) -> Iterator[str]:
                    f"{bits} bits, with which they do not; the probe failed: {found['reason']}")
 
 
-def about_row(row: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what a row says of itself: why it is not there, which layers stayed, which classes suffered."""
+def about_row(row: Mapping[str, Any], *, deviates: bool) -> Iterator[str]:
+    """Yield what a row says of itself: why it is not there, which layers stayed, which classes suffered, unless that
+    is the kernels' doing."""
     name = f"{row['engine']} {row['precision']}"
     if row["status"] != "ok":
         yield f"{name} {row['status']}: {row['reason']}"
@@ -86,5 +109,5 @@ def about_row(row: Mapping[str, Any]) -> Iterator[str]:
     if left := said.get("left"):
         more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
         yield f"{name}: not in {row['precision']}: {', '.join(left[:NAMED])}{more}"
-    for one in (row.get("against_fp32") or {}).get("worst", [])[:1]:
+    for one in (row.get("against_fp32") or {}).get("worst", [])[:0 if deviates else 1]:
         yield f"{name}: class {one['class']} lost most, {one['before']} to {one['after']} right of {one['samples']}"

@@ -46,6 +46,12 @@ class Results:
         return all(row["status"] == "ok" for row in rows) and all(word == "pass" for word in floors)
 
 
+def audit_of(results: Results, engine: str, precision: str) -> Json:
+    """Return how an engine's INT8 was audited, {} if it was not."""
+    found: Json = (results.calibration or {}).get("audit", {}).get(engine, {}) if precision == "int8" else {}
+    return found
+
+
 @dataclass(frozen=True)
 class Speed:
     """One engine, precision and batch over all rounds. ``throughput`` in samples per second: median of the windows

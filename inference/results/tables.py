@@ -14,7 +14,7 @@ from rich.text import Text
 from dlcompare.core.reports.text import columns, to_text
 
 from .remarks import notes
-from .summary import Results, Speed, speeds
+from .summary import Results, Speed, audit_of, speeds
 
 PUBLISHED = Path(__file__).with_name("published") / "int8_accuracy.csv"
 SOURCE = "Xu et al. 2018, Table III: TensorRT, ImageNet, calibrated on 50 batches of 25"
@@ -100,7 +100,9 @@ def accuracy_table(results: Results) -> Table:
         table.add_column(name, justify="left" if name in ("engine", "asked", "ran", "floor") else "right",
                          overflow="fold")
     for row in results.accuracy:
-        table.add_row(row["engine"], row["precision"], precision_cell(row.get("ran")), *score_cells(row))
+        deviates = audit_of(results, row["engine"], row["precision"]).get("deviates")
+        ran = f"{precision_cell(row.get('ran'))}{', kernels deviate' if deviates else ''}"
+        table.add_row(row["engine"], row["precision"], ran, *score_cells(row))
     return table
 
 

@@ -82,6 +82,7 @@ class TensorRTEmulated(Variant):
     title = "EMULATION of TensorRT's INT8 arithmetic on a CPU, by ONNX Runtime: for accuracy, not for speed"
     devices = ("cpu",)
     precisions = ("fp32", "int8")
+    exact = True
 
     def refuse(self, job: InferenceJob) -> str | None:
         if job.task in ("measure", "scenario"):

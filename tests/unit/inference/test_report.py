@@ -169,6 +169,31 @@ def test_weights_of_fewer_bits_are_told_with_what_was_seen(results: Results, wei
     assert json.loads(as_json([other]))["calibration"]["weights"]["onnxruntime"] == weights
 
 
+AUDIT = {"file": "int8-u8s8.onnx", "samples": 64, "sqnr_db": 23.3, "exact_db": 43.4, "agreement": 0.97,
+         "exact_agreement": 1.0, "deviates": True, "layer": "conv1", "steps": 2.6, "reason": None}
+
+
+def test_kernels_that_deviate_mark_the_row_and_are_blamed_for_what_it_loses(results: Results) -> None:
+    weights = {"onnxruntime": {"bits": 8, "saturating": {}, "reason": None}}
+    made = {**(results.calibration or {}), "weights": weights, "audit": {"onnxruntime": AUDIT}}
+    row = accuracy("int8", verdict="fail")
+    row["against_fp32"]["worst"] = [{"class": 1, "samples": 9, "before": 9, "after": 2}]
+    other = dataclasses.replace(results, calibration=made, accuracy=[accuracy("fp32"), row])
+    text = " ".join(render(other).split())
+    for words in ("kernels deviate", "deviate from the file's arithmetic on this device (saturation is the usual "
+                  "cause), from the layer conv1 on (2.6 steps", "23.3 dB of the logits where exact arithmetic "
+                  "of the very same file gives 43.4 dB", "leave --weight-bits to auto, or use 7"):
+        assert words in text, words
+    assert not other.well and "class 1 lost most" not in text and "hurt these tensors" not in text
+    assert [one["kernels"] for one in csv.DictReader(io.StringIO(as_csv([other])))] == ["", "deviate"]
+    good = dataclasses.replace(other, calibration={**made, "audit": {"onnxruntime": {**AUDIT, "deviates": False}}})
+    assert "deviate" not in render(good) and "class 1 lost most" in render(good)
+    assert [one["kernels"] for one in csv.DictReader(io.StringIO(as_csv([good])))] == ["", "exact"]
+    failed = {"file": "int8-u8s8.onnx", "deviates": None, "reason": "out of memory"}
+    unknown = dataclasses.replace(other, calibration={**made, "audit": {"onnxruntime": failed}})
+    assert "were not held against the file's arithmetic: out of memory" in " ".join(render(unknown).split())
+
+
 def test_several_networks_stand_in_one_table_with_their_calibrators(results: Results) -> None:
     other = dataclasses.replace(results, calibration={**(results.calibration or {}), "rule": "mse", "equalised": True})
     text = render(results, other)

@@ -132,6 +132,13 @@ def test_files_of_one_scheme_are_told_apart_by_the_bits_of_their_weights(tmp_pat
     assert less.name == "int8-u8s8-w7-without-1.onnx"
 
 
+@pytest.mark.parametrize("name", ["onnxruntime", "tensorrt-emulated"])
+@pytest.mark.parametrize("bits", ["7", "8"])
+def test_nobody_is_asked_where_a_user_has_set_the_bits(tmp_path: Path, name: str, bits: str) -> None:
+    asking = Probes(Asked(Done(reason="must not be asked"), tmp_path), bits)  # type: ignore[arg-type]
+    assert asking.weight_bits(plugins().engine(name)) == int(bits) and not asking.preparation.labels  # type: ignore[attr-defined]
+
+
 def test_engines_of_signed_activations_are_not_asked(probes: Callable[[Done], Probes]) -> None:
     asking = probes(Done(reason="must not be asked"))
     assert asking.weight_bits(plugins().engine("tensorrt-emulated")) == 8

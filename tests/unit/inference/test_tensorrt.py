@@ -135,12 +135,13 @@ def test_an_engine_that_tells_names_alone_tells_nothing() -> None:
     assert executed(told("conv1 + relu1"), ["conv1"], "int8") == Ran("int8", 0)
 
 
-@pytest.mark.parametrize("more", [{"search": True}, {"equalise": True}, {"calibration": "calibration.npz"}])
+@pytest.mark.parametrize("more", [{"search": True}, {"equalise": True}, {"calibration": "calibration.npz"},
+                                  {"weight_bits": "7"}])
 def test_an_engines_own_calibrator_leaves_nothing_to_repair(more: dict[str, Any]) -> None:
     plan = InferenceRequest(model="resnet18", engines=("tensorrt85",), calibrator="tensorrt-entropy2")
     assert [precision for precision in ("fp32", "fp16", "int8") if plan.engine_calibrates(precision)] == ["int8"]
     assert not dataclasses.replace(plan, calibrator="entropy", **more).engine_calibrates("int8")
-    with pytest.raises(UsageError, match="leaves ranges to the engine"):
+    with pytest.raises(UsageError, match="leaves INT8 to the engine"):
         dataclasses.replace(plan, **more)
 
 

@@ -1,0 +1,136 @@
+"""An engine that computes an INT8 file otherwise than the file says is found out, and the first such layer named."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import int8
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from dlcompare.core.errors import JobError
+from dlcompare.core.plugins.engine import Engine
+from dlcompare.core.plugins.inference_job import InferenceJob
+from dlcompare.core.plugins.registry import plugins
+from dlcompare.inference.cell.files import PREDICTIONS
+from dlcompare.inference.onnx.export import save
+from dlcompare.inference.precision.parting import first_apart, watch, watched
+from dlcompare.inference.precision.quantise import quantise
+from dlcompare.inference.precision.ranges import ranges
+from dlcompare.inference.precision.samples import Samples
+from dlcompare.inference.preparation.audit import Audits
+from dlcompare.inference.preparation.exact import Exact
+from dlcompare.inference.preparation.weight_bits import Done
+
+LAYER = "conv2"
+HELD = Samples((), True, (), tuple(range(8)))
+ENGINE = plugins().engine("onnxruntime")
+
+
+@cache
+def eight_bits() -> onnx.ModelProto:
+    """Return a small network in INT8, its weights in 7 bits: right on every CPU."""
+    model = int8.residual()
+    return quantise(model, ranges(int8.calibrated(model, images(40)), "minmax"), scheme="u8s8", weight_bits=7)
+
+
+def images(number: int) -> np.ndarray:
+    return int8.images(int8.residual(), number)
+
+
+def saturated(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the file that an engine seems to run whose sums fall short in one layer."""
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    for tensor in made.graph.initializer:
+        if tensor.name == f"{LAYER}/weight/quantised":
+            held = numpy_helper.to_array(tensor)
+            tensor.CopyFrom(numpy_helper.from_array(np.clip(held, -20, 20), tensor.name))
+    return made
+
+
+@dataclass
+class Bench:
+    """Stands for a preparation that starts jobs: runs their files here, exactly, or as an engine with a fault does."""
+
+    faulty: bool
+    folder: Path
+    samples: Samples = HELD
+    labels: list[str] = field(default_factory=list)
+
+    def blank(self, engine: Engine, **more: Any) -> InferenceJob:
+        return InferenceJob(engine.name, "tiny-residual", **more)
+
+    def job(self, job: InferenceJob, file: Path | None) -> InferenceJob:
+        return dataclasses.replace(job, file=str(file))
+
+    def do(self, job: InferenceJob, label: str) -> Done:
+        self.labels.append(label)
+        folder = self.folder / str(len(self.labels))
+        folder.mkdir()
+        found: dict[str, Any] = {}
+        for name, file in (job.files or {"output": str(job.file)}).items():
+            model = onnx.load(file)
+            broken = self.faulty and job.engine == ENGINE.name
+            one = int8.session(saturated(model) if broken else model, level="DISABLE_ALL")
+            names = [value.name for value in one.get_outputs()]
+            given = {one.get_inputs()[0].name: images(8)[:len(job.samples)]}
+            found |= {f"{name}/{key}": value for key, value in zip(names, one.run(names, given), strict=True)}
+        np.savez(folder / PREDICTIONS, **found)
+        return Done(folder, None, None)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    """Return the files in INT8 and in FP32."""
+    made = tmp_path / "int8-u8s8-w7.onnx", tmp_path / "fp32.onnx"
+    for file, model in zip(made, (eight_bits(), int8.residual()), strict=True):
+        save(model, file)
+    return made
+
+
+@pytest.mark.parametrize("faulty", [True, False])
+def test_an_engine_is_held_against_exact_arithmetic_of_the_very_same_file(faulty: bool, files: tuple[Path, Path],
+                                                                          tmp_path: Path) -> None:
+    bench = Bench(faulty, tmp_path)
+    found = Audits(Exact(bench)).audit(ENGINE, *files)
+    assert found["deviates"] == faulty and found["samples"] == 8 and found["reason"] is None
+    assert found["layer"] == (LAYER if faulty else None) and (found["steps"] or 0) > (1 if faulty else -1)
+    assert (found["sqnr_db"] < found["exact_db"] - 3) == faulty
+    assert len(bench.labels) == (4 if faulty else 2), "layers are looked at where something is wrong alone"
+    assert sorted(path.name for path in tmp_path.glob("*.onnx")) == ["fp32.onnx", "int8-u8s8-w7.onnx"]
+
+
+def test_a_file_is_audited_once_and_exact_answers_are_not_asked_for_twice(files: tuple[Path, Path],
+                                                                          tmp_path: Path) -> None:
+    audits = Audits(Exact(Bench(False, tmp_path)))
+    assert audits.audit(ENGINE, *files) is audits.audit(ENGINE, *files)
+    audits.audit(plugins().engine("openvino"), *files)
+    assert audits.exact.preparation.labels == [  # type: ignore[attr-defined]
+        "int8-u8s8-w7, exact arithmetic", "onnxruntime int8 audit", "openvino int8 audit"]
+
+
+def test_what_cannot_be_audited_says_why(files: tuple[Path, Path], tmp_path: Path) -> None:
+    bench = Bench(False, tmp_path, samples=Samples((), True, ()))
+    found = Audits(Exact(bench)).audit(ENGINE, *files)
+    assert found == {"file": files[0].name, "deviates": None, "reason": "there are no real samples to judge INT8 by"}
+    with pytest.raises(JobError, match="no real samples"):
+        Exact(bench).answers({"int8": files[0]}, "")
+
+
+@pytest.mark.parametrize("scheme", ["u8s8", "s8s8"])
+def test_fused_kernels_are_not_told_apart_from_the_file_where_weights_take_seven_bits(scheme: str) -> None:
+    """They round otherwise, a step here and there, and deeper layers see that; it must be no alarm."""
+    model = int8.residual()
+    made = quantise(model, ranges(int8.calibrated(model, images(40)), "minmax"), scheme=scheme, weight_bits=7)
+    seen, names = watched(made), [one.tensor for one in watched(made)]
+    assert seen[0].layer == "conv1" and len(seen) > 2 and all(one.step > 0 for one in seen)
+    fused, exact = (dict(zip(names, int8.session(watch(made), level=level).run(names, {"image": images(8)}),
+                             strict=True)) for level in ("ENABLE_ALL", "DISABLE_ALL"))
+    assert first_apart(seen, exact, fused) is None
