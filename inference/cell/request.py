@@ -14,7 +14,7 @@ from dlcompare.inference.onnx.source import Source
 from dlcompare.inference.precision.samples import PROTOCOLS
 
 OWN = ("tensorrt-entropy2",)  # calibrators of engines, which read the FP32 file and the samples themselves
-CALIBRATORS = ("entropy", "minmax", "percentile", "mse", *OWN)
+CALIBRATORS = ("auto", "minmax", "percentile", "mse", "entropy", *OWN)
 
 PREDICT_BATCH = 32
 NETWORK, COMPARED, INT8, MEASURED = ("The network", "What is compared", "How INT8 is made", "How it is measured")
@@ -51,8 +51,9 @@ class InferenceRequest:
     device: str = setting("cpu", group=COMPARED, choices=DEVICES, help="Where engines run.")
     threads: int = setting(0, group=COMPARED, least=0, metavar="N",
                            help="CPU threads of an engine; default: all cores.")
-    calibrator: str = setting("entropy", group=INT8, flag="--calibrate", choices=CALIBRATORS,
-                              help="How the range of an activation follows from its histogram.")
+    calibrator: str = setting("auto", group=INT8, flag="--calibrate", choices=CALIBRATORS,
+                              help="How the range of an activation follows from its histogram; auto: by the rule that "
+                                   "comes nearest to FP32 on samples held back from calibration.")
     calibration_samples: int | None = setting(
         None, group=INT8, least=1, metavar="N",
         help="Samples to take histograms over; default: 1250, or half of a smaller split.")

@@ -16,7 +16,7 @@ from dlcompare.core.plugins.engine import Engine
 from dlcompare.core.plugins.registry import plugins
 
 from .exact import Exact, decibels, held, outputs, rows, score
-from .model_files import scratch
+from .scratch import scratch
 
 MARGIN = 3.0  # decibels that an engine's logits may be noisier than its file's: twice the noise
 FEW = 4  # samples that are enough to tell where they part

@@ -103,7 +103,7 @@ class Search:
         """Return the files of the network with its channels balanced, to be calibrated anew."""
         asked = dataclasses.replace(self.preparation.asked, equalise=True, calibration=None)
         return Files(self.files.folder / "equalised", self.preparation.network, asked, self.preparation.collect,
-                     self.files.weight_bits)
+                     self.files.weight_bits, self.preparation.exact)
 
 
 def passes(one: Json) -> bool:
@@ -120,7 +120,7 @@ def worst_first(files: Files, scheme: str) -> list[frozenset[str]]:
     from dlcompare.inference.precision.sensitivity import neighbours, ranking
 
     return [neighbours(files.base, tensor)
-            for tensor, _ in ranking(files.artifact, files.ranges(scheme))]
+            for tensor, _ in ranking(files.artifact, files.ranges(scheme, files.rule()))]
 
 
 def excluding(files: Files, groups: list[frozenset[str]], count: int) -> Candidate:

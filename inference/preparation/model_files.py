@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlcompare.core.errors import JobError
 from dlcompare.core.plugins.engine import Engine
 from dlcompare.inference.cell.request import InferenceRequest
 from dlcompare.inference.onnx.export import content_sha256, save
 from dlcompare.inference.onnx.network import Network
 from dlcompare.inference.precision.samples import Samples, ids_sha256
 
+from .calibrators import rank
+from .exact import Exact
+from .scratch import scratch
+
 if TYPE_CHECKING:
     import onnx
 
     from dlcompare.inference.precision.histograms import Artifact
 
+AUTO = "auto"
+UNJUDGED = "mse"  # where no rule can be judged: the one that never did badly
 WORST = 8  # tensors to name of those that eight bits hurt most
 WeightBits = Callable[[Engine], int]  # how many bits an engine's INT8 weights may take
 Collect = Callable[[Path, tuple[str, ...], str], Path]  # an ONNX file, its tensors, whose it is -> the artifact
@@ -28,10 +33,11 @@ class Files:
     """What a network looks like in each precision; ``collect`` runs it over the calibration samples."""
 
     def __init__(self, folder: Path, network: Network, plan: InferenceRequest, collect: Collect,
-                 weight_bits: WeightBits) -> None:
+                 weight_bits: WeightBits, exact: Exact) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.network, self.plan, self.collect = folder, network, plan, collect
-        self.weight_bits = weight_bits
+        self.weight_bits, self.exact = weight_bits, exact
+        self.judged: dict[str, Any] = {}  # how the rules were judged, if they were
         self._base: onnx.ModelProto | None = None
         self._artifact: Artifact | None = None
         self.objections: dict[str, None] = {}  # of TensorRT's rules to the files written for it, in order
@@ -61,9 +67,10 @@ class Files:
         from dlcompare.inference.precision.tensorrt_rules import violations
 
         scheme, bits = str(engine.scheme), self.weight_bits(engine)
+        ranges = self.ranges(scheme, self.rule(scheme, bits))
         file = self.folder / f"int8-{scheme}{'' if bits == 8 else f'-w{bits}'}{name}.onnx"
         if not file.exists():
-            made = quantise(self.base, self.ranges(scheme), scheme=scheme, exclude=exclude, weight_bits=bits)
+            made = quantise(self.base, ranges, scheme=scheme, exclude=exclude, weight_bits=bits)
             save(made, file)
             self.objections |= dict.fromkeys(violations(made) if scheme == "s8s8" else ())
         return file
@@ -77,11 +84,23 @@ class Files:
             self._base = equalise(self.network.model) if self.plan.equalise else self.network.model
         return self._base
 
-    def ranges(self, scheme: str) -> Mapping[str, tuple[float, float]]:
-        """Return the range of every tensor by the rule of the plan, for a way of writing it."""
+    def ranges(self, scheme: str, rule: str) -> Mapping[str, tuple[float, float]]:
+        """Return the range of every tensor by a rule, for a way of writing it."""
         from dlcompare.inference.precision.ranges import ranges
 
-        return ranges(self.artifact, self.plan.calibrator, scheme=scheme, whole=tuple(self.network.inputs))
+        return ranges(self.artifact, rule, scheme=scheme, whole=tuple(self.network.inputs))
+
+    def rule(self, scheme: str = "u8s8", bits: int = 8) -> str:
+        """Return the rule of the plan; where that leaves it open, the one that serves the network best, judged once,
+        in the first way of writing it that is asked for."""
+        if self.plan.calibrator != AUTO:
+            return self.plan.calibrator
+        if not self.judged:
+            try:
+                self.judged = {"ranking": rank(self, self.exact, scheme, bits), "reason": None}
+            except JobError as error:
+                self.judged = {"ranking": [{"rule": UNJUDGED}], "reason": str(error)}
+        return str(self.judged["ranking"][0]["rule"])
 
     @property
     def artifact(self) -> Artifact:
@@ -108,7 +127,7 @@ class Files:
         """Return what a record keeps of the calibration and, by engine, of its weights and its audit; None if there
         was none."""
         if self.plan.engine_calibrates("int8"):
-            return {"rule": self.plan.calibrator, "samples": list(samples.calibration),
+            return {"rule": self.plan.calibrator, "judged": None, "samples": list(samples.calibration),
                     "samples_sha256": ids_sha256(samples.calibration), "protocol": self.plan.protocol,
                     "split": "train" if samples.calibration_train else "test", "data": None, "equalised": False,
                     "tensors": None, "most_sensitive": {}, "objections": [], "network_sha256": None, "weights": {},
@@ -117,21 +136,12 @@ class Files:
             return None
         from dlcompare.inference.precision.sensitivity import ranking
 
-        ids, worst = self._artifact.meta["samples"], ranking(self._artifact, self.ranges("u8s8"))[:WORST]
-        return {"rule": self.plan.calibrator, "samples": ids, "samples_sha256": ids_sha256(ids),
-                "split": "train" if self._artifact.meta["train"] else "test", "data": self._artifact.meta["data"],
+        ids, worst = self._artifact.meta["samples"], ranking(self._artifact, self.ranges("u8s8", self.rule()))[:WORST]
+        kept = {**self.judged, "samples": len(samples.held), "held_back": not set(samples.held) & set(ids)}
+        return {"rule": self.rule(), "judged": kept if self.judged else None, "samples": ids,
+                "samples_sha256": ids_sha256(ids), "split": "train" if self._artifact.meta["train"] else "test",
+                "data": self._artifact.meta["data"],
                 "protocol": self.plan.protocol, "equalised": self.plan.equalise,
                 "tensors": len(self._artifact.tensors), "most_sensitive": dict(worst),
                 "objections": list(self.objections), "weights": dict(weights), "audit": dict(audit),
                 "network_sha256": self._artifact.meta["sha256"]}
-
-
-@contextlib.contextmanager
-def scratch(folder: Path) -> Iterator[Path]:
-    """Hold a folder that is empty at first and gone afterwards; its name is the same in a run that is resumed."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

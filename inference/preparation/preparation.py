@@ -5,13 +5,14 @@ Jobs that prepare, such as a calibration, are run once: a run that is resumed fi
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dlcompare.core.errors import UsageError
+from dlcompare.core.errors import JobError, UsageError
 from dlcompare.core.files import finite, write
 from dlcompare.core.graph import Graph
 from dlcompare.core.kinds.kind import Run
@@ -31,9 +32,10 @@ from dlcompare.inference.onnx.network import Network, network
 from dlcompare.inference.precision.samples import CALIBRATION_BATCH, Samples, apart, choose
 
 from .audit import Audits
+from .calibrators import cost
 from .exact import Exact
 from .model_files import Files
-from .weight_bits import Done, Probes
+from .weight_bits import WHOLE, Done, Probes
 
 Json = dict[str, Any]
 
@@ -50,11 +52,11 @@ class Preparation:
     seen: dict[Path, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.probes = Probes(self, self.asked.weight_bits)
-        self.exact = Exact(self)
+        self.probes, self.exact = Probes(self, self.asked.weight_bits), Exact(self)
         self.audits = Audits(self.exact)
         self.audit: dict[str, Json] = {}  # by engine, of the file that its INT8 cells run
-        self.files = Files(self.models, self.network, self.asked, self.collect, self.probes.weight_bits)
+        self.files = Files(self.models, self.network, self.asked, self.collect, self.probes.weight_bits,
+                           self.exact)
         self.keep()
 
     @classmethod
@@ -82,12 +84,21 @@ class Preparation:
         engine = plugins().engine(job.engine)
         file = self.files.path(job.precision, engine)
         made = self.job(job, file)
-        if job.precision == "int8" and made.file and not made.calibrator and not engine.exact:
-            self.audit[engine.name] = self.audits.audit(engine, file, self.files.float_file())
+        if job.precision == "int8" and made.file and not made.calibrator:
+            self.look_closely(engine, file)
         if job.task == "predict":
             made = dataclasses.replace(made, samples=self.samples.measured)
         self.keep()
         return made
+
+    def look_closely(self, engine: Engine, file: Path) -> None:
+        """Find out what an engine makes of its INT8 file, and what it costs if weights take fewer bits."""
+        if not engine.exact and engine.name not in self.audit:
+            self.audit[engine.name] = self.audits.audit(engine, file, self.files.float_file())
+        bits = self.probes.found[engine.name]
+        if bits["bits"] < WHOLE and "cost" not in bits:
+            with contextlib.suppress(JobError):  # a price that is not known is not told
+                bits["cost"] = cost(self.files, self.exact, str(engine.scheme), bits["bits"])
 
     def job(self, job: InferenceJob, file: Path | None) -> InferenceJob:
         """Return a job with the network in it, as an ONNX file or, for frameworks, as parameters."""

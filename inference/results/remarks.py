@@ -28,10 +28,13 @@ def notes(results: Results, found: list[Speed]) -> Iterator[str]:
             if said not in seen:
                 seen.add(said)
                 yield line
+    made = results.calibration or {}
+    if unjudged := (made.get("judged") or {}).get("reason"):
+        yield f"no calibration rule could be judged, so {made['rule']} was taken: {unjudged}"
     yield from kernels(results)
     yield from sensitive_tensors(results)
     yield from saturation(results)
-    for line in (results.calibration or {}).get("objections", []):
+    for line in made.get("objections", []):
         yield f"TensorRT's rules object to the INT8 file: {line}"
     yield from about_speed(found)
 
@@ -76,8 +79,8 @@ def kernels(results: Results) -> Iterator[str]:
             advice = "; leave --weight-bits to auto, or use 7" if bits == 8 else ""
             yield (f"{engine}'s INT8 kernels deviate from the file's arithmetic on this device (saturation is the "
                    f"usual cause){where}: {signal(found['sqnr_db'])} of the logits where exact arithmetic of the very "
-                   f"same file gives {signal(found['exact_db'])}, over {found['samples']} samples. What its INT8 loses is "
-                   f"not the file's fault{advice}")
+                   f"same file gives {signal(found['exact_db'])}, over {found['samples']} samples. What its INT8 loses "
+                   f"is not the file's fault{advice}")
 
 
 def signal(ratio: float | None) -> str:
@@ -91,10 +94,19 @@ def saturation(results: Results) -> Iterator[str]:
         if found["saturating"]:
             seen = ", ".join(f"{100 * share:.0f} % in {layer}" for layer, share in found["saturating"].items())
             yield (f"{engine} adds INT8 products in 16 bits on this machine, where they saturate (a probe came to part "
-                   f"of the exact sum: {seen}); its INT8 weights take {bits} bits, with which they do not")
+                   f"of the exact sum: {seen}); its INT8 weights take {bits} bits, with which they do not"
+                   f"{price(found)}")
         elif found["reason"] and bits < 8:
             yield (f"whether {engine}'s INT8 products saturate on this machine is not known, so its INT8 weights take "
                    f"{bits} bits, with which they do not; the probe failed: {found['reason']}")
+
+
+def price(found: Mapping[str, Any]) -> str:
+    """Return what fewer bits cost, if that is known."""
+    if "cost" not in found:
+        return ""
+    said = " and ".join(f"{signal(ratio)} with {bits}" for bits, ratio in found["cost"].items())
+    return f"; in exact arithmetic the logits have {said}"
 
 
 def about_row(row: Mapping[str, Any], *, deviates: bool) -> Iterator[str]:

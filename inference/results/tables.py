@@ -13,7 +13,7 @@ from rich.text import Text
 
 from dlcompare.core.reports.text import columns, to_text
 
-from .remarks import notes
+from .remarks import notes, signal
 from .summary import Results, Speed, audit_of, speeds
 
 PUBLISHED = Path(__file__).with_name("published") / "int8_accuracy.csv"
@@ -90,6 +90,17 @@ def heading(results: Results) -> Iterator[Text]:
     if made:
         yield Text(f"INT8: {rule(results)} over {len(made['samples'])} samples of the {made['split']} split of "
                    f"{made['data'] or results.data}")
+        yield from rules(made.get("judged"))
+
+
+def rules(judged: Json | None) -> Iterator[Text]:
+    """Yield how the rules of calibration did, best first, where they were tried."""
+    if judged and not judged["reason"]:
+        held = "held back from calibration" if judged["held_back"] else "that also calibrated"
+        found = ", ".join(f"{one['rule']} {signal(one['sqnr_db'])} and {percent(one['agreement'])}"
+                          for one in judged["ranking"])
+        yield Text(f"rules by logits and same answers on {judged['samples']} samples {held}, in exact arithmetic: "
+                   f"{found}")
 
 
 def accuracy_table(results: Results) -> Table:

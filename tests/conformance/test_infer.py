@@ -92,6 +92,9 @@ def test_calibration_is_on_record_and_apart_from_what_is_measured(usual: Done) -
     made = usual.found["calibration"]
     assert made["split"] == "train" and len(made["samples"]) == len(set(made["samples"])) == 718
     assert made["samples_sha256"] == ids_sha256(made["samples"]) and made["tensors"] > 20
+    ranking = made["judged"]["ranking"]
+    assert made["judged"]["held_back"] and len({one["rule"] for one in ranking}) == 4
+    assert made["rule"] == ranking[0]["rule"] and all(one["sqnr_db"] > 20 for one in ranking)
 
 
 def test_weights_take_the_bits_that_each_engine_s_kernels_are_right_with(usual: Done) -> None:

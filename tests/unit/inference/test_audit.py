@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import int8
 import numpy as np
 import onnx
 import pytest
+from in_process import Bench
 from onnx import numpy_helper
 
 from dlcompare.core.errors import JobError
-from dlcompare.core.plugins.engine import Engine
-from dlcompare.core.plugins.inference_job import InferenceJob
 from dlcompare.core.plugins.registry import plugins
-from dlcompare.inference.cell.files import PREDICTIONS
 from dlcompare.inference.onnx.export import save
 from dlcompare.inference.precision.parting import first_apart, watch, watched
 from dlcompare.inference.precision.quantise import quantise
 from dlcompare.inference.precision.ranges import ranges
-from dlcompare.inference.precision.samples import Samples
 from dlcompare.inference.preparation.audit import Audits
 from dlcompare.inference.preparation.exact import Exact
-from dlcompare.inference.preparation.weight_bits import Done
 
 LAYER = "conv2"
-HELD = Samples((), True, (), tuple(range(8)))
 ENGINE = plugins().engine("onnxruntime")
 
 
@@ -55,37 +47,6 @@ def saturated(model: onnx.ModelProto) -> onnx.ModelProto:
     return made
 
 
-@dataclass
-class Bench:
-    """Stands for a preparation that starts jobs: runs their files here, exactly, or as an engine with a fault does."""
-
-    faulty: bool
-    folder: Path
-    samples: Samples = HELD
-    labels: list[str] = field(default_factory=list)
-
-    def blank(self, engine: Engine, **more: Any) -> InferenceJob:
-        return InferenceJob(engine.name, "tiny-residual", **more)
-
-    def job(self, job: InferenceJob, file: Path | None) -> InferenceJob:
-        return dataclasses.replace(job, file=str(file))
-
-    def do(self, job: InferenceJob, label: str) -> Done:
-        self.labels.append(label)
-        folder = self.folder / str(len(self.labels))
-        folder.mkdir()
-        found: dict[str, Any] = {}
-        for name, file in (job.files or {"output": str(job.file)}).items():
-            model = onnx.load(file)
-            broken = self.faulty and job.engine == ENGINE.name
-            one = int8.session(saturated(model) if broken else model, level="DISABLE_ALL")
-            names = [value.name for value in one.get_outputs()]
-            given = {one.get_inputs()[0].name: images(8)[:len(job.samples)]}
-            found |= {f"{name}/{key}": value for key, value in zip(names, one.run(names, given), strict=True)}
-        np.savez(folder / PREDICTIONS, **found)
-        return Done(folder, None, None)
-
-
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[Path, Path]:
     """Return the files in INT8 and in FP32."""
@@ -98,7 +59,7 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 @pytest.mark.parametrize("faulty", [True, False])
 def test_an_engine_is_held_against_exact_arithmetic_of_the_very_same_file(faulty: bool, files: tuple[Path, Path],
                                                                           tmp_path: Path) -> None:
-    bench = Bench(faulty, tmp_path)
+    bench = Bench(tmp_path, images(8), {ENGINE.name: saturated} if faulty else {})
     found = Audits(Exact(bench)).audit(ENGINE, *files)
     assert found["deviates"] == faulty and found["samples"] == 8 and found["reason"] is None
     assert found["layer"] == (LAYER if faulty else None) and (found["steps"] or 0) > (1 if faulty else -1)
@@ -109,7 +70,7 @@ def test_an_engine_is_held_against_exact_arithmetic_of_the_very_same_file(faulty
 
 def test_a_file_is_audited_once_and_exact_answers_are_not_asked_for_twice(files: tuple[Path, Path],
                                                                           tmp_path: Path) -> None:
-    audits = Audits(Exact(Bench(False, tmp_path)))
+    audits = Audits(Exact(Bench(tmp_path, images(8))))
     assert audits.audit(ENGINE, *files) is audits.audit(ENGINE, *files)
     audits.audit(plugins().engine("openvino"), *files)
     assert audits.exact.preparation.labels == [  # type: ignore[attr-defined]
@@ -117,7 +78,7 @@ def test_a_file_is_audited_once_and_exact_answers_are_not_asked_for_twice(files:
 
 
 def test_what_cannot_be_audited_says_why(files: tuple[Path, Path], tmp_path: Path) -> None:
-    bench = Bench(False, tmp_path, samples=Samples((), True, ()))
+    bench = Bench(tmp_path, images(0))
     found = Audits(Exact(bench)).audit(ENGINE, *files)
     assert found == {"file": files[0].name, "deviates": None, "reason": "there are no real samples to judge INT8 by"}
     with pytest.raises(JobError, match="no real samples"):

@@ -194,6 +194,25 @@ def test_kernels_that_deviate_mark_the_row_and_are_blamed_for_what_it_loses(resu
     assert "were not held against the file's arithmetic: out of memory" in " ".join(render(unknown).split())
 
 
+def test_the_ranking_of_rules_is_printed_with_what_it_was_found_on(results: Results) -> None:
+    ranking = [{"rule": "mse", "agreement": 1.0, "sqnr_db": 40.5},
+               {"rule": "entropy", "agreement": 0.5, "sqnr_db": 3.0}]
+    judged = {"ranking": ranking, "reason": None, "samples": 64, "held_back": True}
+    made = {**(results.calibration or {}), "rule": "mse", "judged": judged}
+    text = " ".join(render(dataclasses.replace(results, calibration=made)).split())
+    assert "64 samples held back from calibration, in exact arithmetic: mse 40.5 dB and 100.00 %, entropy 3.0" in text
+    made["judged"] = {"ranking": [{"rule": "mse"}], "reason": "no engine", "samples": 0, "held_back": True}
+    text = " ".join(render(dataclasses.replace(results, calibration=made)).split())
+    assert "no calibration rule could be judged, so mse was taken: no engine" in text and "held back" not in text
+
+
+def test_what_seven_bits_cost_is_told(results: Results) -> None:
+    weights = {**SATURATING, "cost": {"8": 43.4, "7": 41.5}}
+    other = dataclasses.replace(results, calibration={**(results.calibration or {}),
+                                                      "weights": {"onnxruntime": weights}})
+    assert "the logits have 43.4 dB with 8 and 41.5 dB with 7" in " ".join(render(other).split())
+
+
 def test_several_networks_stand_in_one_table_with_their_calibrators(results: Results) -> None:
     other = dataclasses.replace(results, calibration={**(results.calibration or {}), "rule": "mse", "equalised": True})
     text = render(results, other)

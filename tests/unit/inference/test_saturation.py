@@ -121,7 +121,8 @@ def test_files_of_one_scheme_are_told_apart_by_the_bits_of_their_weights(tmp_pat
     network: Any = SimpleNamespace(model=int8.residual(), inputs=("image",))
     plan: Any = SimpleNamespace(equalise=False, calibrator="minmax", engine_calibrates=lambda _: False)
     bits = {"onnxruntime": 7, "openvino": 8, "tensorrt-emulated": 8}
-    files = Files(tmp_path, network, plan, collect=None, weight_bits=lambda engine: bits[engine.name])  # type: ignore[arg-type]
+    files = Files(tmp_path, network, plan, collect=None, weight_bits=lambda engine: bits[engine.name],
+                  exact=None)  # type: ignore[arg-type]
     files._artifact = int8.calibrated(network.model, int8.images(network.model, 6))
     found = {name: files.path("int8", plugins().engine(name)) for name in bits}
     assert [file.name for file in found.values()] == ["int8-u8s8-w7.onnx", "int8-u8s8.onnx", "int8-s8s8.onnx"]
