@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, np.ndarray]
 
 Z = 1.959963984540054  # of a normal variable, 97.5 %
+TOP = 5  # of so few classes or fewer, every answer is among the first
 WORST = 5  # classes to name
 Json = dict[str, Any]
 
@@ -54,7 +55,7 @@ def class_answers(outputs: Arrays, labels: Arrays) -> Answers:
                          f"classes apart, 0 to {classes - 1} ({len(wrong)} such labels); give data that fits the "
                          "network")
     rank = ranks(logits, wanted)
-    return Answers(logits, rank == 0, rank < 5, wanted)
+    return Answers(logits, rank == 0, rank < TOP if classes > TOP else None, wanted)
 
 
 def span_answers(outputs: Arrays, labels: Arrays) -> Answers:

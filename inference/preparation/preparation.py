@@ -163,8 +163,10 @@ class Preparation:
 
 
 def describe(net: Network) -> Json:
-    """Return what records keep of a network."""
-    return {"name": net.name, "task": net.task, "image_size": net.image_size, "origin": net.origin,
+    """Return what records keep of a network; ``pixels`` are the height and width of its images."""
+    image = next((spec.shape for spec in net.inputs.values() if len(spec.shape) == 3), None)
+    return {"name": net.name, "task": net.task, "image_size": net.image_size,
+            "pixels": list(image[1:]) if image else None, "origin": net.origin,
             "trained": net.trained, "params_sha256": net.params_sha256, "outputs": list(net.outputs)}
 
 

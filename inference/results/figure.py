@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dlcompare.core.errors import UsageError
 
-from .summary import Results, speeds
+from .summary import Results, Speed, pixels, speeds
 
 KINDS = (".png", ".svg")
 STYLES = {"fp32": "-", "fp16": "--", "bf16": "-.", "int8": "-"}
@@ -35,29 +37,38 @@ def draw(results: Results, file: Path) -> None:
     from matplotlib.figure import Figure
 
     found = speeds(results)
-    engines = list(dict.fromkeys(one.engine for one in found))
+    lines = list(dict.fromkeys((one.engine, one.precision) for one in found))
     canvas = Figure(figsize=(7, 4.5), layout="constrained")
     axes = canvas.add_subplot()
-    for name, precision in dict.fromkeys((one.engine, one.precision) for one in found):
-        line = [one for one in found if (one.engine, one.precision) == (name, precision)]
-        rates = [one.throughput for one in line]
-        below = [one.throughput - (one.throughput if one.low is None else one.low) for one in line]
-        above = [(one.throughput if one.high is None else one.high) - one.throughput for one in line]
-        axes.errorbar([one.batch for one in line], rates, yerr=[below, above], capsize=3, linestyle=STYLES[precision],
-                      marker=MARKS[precision], color=f"C{engines.index(name)}",
-                      markerfacecolor="white" if precision == "fp32" else None, label=f"{name} {precision}")
+    batches = sorted({*results.plan["batches"], *(one.batch for one in found)})
+    for number, (name, precision) in enumerate(lines):
+        line = {one.batch: one for one in found if (one.engine, one.precision) == (name, precision)}
+        rates, bars = curve(line, batches)
+        axes.errorbar(batches, rates, yerr=bars, capsize=3, linestyle=STYLES[precision], marker=MARKS[precision],
+                      color=f"C{number}", markerfacecolor="white" if precision == "fp32" else None,
+                      label=f"{name} {precision}")
     axes.set_xscale("log", base=2)
-    batches = sorted({one.batch for one in found})
     axes.set_xticks(batches, [str(batch) for batch in batches])
     axes.set_ylim(bottom=0)
     axes.set_xlabel("batch size, samples")
     axes.set_ylabel("throughput, samples/s")
-    size = results.network["image_size"]
-    axes.set_title(f"{results.network['name']}{f' at {size} x {size}' if size else ''}, "
-                   f"{results.plan['threads']} thread(s) on {results.plan['device']}")
+    axes.set_title(f"{results.network['name']}{pixels(results.network)}, {results.plan['threads']} thread(s) on "
+                   f"{results.plan['device']}")
     axes.grid(alpha=0.3)
     axes.legend()
     try:
         canvas.savefig(file, dpi=150)
     except OSError as error:
         raise UsageError(f"cannot write {file}: {error.strerror}; name another file with --plot") from error
+
+
+def curve(line: Mapping[int, Speed], batches: Sequence[int]) -> tuple[list[float], list[list[float]]]:
+    """Return throughputs and how far their intervals reach below and above; a batch that was not measured is a gap."""
+    rates, below, above = [], [], []
+    for batch in batches:
+        one = line.get(batch)
+        rate, low, high = (one.throughput, one.low, one.high) if one else (math.nan, None, None)
+        rates.append(rate)
+        below.append(rate - (rate if low is None else low))
+        above.append((rate if high is None else high) - rate)
+    return rates, [below, above]

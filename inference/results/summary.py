@@ -46,6 +46,13 @@ class Results:
         return all(row["status"] == "ok" for row in rows) and all(word == "pass" for word in floors)
 
 
+def pixels(network: Json) -> str:
+    """Return in words how large the network's images are, "" if it reads none; height comes first."""
+    size = network["image_size"]
+    high, wide = network.get("pixels") or (size, size)
+    return f" at {high} x {wide}" if high else ""
+
+
 def audit_of(results: Results, engine: str, precision: str) -> Json:
     """Return how an engine's INT8 was audited, {} if it was not."""
     found: Json = (results.calibration or {}).get("audit", {}).get(engine, {}) if precision == "int8" else {}

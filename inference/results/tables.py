@@ -14,7 +14,7 @@ from rich.text import Text
 from dlcompare.core.reports.text import columns, to_text
 
 from .remarks import notes, signal
-from .summary import Results, Speed, audit_of, speeds
+from .summary import Results, Speed, audit_of, pixels, speeds
 
 PUBLISHED = Path(__file__).with_name("published") / "int8_accuracy.csv"
 SOURCE = "Xu et al. 2018, Table III: TensorRT, ImageNet, calibrated on 50 batches of 25"
@@ -84,8 +84,8 @@ def parts(results: Results) -> Iterator[RenderableType]:
 def heading(results: Results) -> Iterator[Text]:
     """Yield whose network was run on what."""
     net, made = results.network, results.calibration
-    size = f" at {net['image_size']} x {net['image_size']}" if net["image_size"] else ""
-    yield Text(f"{net['name']}{size}, {results.data}, {results.plan['threads']} thread(s) on {results.plan['device']}")
+    yield Text(f"{net['name']}{pixels(net)}, {results.data}, {results.plan['threads']} thread(s) on "
+               f"{results.plan['device']}")
     yield Text(f"parameters: {net['origin']}")
     if made:
         yield Text(f"INT8: {rule(results)} over {len(made['samples'])} samples of the {made['split']} split of "

@@ -31,8 +31,17 @@ def test_top_one_and_top_five_are_what_sorting_says() -> None:
     assert said["metric"] == "top-1" and said["samples"] == 400 and said["right"] == found.right.mean()
 
 
+@pytest.mark.parametrize(("classes", "asked"), [(5, False), (6, True)])
+def test_the_first_five_are_not_asked_of_five_classes(classes: int, asked: bool) -> None:
+    logits, labels = some(1, classes=classes)
+    found = accuracy.answers("classification", predictions(logits, labels))
+    assert (found.first_five is not None) == asked == (accuracy.scores(found, "classification")["top5"] is not None)
+    assert (accuracy.against(found, found)["top5"] is not None) == asked
+
+
 def test_a_tie_is_won_by_the_earlier_class_and_not_a_number_is_never_right() -> None:
     logits = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [np.nan, 0.0, 0.0], [np.nan, 0.0, -1.0]])
+    logits = np.pad(logits, ((0, 0), (0, 3)), constant_values=-9.0)
     found = accuracy.answers("classification", predictions(logits, np.array([0, 1, 0, 1])))
     assert found.right.tolist() == [True, False, False, False]
     assert found.first_five is not None and found.first_five.tolist() == [True, True, False, False]
