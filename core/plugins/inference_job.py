@@ -12,7 +12,8 @@ from dlcompare.core.settings import setting
 from .job import DEVICES, BaseJob
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
-TASKS = ("measure", "predict", "collect", "scenario", "probe", "trials", "search")
+TASKS = ("measure", "predict", "collect", "scenario", "probe", "audit", "trials", "sensitivity",
+         "search")
 SCENARIOS = ("single-stream", "multi-stream", "server", "offline")
 
 
@@ -27,8 +28,9 @@ class InferenceJob(BaseJob):
 
     ``task``: ``measure`` takes windows at one batch size; ``predict`` writes the outputs for ``samples`` (indices into
     the split); ``collect`` writes what ``tensors`` hold over ``samples``; ``scenario`` runs one of MLPerf's;
-    ``probe`` tells how near sums of INT8 products come to the exact ones, on a file made for that; ``trials`` writes
-    the outputs of each of ``files``, by name, for the same samples.
+    ``probe`` tells how near sums of INT8 products come to the exact ones, on a file made for that; ``audit`` is
+    ``predict`` for samples that nothing is measured on; ``trials`` writes the outputs of each of ``files``, by name;
+    ``sensitivity`` those of one file with each of ``tensors``, inputs of it beside the data's, set to 1, the others 0.
     """
 
     engine: str = setting(build=True)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 def work(job: InferenceJob, folder: Path, events: Events) -> None:
     """Do a job and leave its raw result."""
     tasks = {"measure": measure, "predict": predict, "collect": collect, "scenario": scenario, "probe": probe,
-             "trials": trials}
+             "audit": predict, "trials": trials, "sensitivity": sensitivity}
     leave(tasks[job.task](job, folder, events), folder)
 
 
@@ -151,6 +151,23 @@ def trials(job: InferenceJob, folder: Path, events: Events) -> RankResult:
     whole: Any = found
     np.savez(folder / PREDICTIONS, **whole)
     return told
+
+
+def sensitivity(job: InferenceJob, folder: Path, events: Events) -> RankResult:
+    """Write what the network answers with nothing switched on, by the number 0, and with each switch by itself."""
+    found: dict[str, np.ndarray] = {}
+    with dataset(job) as data:
+        read = list(batches(job, data, events))
+    off = {name: np.zeros(1, np.float32) for name in job.tensors}
+    with session_of(job, folder, events) as (session, result):
+        for number, name in enumerate(("", *job.tensors)):
+            switches = off | ({name: np.ones(1, np.float32)} if name else {})
+            answered = outputs_of(session, ({**batch, **switches} for batch in read))
+            found |= {f"output/{number}/{key}": value for key, value in answered.items()}
+            events(job.task, done=number, total=len(job.tensors))
+        whole: Any = found
+        np.savez(folder / PREDICTIONS, **whole)
+        return result(samples=len(job.samples), **about(session))
 
 
 def outputs_of(session: Session, read: Iterable[Arrays]) -> dict[str, np.ndarray]:

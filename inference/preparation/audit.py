@@ -54,7 +54,7 @@ class Audits:
 
     def predict(self, engine: Engine, file: Path, label: str, **more: Any) -> Any:
         """Return what an engine makes of a file."""
-        job = held(self.exact.preparation, engine, file, task="predict", **more)
+        job = held(self.exact.preparation, engine, file, task="audit", **more)
         return outputs(self.exact.preparation, dataclasses.replace(job, device="cpu") if engine.exact else job, label)
 
     def part(self, engine: Engine, file: Path) -> Json:

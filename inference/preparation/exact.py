@@ -67,8 +67,8 @@ class Exact:
         engine = next((one for one in plugins().engines().values() if one.exact), None)
         if engine is None:
             raise JobError("no engine on offer computes an INT8 file exactly as it is written")
-        job = held(self.preparation, engine, None, task="trials")
-        return outputs(self.preparation, dataclasses.replace(job, files=files, sha256=sha256, device="cpu"), label)
+        job = dataclasses.replace(held(self.preparation, engine, None, task="trials"), cache=None, device="cpu")
+        return outputs(self.preparation, dataclasses.replace(job, files=files, sha256=sha256), label)
 
 
 def held(preparation: Preparation, engine: Engine, file: Path | None, *, count: int | None = None,
@@ -78,7 +78,8 @@ def held(preparation: Preparation, engine: Engine, file: Path | None, *, count: 
     if not samples.held:
         raise JobError("there are no real samples to judge INT8 by")
     job = preparation.job(preparation.blank(engine, **{"precision": "int8", "batch": PREDICT_BATCH, **more}), file)
-    return dataclasses.replace(job, samples=samples.held[:count], train=samples.calibration_train, cache=None)
+    return dataclasses.replace(job, samples=samples.held[:count], train=samples.calibration_train,
+                               cache=None if count else job.cache)  # what few samples look at is not built again
 
 
 def outputs(preparation: Preparation, job: InferenceJob, label: str) -> Arrays:

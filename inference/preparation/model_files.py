@@ -58,8 +58,10 @@ class Files:
             save(self.network.model if precision == "fp32" else lower(self.network.model, precision), file)
         return file
 
-    def int8(self, engine: Engine, *, exclude: frozenset[str] = frozenset(), name: str = "") -> Path:
-        """Return an engine's file in INT8 with some tensors left in FP32; ``name`` tells it from its others.
+    def int8(self, engine: Engine, *, exclude: frozenset[str] = frozenset(), rule: str | None = None,
+             name: str = "") -> Path:
+        """Return an engine's file in INT8 with some tensors left in FP32, by the plan's rule or another; ``name`` tells
+        it from its others.
 
         Engines share a file where both the scheme and the bits of their weights are the same.
         """
@@ -67,7 +69,7 @@ class Files:
         from dlcompare.inference.precision.tensorrt_rules import violations
 
         scheme, bits = str(engine.scheme), self.weight_bits(engine)
-        ranges = self.ranges(scheme, self.rule(scheme, bits))
+        ranges = self.ranges(scheme, rule or self.rule(scheme, bits))
         file = self.folder / f"int8-{scheme}{'' if bits == 8 else f'-w{bits}'}{name}.onnx"
         if not file.exists():
             made = quantise(self.base, ranges, scheme=scheme, exclude=exclude, weight_bits=bits)

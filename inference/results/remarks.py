@@ -11,6 +11,7 @@ from dlcompare.core.reports.words import sentence
 from .summary import Results, Speed, audit_of
 
 NAMED = 4  # layers named in a line before the rest are only counted
+WORST = 4  # tensors named of those that were measured
 GAIN = {"int8": 2.0}  # times FP32 of the same engine; less is worth a word
 
 
@@ -34,6 +35,8 @@ def notes(results: Results, found: list[Speed]) -> Iterator[str]:
     yield from kernels(results)
     yield from sensitive_tensors(results)
     yield from saturation(results)
+    for search in results.searches:
+        yield from searched(search)
     for line in made.get("objections", []):
         yield f"TensorRT's rules object to the INT8 file: {line}"
     yield from about_speed(found)
@@ -65,6 +68,18 @@ def sensitive_tensors(results: Results) -> Iterator[str]:
         worst = ", ".join(f"{name} ({error:.2g})" for name, error in results.calibration["most_sensitive"].items())
         repair = "" if results.searches else "; --search looks for a way to hold the floor"
         yield f"eight bits hurt these tensors most (mean error of a channel, relative to it): {worst}{repair}"
+
+
+def searched(search: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a search measured of tensors, and whether its choice is computed as its file says."""
+    if worst := search.get("sensitivity", [])[:WORST]:
+        said = ", ".join(f"{one['tensor']} {signal(one['sqnr_db'])} (rounding {signal(one['rounding_db'])}, clipping "
+                         f"{signal(one['clipping_db'])})" for one in worst)
+        yield (f"signal to noise of {search['engine']}'s logits where one of these tensors alone takes eight bits, "
+               f"worst first: {said}")
+    if search.get("audit", {}).get("deviates"):
+        yield (f"{search['engine']}'s INT8 kernels deviate from the arithmetic of the file that the search chose, so "
+               "what it found is these kernels' accuracy on this device")
 
 
 def kernels(results: Results) -> Iterator[str]:

@@ -37,13 +37,15 @@ class Results:
 
     @property
     def well(self) -> bool:
-        """Return whether all that was asked for ran, and the accuracy floor, if there is one, is surely held."""
+        """Return whether all that was asked for ran, the accuracy floor, if there is one, is surely held, and no search
+        was in vain."""
         rows = [*self.accuracy, *self.cells, *self.scenarios]
         mended = {found["engine"] for found in self.searches if found["verdict"] == "pass"}
         floors = [found["floor"]["verdict"] for row in self.accuracy
                   if (found := row.get("against_fp32")) and found["floor"]
                   and not (row["precision"] == "int8" and row["engine"] in mended)]
-        return all(row["status"] == "ok" for row in rows) and all(word == "pass" for word in floors)
+        return (all(row["status"] == "ok" for row in rows) and all(word == "pass" for word in floors)
+                and all(found["verdict"] == "pass" for found in self.searches))
 
 
 def pixels(network: Json) -> str:

@@ -215,9 +215,11 @@ def search_table(search: Mapping[str, Any]) -> Table:
     """Return the candidates of a repair: accuracy against throughput."""
     table = Table(title=f"\nRepair of {search['engine']}: {search['outcome']}", title_justify="left", box=None,
                   pad_edge=False, header_style="bold")
-    for name in ("kept in FP32", "layers not INT8", "accuracy", "against FP32, points", "floor", "samples/s"):
+    for name in ("kept in FP32", "layers not INT8", "multiply-adds in INT8", "accuracy", "against FP32, points",
+                 "floor", "samples/s"):
         table.add_column(name, justify="right" if name != "floor" else "left")
     for one in search["candidates"]:
-        table.add_row(one["name"], str(one["left"]), percent(one["right"]), points(one["against_fp32"]["difference"]),
-                      one["against_fp32"]["floor"]["verdict"], f"{one['throughput']:.1f}" if one["throughput"] else "")
+        table.add_row(one["name"], str(one["left"]), percent(one.get("int8_share")), percent(one["right"]),
+                      points(one["against_fp32"]["difference"]), one["against_fp32"]["floor"]["verdict"],
+                      f"{one['throughput']:.1f}" if one["throughput"] else "")
     return table

@@ -180,7 +180,21 @@ def test_what_equalising_cannot_repair_stays_in_fp32_and_no_more_than_that(train
     equalised = next(one for one in search["candidates"] if one["equalised"])
     chosen = next(one for one in search["candidates"] if one["name"] == search["chosen"])
     assert equalised["right"] < 0.8 and 1 < chosen["left"] < 15 and chosen["excluded"]
+    assert 0.3 < chosen["int8_share"] < 1
+    assert [one["rounding_db"] < 6 for one in search["sensitivity"]].count(True) == 3  # of the stream that was spoilt
+    assert {one["rule"] for one in search["candidates"]} == {"minmax", "percentile", "mse", "entropy"}
     assert abs(chosen["right"] - done.accuracy("onnxruntime", "fp32")["right"]) <= 0.01
+
+
+@pytest.mark.slow
+def test_a_search_that_leaves_nothing_in_int8_has_failed(trained: Path, tmp_path: Path) -> None:
+    """Nothing but FP32 itself surely holds all of its accuracy on so few samples."""
+    done = dlcompare("infer", "--from-run", trained, "--engine", "tensorrt-emulated", "--accuracy-floor", "1",
+                     "--search", "--no-speed", "--samples", "40", "--format", "json", cwd=tmp_path)
+    (search,) = done.found["searches"]
+    assert done.code == 1 and search["verdict"] == "fail" and "nothing held 1 of FP32" in search["outcome"]
+    shares = [one["int8_share"] for one in search["candidates"]]
+    assert len(shares) > 6 and 0 < min(shares) < 0.5
 
 
 def test_without_a_repair_the_floor_is_the_exit_code(trained: Path, tmp_path: Path) -> None:

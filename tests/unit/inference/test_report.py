@@ -213,6 +213,27 @@ def test_what_seven_bits_cost_is_told(results: Results) -> None:
     assert "the logits have 43.4 dB with 8 and 41.5 dB with 7" in " ".join(render(other).split())
 
 
+def searched(verdict: str) -> Json:
+    floor = {"floor": 0.99, "verdict": verdict, "margin": 0.0, "low": 0.0, "high": 0.0}
+    tried = {"name": "the worst tensor", "left": 3, "int8_share": 0.7764, "right": 0.8, "throughput": None,
+             "against_fp32": {"difference": PAIRED, "floor": floor}}
+    tensor = {"tensor": "relu1", "sqnr_db": 3.4, "rounding_db": 30.0, "clipping_db": 3.4}
+    return {"engine": "onnxruntime", "verdict": verdict, "outcome": "so it ended", "candidates": [tried],
+            "sensitivity": [tensor], "audit": AUDIT}
+
+
+@pytest.mark.parametrize("verdict", ["pass", "fail"])
+def test_a_search_in_vain_is_a_failure_even_if_no_floor_was_named(results: Results, verdict: str) -> None:
+    rows = [accuracy("fp32"), accuracy("int8")]
+    rows[1]["against_fp32"]["floor"] = None
+    other = dataclasses.replace(results, accuracy=rows, searches=[searched(verdict)])
+    assert other.well == (verdict == "pass")
+    text = " ".join(render(other).split())
+    for words in ("so it ended", "77.64 %", "relu1 3.4 dB (rounding 30.0 dB, clipping 3.4 dB)",
+                  "deviate from the arithmetic of the file that the search chose"):
+        assert words in text, words
+
+
 def test_several_networks_stand_in_one_table_with_their_calibrators(results: Results) -> None:
     other = dataclasses.replace(results, calibration={**(results.calibration or {}), "rule": "mse", "equalised": True})
     text = render(results, other)
