@@ -71,6 +71,8 @@ class InferenceRequest:
     search: bool = setting(False, group=INT8,
                            help="Leave the most sensitive tensors in FP32, one after another, until the accuracy floor "
                                 "holds.")
+    layers: bool = setting(False, group=MEASURED,
+                           help="Show INT8 beside FP32 layer by layer too, on a few samples.")
     measured: int | None = setting(None, group=MEASURED, flag="--samples", least=1, metavar="N",
                                    help="Measure accuracy on so many; default: all that are left.")
     floor: float | None = setting(None, group=MEASURED, flag="--accuracy-floor", metavar="SHARE",
@@ -101,10 +103,11 @@ class InferenceRequest:
         for name, allowed in (("precisions", PRECISIONS), ("scenarios", SCENARIOS)):
             for value in getattr(self, name):
                 among(name[:-1], value, allowed)
-        if self.calibrator in OWN and (self.equalise or self.search or self.calibration or self.weight_bits != "auto"):
+        if self.calibrator in OWN and (self.equalise or self.search or self.calibration or self.layers
+                                         or self.weight_bits != "auto"):
             raise UsageError(f"--calibrate {self.calibrator} leaves INT8 to the engine, so --equalise, --search, "
-                             "--calibration and --weight-bits have nothing to work on; leave them out, or use "
-                             "--calibrate auto")
+                             "--calibration, --layers and --weight-bits have nothing to work on; leave them out, or "
+                             "use --calibrate auto")
         if not self.engines or not self.batches:
             raise UsageError("at least one engine and one batch size must be named, as in --engine onnxruntime "
                              "--batch 1,8")

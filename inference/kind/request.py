@@ -134,8 +134,9 @@ def cell_request(asked: Mapping[str, Any], job: InferenceJob) -> InferenceReques
     whole = from_plain(InferenceRequest, asked, what="request")
     one = dataclasses.replace(whole, engines=(job.engine,), precisions=(job.precision,))
     if job.task == "measure":
-        return dataclasses.replace(one, batches=(job.batch,), accuracy=False, scenarios=(), search=False)
+        return dataclasses.replace(one, batches=(job.batch,), accuracy=False, scenarios=(), search=False,
+                                   layers=False)
     if job.task == "scenario":
-        return dataclasses.replace(one, batches=(job.batch,), accuracy=False, speed=False, search=False,
+        return dataclasses.replace(one, batches=(job.batch,), accuracy=False, speed=False, search=False, layers=False,
                                    scenarios=(str(job.scenario),))
     return dataclasses.replace(one, speed=False, scenarios=(), search=False)

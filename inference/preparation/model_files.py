@@ -125,15 +125,15 @@ class Files:
         return self._artifact
 
     def calibration(self, samples: Samples, *, weights: Mapping[str, Any],
-                    audit: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return what a record keeps of the calibration and, by engine, of its weights and its audit; None if there
-        was none."""
+                    audit: Mapping[str, Any], layers: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return what a record keeps of the calibration and, by engine, of its weights, its audit and its layers; None
+        if there was none."""
         if self.plan.engine_calibrates("int8"):
             return {"rule": self.plan.calibrator, "judged": None, "samples": list(samples.calibration),
                     "samples_sha256": ids_sha256(samples.calibration), "protocol": self.plan.protocol,
                     "split": "train" if samples.calibration_train else "test", "data": None, "equalised": False,
                     "tensors": None, "most_sensitive": {}, "objections": [], "network_sha256": None, "weights": {},
-                    "audit": {}}
+                    "audit": {}, "layers": {}}
         if self._artifact is None:
             return None
         from dlcompare.inference.precision.sensitivity import ranking
@@ -146,4 +146,4 @@ class Files:
                 "protocol": self.plan.protocol, "equalised": self.plan.equalise,
                 "tensors": len(self._artifact.tensors), "most_sensitive": dict(worst),
                 "objections": list(self.objections), "weights": dict(weights), "audit": dict(audit),
-                "network_sha256": self._artifact.meta["sha256"]}
+                "layers": dict(layers), "network_sha256": self._artifact.meta["sha256"]}

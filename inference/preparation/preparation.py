@@ -34,6 +34,7 @@ from dlcompare.inference.precision.samples import CALIBRATION_BATCH, Samples, ap
 from .audit import Audits
 from .calibrators import cost
 from .exact import Exact
+from .layers import layers
 from .model_files import Files
 from .weight_bits import WHOLE, Done, Probes
 
@@ -55,6 +56,7 @@ class Preparation:
         self.probes, self.exact = Probes(self, self.asked.weight_bits), Exact(self)
         self.audits = Audits(self.exact)
         self.audit: dict[str, Json] = {}  # by engine, of the file that its INT8 cells run
+        self.layers: dict[str, Json] = {}  # likewise
         self.files = Files(self.models, self.network, self.asked, self.collect, self.probes.weight_bits,
                            self.exact)
         self.keep()
@@ -95,6 +97,8 @@ class Preparation:
         """Find out what an engine makes of its INT8 file, and what it costs if weights take fewer bits."""
         if not engine.exact and engine.name not in self.audit:
             self.audit[engine.name] = self.audits.audit(engine, file, self.files.float_file())
+        if self.asked.layers and engine.name not in self.layers:
+            self.layers[engine.name] = layers(self, engine, file, self.files.base)
         bits = self.probes.found[engine.name]
         if bits["bits"] < WHOLE and "cost" not in bits:
             with contextlib.suppress(JobError):  # a price that is not known is not told
@@ -158,7 +162,7 @@ class Preparation:
         """Write down what all records of the run have in common."""
         about = {"asked": to_plain(self.asked), "network": describe(self.network),
                  "calibration": self.files.calibration(self.samples, weights=self.probes.found,
-                                                  audit=self.audit)}
+                                                  audit=self.audit, layers=self.layers)}
         write(self.run.folder / PREPARED, json.dumps(finite(about), indent=1, allow_nan=False))
 
 

@@ -33,6 +33,9 @@ def notes(results: Results, found: list[Speed]) -> Iterator[str]:
     if unjudged := (made.get("judged") or {}).get("reason"):
         yield f"no calibration rule could be judged, so {made['rule']} was taken: {unjudged}"
     yield from kernels(results)
+    for engine, seen_layers in made.get("layers", {}).items():
+        if seen_layers["reason"]:
+            yield f"{engine}'s layers could not be looked at: {seen_layers['reason']}"
     yield from sensitive_tensors(results)
     yield from saturation(results)
     for search in results.searches:

@@ -77,6 +77,8 @@ def parts(results: Results) -> Iterator[RenderableType]:
         yield from colds(found)
     if results.scenarios:
         yield scenario_table(results)
+    yield from (layer_table(engine, found) for engine, found in (results.calibration or {}).get("layers", {}).items()
+                if found["rows"])
     yield from map(search_table, results.searches)
     yield from (Text(f"note: {line}") for line in notes(results, found))
 
@@ -209,6 +211,18 @@ def figure(row: Mapping[str, Any]) -> str:
         return f"{1000 * row['value']:.2f} ms, {'90th' if row['scenario'] == 'single-stream' else '99th'} percentile"
     bound = f", 99 % within {1000 * row['latency_bound']:g} ms" if "latency_bound" in row else ""
     return f"{row['value']:.1f} samples/s{bound}"
+
+
+def layer_table(engine: str, made: Mapping[str, Any]) -> Table:
+    """Return an engine's INT8 against FP32, layer by layer."""
+    table = Table(title=f"\nLayers of {engine} in INT8 against FP32, {made['samples']} samples; all layers before one "
+                  "are in INT8 too", title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for name in ("layer", "makes", "signal to noise", "largest error, steps", "values out of reach"):
+        table.add_column(name, justify="left" if name in ("layer", "makes") else "right", overflow="fold")
+    for one in made["rows"]:
+        table.add_row(one["layer"] or "output", one["tensor"], signal(one["sqnr_db"]),
+                      "" if one["largest"] is None else f"{one['largest']:.1f}", percent(one["outside"]))
+    return table
 
 
 def search_table(search: Mapping[str, Any]) -> Table:

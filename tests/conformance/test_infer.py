@@ -116,8 +116,10 @@ def test_kernels_that_saturate_are_found_out_and_seven_bits_mend_them(trained: P
     for bits in ("8", "auto"):
         (folder := tmp_path / bits).mkdir()
         done = dlcompare("infer", "--from-run", trained, "--engine", "openvino", "--weight-bits", bits, "--no-speed",
-                         "--format", "json", cwd=folder, ONEDNN_MAX_CPU_ISA="AVX2")
+                         "--layers", "--format", "json", cwd=folder, ONEDNN_MAX_CPU_ISA="AVX2")
         found[bits] = done.found["calibration"]["audit"]["openvino"]
+        first = done.found["calibration"]["layers"]["openvino"]["rows"][0]
+        assert first["layer"] == "conv1" and (first["sqnr_db"] < 30) == (bits == "8")
     assert found["8"]["deviates"] and found["8"]["layer"] == "conv1" and found["8"]["file"] == "int8-u8s8.onnx"
     assert not found["auto"]["deviates"] and found["auto"]["file"] == "int8-u8s8-w7.onnx"
     assert found["8"]["exact_db"] > found["auto"]["exact_db"] > 10 + found["8"]["sqnr_db"]

@@ -15,7 +15,8 @@ from onnx import numpy_helper
 from dlcompare.core.errors import JobError
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.inference.onnx.export import save
-from dlcompare.inference.precision.parting import first_apart, watch, watched
+from dlcompare.inference.precision.histograms import instrument
+from dlcompare.inference.precision.parting import first_apart, layer_rows, watch, watched
 from dlcompare.inference.precision.quantise import quantise
 from dlcompare.inference.precision.ranges import ranges
 from dlcompare.inference.preparation.audit import Audits
@@ -95,3 +96,25 @@ def test_fused_kernels_are_not_told_apart_from_the_file_where_weights_take_seven
     fused, exact = (dict(zip(names, int8.session(watch(made), level=level).run(names, {"image": images(8)}),
                              strict=True)) for level in ("ENABLE_ALL", "DISABLE_ALL"))
     assert first_apart(seen, exact, fused) is None
+
+
+@pytest.mark.parametrize("scheme", ["u8s8", "s8s8"])
+def test_layers_are_shown_beside_fp32_with_what_their_ranges_cut_off(scheme: str) -> None:
+    model = int8.residual()
+    found = ranges(int8.calibrated(model, images(40)), "minmax", scheme=scheme)
+    found["relu2"] = (0.0, found["relu2"][1] / 4)
+    made = quantise(model, found, scheme=scheme)
+    seen = watched(made)
+
+    def answers(one: onnx.ModelProto) -> dict[str, np.ndarray]:
+        opened = int8.session(one, level="DISABLE_ALL")
+        names = [value.name for value in opened.get_outputs()]
+        return dict(zip(names, opened.run(names, {"image": images(8)}), strict=True))
+
+    fp32 = answers(instrument(model, [one.source for one in seen]))
+    rows = {row["tensor"]: row for row in layer_rows(seen, fp32, answers(watch(made)))}
+    first, last = next(iter(rows.values())), rows["logits"]
+    assert first["layer"] == "conv1" and rows["relu2"]["layer"] == "conv2" and list(rows)[-1] == "logits"
+    assert rows["relu2"]["outside"] > 0.01 > first["outside"] == 0
+    assert rows["relu2"]["largest"] > 20 > first["largest"] and last["largest"] is None
+    assert first["sqnr_db"] > 30 > rows["relu2"]["sqnr_db"] > 0 and last["sqnr_db"] > 0

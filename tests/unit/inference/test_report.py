@@ -213,6 +213,15 @@ def test_what_seven_bits_cost_is_told(results: Results) -> None:
     assert "the logits have 43.4 dB with 8 and 41.5 dB with 7" in " ".join(render(other).split())
 
 
+def test_layers_are_a_table_and_why_there_are_none_a_note(results: Results) -> None:
+    rows = [{"layer": "conv1", "tensor": "relu1", "sqnr_db": 41.2, "largest": 3.5, "outside": 0.125},
+            {"layer": None, "tensor": "logits", "sqnr_db": 40.1, "largest": None, "outside": None}]
+    for found, words in ((rows, "conv1 relu1 41.2 dB 3.5 12.50 % output logits"), ([], "not be looked at: too many")):
+        one = {"samples": 8, "rows": found, "reason": None if found else "too many"}
+        made = {**(results.calibration or {}), "layers": {"onnxruntime": one}}
+        assert words in " ".join(render(dataclasses.replace(results, calibration=made)).split())
+
+
 def searched(verdict: str) -> Json:
     floor = {"floor": 0.99, "verdict": verdict, "margin": 0.0, "low": 0.0, "high": 0.0}
     tried = {"name": "the worst tensor", "left": 3, "int8_share": 0.7764, "right": 0.8, "throughput": None,

@@ -136,7 +136,7 @@ def test_an_engine_that_tells_names_alone_tells_nothing() -> None:
 
 
 @pytest.mark.parametrize("more", [{"search": True}, {"equalise": True}, {"calibration": "calibration.npz"},
-                                  {"weight_bits": "7"}])
+                                  {"weight_bits": "7"}, {"layers": True}])
 def test_an_engines_own_calibrator_leaves_nothing_to_repair(more: dict[str, Any]) -> None:
     plan = InferenceRequest(model="resnet18", engines=("tensorrt85",), calibrator="tensorrt-entropy2")
     assert [precision for precision in ("fp32", "fp16", "int8") if plan.engine_calibrates(precision)] == ["int8"]
