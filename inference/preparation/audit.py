@@ -45,7 +45,7 @@ class Audits:
     def look(self, engine: Engine, file: Path, fp32: Path) -> Json:
         """Return what comparing the answers tells."""
         wanted = self.exact.answers({"fp32": fp32, "int8": file}, f"{file.stem}, exact arithmetic")
-        own = rows(self.predict(engine, file, f"{engine.name} int8 audit"))
+        own = rows(self.predict(engine, file, f"{engine.name} int8 audit"), self.exact.preparation.inputs)
         exact, found = (score(wanted["fp32"], answers) for answers in (wanted["int8"], own))
         deviates = decibels(found["sqnr_db"]) < decibels(exact["sqnr_db"]) - MARGIN
         return {"samples": len(own), "sqnr_db": found["sqnr_db"], "exact_db": exact["sqnr_db"],

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dlcompare.core.errors import JobError
+from dlcompare.core.graph import Input
 from dlcompare.core.plugins.engine import Engine
 from dlcompare.core.plugins.inference_job import InferenceJob
 from dlcompare.core.plugins.registry import plugins
@@ -33,6 +34,9 @@ class Preparation(Protocol):
     """What trials need of a run's preparation."""
 
     samples: Samples
+
+    @property
+    def inputs(self) -> Mapping[str, Input]: ...
 
     def blank(self, engine: Engine, **more: Any) -> InferenceJob: ...
 
@@ -58,8 +62,10 @@ class Exact:
         new = {name: str(file) for name, file in files.items() if hashes[name] not in self.known}
         if new:
             found = self.run(new, hashlib.sha256("".join(hashes[name] for name in new).encode()).hexdigest(), label)
-            self.known.update({hashes[name]: rows({key.removeprefix(f"{name}/"): value for key, value in found.items()
-                                                   if key.startswith(f"{name}/")}) for name in new})
+            for name in new:
+                own = {key.removeprefix(f"{name}/"): value for key, value in found.items()
+                       if key.startswith(f"{name}/")}
+                self.known[hashes[name]] = rows(own, self.preparation.inputs)
         return {name: self.known[sha256] for name, sha256 in hashes.items()}
 
     def run(self, files: Mapping[str, str], sha256: str, label: str) -> Arrays:
@@ -93,11 +99,13 @@ def outputs(preparation: Preparation, job: InferenceJob, label: str) -> Arrays:
         return {name.removeprefix("output/"): found[name] for name in found if not name.startswith("label/")}
 
 
-def rows(found: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return all outputs beside one another, a row for each sample."""
+def rows(found: Mapping[str, np.ndarray], inputs: Mapping[str, Input]) -> np.ndarray:
+    """Return the outputs that answer beside one another, a row for each sample: those that labels of positions are for
+    (``start`` of ``start_positions``), where there are such, else all."""
     import numpy as np
 
-    return np.concatenate([value.reshape(len(value), -1) for _, value in sorted(found.items())], axis=1)
+    heads = {name.partition("_")[0] for name, spec in inputs.items() if spec.role == "position"} or {*found}
+    return np.concatenate([found[name].reshape(len(found[name]), -1) for name in sorted(heads)], axis=1)
 
 
 def score(reference: np.ndarray, found: np.ndarray) -> Json:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dlcompare.core.errors import JobError, UsageError
 from dlcompare.core.files import finite, write
-from dlcompare.core.graph import Graph
+from dlcompare.core.graph import Graph, Input
 from dlcompare.core.kinds.kind import Run
 from dlcompare.core.plan.bad_samples import bad_samples
 from dlcompare.core.plan.matrix import check_data
@@ -74,6 +75,11 @@ class Preparation:
         if asked.calibration:
             samples = apart(samples, Artifact.load(asked.calibration).meta, data=data)
         return cls(run, asked, net, samples, skip)
+
+    @property
+    def inputs(self) -> Mapping[str, Input]:
+        """Return what the network reads."""
+        return self.network.inputs
 
     @property
     def models(self) -> Path:

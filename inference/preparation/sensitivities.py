@@ -37,15 +37,16 @@ def measure(preparation: Preparation, files: Files, scheme: str, rule: str) -> l
         job = held(preparation, engine, folder / "switched.onnx", count=SAMPLES, task="sensitivity")
         found = outputs(preparation, dataclasses.replace(job, tensors=tuple(names), device="cpu"),
                         f"sensitivity to INT8 by {rule}")
-    noise = {name: score(answers_of(found, 0), answers_of(found, number))["sqnr_db"]
-             for number, name in enumerate(names, 1)}
+    answers = [answers_of(found, number, preparation) for number in range(len(names) + 1)]
+    noise = {name: score(answers[0], one)["sqnr_db"] for name, one in zip(names, answers[1:], strict=True)}
     made = [tensor_row(tensor, noise[f"{tensor}/{ROUNDING}"], noise.get(f"{tensor}/{CLIPPING}")) for tensor in ranges]
     return sorted(made, key=lambda one: decibels(one["sqnr_db"]))
 
 
-def answers_of(found: Any, number: int) -> Any:
+def answers_of(found: Any, number: int, preparation: Preparation) -> Any:
     """Return the answers with one switch on, counted from 1; 0: none."""
-    return rows({key: value for key, value in found.items() if key.partition("/")[0] == str(number)})
+    own = {key.partition("/")[2]: value for key, value in found.items() if key.partition("/")[0] == str(number)}
+    return rows(own, preparation.inputs)
 
 
 def tensor_row(tensor: str, rounding: float | None, clipping: float | None) -> Json:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import onnx
 import pytest
-from running import Command, eventually
+from running import PLUGINS, Command, eventually
 from safetensors.numpy import load_file, save_file
 from spoiled import spoil, spoil_stream
 
@@ -143,6 +143,17 @@ def test_every_calibrator_holds_half_a_point(trained: Path, tmp_path: Path, rule
     for engine in ("onnxruntime", "tensorrt-emulated"):
         assert abs(done.accuracy(engine, "int8")["against_fp32"]["difference"]["value"]) <= POINTS
     assert done.code == 0 and done.accuracy("tensorrt-emulated", "int8")["against_fp32"]["sqnr_db"] > 20
+
+
+def test_bert_in_int8_runs_and_is_reported(tmp_path: Path) -> None:
+    """Nobody has trained it, so nothing is said of accuracy; its answers stay FP32's, and its dense layers are INT8."""
+    done = dlcompare("infer", "--model", "bert-tiny", "--data", "words", "--engine", "onnxruntime,openvino",
+                     "--no-speed", "--format", "json", cwd=tmp_path, DLCOMPARE_PLUGINS="tiny", PYTHONPATH=str(PLUGINS))
+    for engine in ("onnxruntime", "openvino"):
+        row, audit = done.accuracy(engine, "int8"), done.found["calibration"]["audit"][engine]
+        assert row["metric"] == "exact match" and row["against_fp32"]["sqnr_db"] > 25
+        assert row["against_fp32"]["agreement"] > 0.9 and not audit["deviates"]
+        assert row["ran"]["precision"] == "int8" and row["ran"]["layers"] == 14 and not row["ran"]["left"]
 
 
 def test_the_papers_protocol_takes_both_from_the_test_split_and_no_sample_twice(trained: Path, tmp_path: Path) -> None:

@@ -56,6 +56,24 @@ class Stripes(Dataset):
         return {"image": image, "label": label}
 
 
+class Words(Dataset):
+    """Sentences for BERT of words drawn at random; the answer is where the largest and the smallest word are."""
+
+    size = 80
+
+    def __init__(self, inputs: Mapping[str, Input]) -> None:
+        self.inputs = inputs
+
+    def batch(self, indices: Any, *, epoch: int) -> dict[str, Any]:
+        import numpy as np
+
+        spec = self.inputs["input_ids"]
+        words = np.stack([np.random.default_rng(int(index)).integers(1, spec.high, spec.shape) for index in indices])
+        rest = {"token_type_ids": np.zeros_like(words), "attention_mask": np.ones_like(words)}
+        return {"input_ids": words, **rest, "start_positions": words.argmax(axis=1),
+                "end_positions": words.argmin(axis=1)}
+
+
 def nothing(argument: str, inputs: Mapping[str, Input]) -> None:
     """Accept anything."""
 
@@ -73,7 +91,8 @@ def dlcompare_backends() -> list[Reference]:
 @hookimpl
 def dlcompare_datasets() -> list[DatasetKind]:
     return [DatasetKind("stripes", "a stripe per class", open=lambda argument, inputs, **_: Stripes(inputs),
-                        check=nothing)]
+                        check=nothing),
+            DatasetKind("words", "sentences", open=lambda argument, inputs, **_: Words(inputs), check=nothing)]
 
 
 class OnesEngine(Engine):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import int8
 import numpy as np
 import onnx
 
+from dlcompare.core.graph import Input
 from dlcompare.core.plugins.engine import Engine
 from dlcompare.core.plugins.inference_job import InferenceJob
 from dlcompare.inference.cell.files import PREDICTIONS
@@ -28,6 +29,7 @@ class Bench:
     images: np.ndarray
     faults: dict[str, Callable[[onnx.ModelProto], onnx.ModelProto]] = field(default_factory=dict)
     labels: list[str] = field(default_factory=list)
+    inputs: Mapping[str, Input] = field(default_factory=dict)
 
     @property
     def samples(self) -> Samples:
