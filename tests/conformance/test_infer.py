@@ -106,7 +106,7 @@ def test_weights_take_the_bits_that_each_engine_s_kernels_are_right_with(usual: 
     assert files == {int8_file(found["bits"]) for found in weights.values()}
     for file in usual.folder.glob("runs/*/*/job.json"):
         job = json.loads(file.read_text())
-        if job["precision"] == "int8" and job["task"] != "probe":
+        if job["precision"] == "int8" and job["task"] in ("measure", "predict", "audit"):
             assert Path(job["file"]).name == int8_file(weights[job["engine"]]["bits"])
 
 
