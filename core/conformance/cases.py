@@ -30,8 +30,9 @@ class Case:
     """One graph to hold a backend against the reference on.
 
     ``pins`` says which meaning the case pins; ``batches`` are global, one per optimiser step; ``trains`` is False
-    where training is random (dropout) and only evaluation is compared; ``heavy`` marks a whole model: it steps more
-    gently, and its steps take long enough for the clock to be checked.
+    where training is random (dropout) and only evaluation is compared; ``random``: the masks of its training are
+    judged by their statistics; ``heavy`` marks a whole model: it steps more gently, and its steps take long enough for
+    the clock to be checked.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Case:
     batches: tuple[Arrays, ...]
     trains: bool = True
     heavy: bool = False
+    random: bool = False
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from dlcompare.core.plugins.backend import ORACLE
 from dlcompare.core.plugins.job import Job, learning_rate
 from dlcompare.core.plugins.registry import plugins
 
+from . import dropout
 from .cases import RECIPES, Case, tiny
 from .check import Check
 
@@ -47,12 +48,18 @@ Noise = Callable[[np.ndarray], np.ndarray]
 
 
 def names(job: Job) -> tuple[str, ...]:
-    """Return the cases of a verification: every tiny one whose numbers the precision can hold, then the model."""
-    return (*(name for name, recipe in RECIPES.items() if job.precision != "fp16" or not recipe.wide), MODEL)
+    """Return the cases of a verification: every tiny one whose numbers the precision can hold, then the model.
+
+    The reference draws no masks, so there are none of its own to judge.
+    """
+    held = [name for name, recipe in RECIPES.items() if job.precision != "fp16" or not recipe.wide]
+    return (*held, *((dropout.NAME,) if job.framework != ORACLE else ()), MODEL)
 
 
 def case(name: str, job: Job) -> Case:
     """Return a case by name; ``model`` is the job's own model on synthetic input, dropout off."""
+    if name == dropout.NAME:
+        return dropout.case()
     return whole(plugins().model(job.model), job) if name == MODEL else tiny(name)
 
 
@@ -69,6 +76,8 @@ def whole(model: Model, job: Job) -> Case:
 
 def case_job(case: Case, job: Job) -> Job:
     """Return the job under which a case is run: the learning rate changes at each step, so momentum's form shows."""
+    if case.random:
+        return dropout.plain(job)
     if not case.heavy:
         lr = 0.1
     else:  # larger steps of a deep network amplify rounding until nothing can be told, the more so with batch norm
@@ -89,6 +98,8 @@ def observe(trainer: Trainer, case: Case, *, job: Job) -> Arrays:
     shares = [share(batch, rank=trainer.rank, world=trainer.world) for batch in case.batches]
     rows = len(next(iter(case.batches[0].values()))) // job.workers  # the first worker's: a process may carry several
     seen = with_prefix("evaluation", trainer.predict(case.batches[0]))
+    if case.random:
+        return seen | with_prefix("training", dropout.observe(trainer, shares, workers=job.workers))
     if not case.trains:
         return seen
     for name, value in trainer.activations(shares[0]).items():  # a scalar, such as the loss, is a mean over all ranks
@@ -146,7 +157,7 @@ def expect(case: Case, job: Job, noise: Noise | None = None) -> Arrays:
     """Return what the reference observes, emulating the job's workers in one process."""
     oracle: Any = plugins().backend(ORACLE)
     trainer = oracle.oracle(case.graph, case.params, job, replicas=job.workers, noise=noise)
-    return observe(trainer, dataclasses.replace(case, heavy=False), job=job)
+    return observe(trainer, dataclasses.replace(case, heavy=False, random=False), job=job)
 
 
 @dataclass(frozen=True)
@@ -248,6 +259,8 @@ def judge(case: Case, seen: Arrays, want: Expected) -> list[Check]:
     needed = {f"activation/{node.name}" for node in case.graph.needed("loss")}
     checks = [Check(case.name, k, distance(seen.get(k), exact) / want.size[k], want.allowed[k])
               for k, exact in want.exact.items() if k in seen or k in needed or kind(k) != "activation"]
+    if case.random:
+        checks += dropout.judge(case, seen, rounding=want.allowed["evaluation/y"])
     if case.heavy and case.trains:
         checks.append(Check(case.name, "clock", float(seen.get("clock", np.inf)), HIDDEN))
     return checks
@@ -278,6 +291,7 @@ def first_divergence(case: Case, checks: list[Check]) -> str | None:
     found = [(n, "forward") for n in nodes if f"activation/{n.name}" in off]
     found += [(n, "gradient") for n in reversed(nodes) if furthest(n, "gradient")]
     found += [(n, steps) for n in sorted(nodes, key=lambda n: -furthest(n, "parameter")) if furthest(n, "parameter")]
+    found += [(n, "training") for n in nodes if any(quantity.startswith(f"{n.op}/") for quantity in off)]
     found += [(case.graph.node(node), kind) for kind in EVALUATION
               for output, node in case.graph.outputs.items() if f"{kind}/{output}" in off]
     return f"{found[0][0].op} {found[0][0].name!r} ({found[0][1]})" if found else next(iter(off), None)

@@ -29,6 +29,26 @@ def speck(image: Tensor, label: Tensor) -> dict[str, Tensor]:
     return {"logits": logits, "loss": logits.cross_entropy(label, name="loss")}
 
 
+def table_with_masks() -> dict[str, Any]:
+    """Return the reference's ops, but for dropout, which the reference does not draw masks for."""
+    import numpy as np
+
+    from dlcompare.frameworks.reference.ops import TABLE, Dropout
+
+    rng = np.random.default_rng(0)
+
+    class Masks(Dropout):
+        def forward(self, call: Any) -> Any:
+            rate = call.attrs["rate"] if call.training else 0.0
+            kept = (rng.random(call.x.shape) >= rate) / (1 - rate)
+            return call.x * kept, kept
+
+        def backward(self, call: Any, saved: Any, grad: Any) -> Any:
+            return (grad * saved,), {}
+
+    return {**TABLE, "dropout": Masks()}
+
+
 class Slow(Reference):
     """The reference on foot."""
 
@@ -45,7 +65,7 @@ class Slow(Reference):
                 time.sleep(STEP_SECONDS)
                 super().step(placed, lr)
 
-        return Trainer(graph, params, job)
+        return Trainer(graph, params, job, table=table_with_masks())
 
 
 class Several(Slow):
@@ -161,7 +181,7 @@ class Tuned(Slow):
             def settings(self) -> Any:
                 return {**super().settings(), "layout": layout, "execution": job.execution}
 
-        return Trainer(graph, params, job)
+        return Trainer(graph, params, job, table=table_with_masks())
 
 
 class Rival(Tuned):

@@ -13,7 +13,7 @@ from broken import MISTAKES, Asynchronous, NoSynchronisation, SummedGradients, w
 from broken_ops import BiasedRunningVariance, SamePadding
 from group import Rounded, Worker, observed
 
-from dlcompare.core.conformance import cases, oracle
+from dlcompare.core.conformance import cases, dropout, oracle
 from dlcompare.core.conformance.cases import RECIPES, Case
 from dlcompare.core.conformance.oracle import FACTOR, ROUNDING, Check, Expected
 from dlcompare.core.graph.ops import OPS
@@ -213,6 +213,7 @@ def test_a_whole_model_is_verified_without_dropout() -> None:
 def test_the_cases_of_a_job_are_all_the_tiny_ones_and_its_model() -> None:
     job = Job("reference", "resnet18", image_size=32, batch=2)
     assert oracle.names(job) == (*RECIPES, "model")
+    assert oracle.names(Job("jax", "resnet18")) == (*RECIPES, dropout.NAME, "model")
     assert oracle.case("sgd", job).name == "sgd" and oracle.case("model", job).name == "resnet18"
 
 
@@ -241,12 +242,12 @@ ROWS = [line.strip("| ").split(" | ") for line in MEANINGS.splitlines() if line.
 NAMED = {name for row in ROWS for name in re.findall(r"`([^`]+)`", row[-1])}
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", [*RECIPES, dropout.NAME])
 def test_the_semantics_name_the_case(name: str) -> None:
     assert name in NAMED
 
 
-@pytest.mark.parametrize("name", sorted(NAMED - RECIPES.keys() - {"model"}))
+@pytest.mark.parametrize("name", sorted(NAMED - RECIPES.keys() - {"model", dropout.NAME}))
 def test_the_semantics_name_only_what_is_there(name: str) -> None:
     assert (ROOT / name).is_file() and "/" in name
 
@@ -264,5 +265,7 @@ def test_the_semantics_give_the_numbers_in_use() -> None:
     assert f"by {oracle.SLACK:g} times what that noise did" in told
     assert f"in the worst of {oracle.TRIALS} trials," in told
     assert f"above {100 * oracle.HIDDEN:.0f} % of the whole" in told
+    assert f"(rate {dropout.RATE:g})" in told and f"to {100 * dropout.LOOSE:g} %" in told
+    assert f"a chance of {dropout.CHANCE:g}," in told
     assert f"after {cases.STEPS} steps ({oracle.STEPS} for a model)" in told
     assert "(learning rate 1e-4, with batch norm 1e-5)" in told and case_of("model")[1].lr == 1e-5
