@@ -93,7 +93,7 @@ def whole(case: Case, seen: Arrays) -> bool:
 def of_results(case: Case, seen: Arrays, first: np.ndarray, *, rounding: float) -> list[Check]:
     """Return the checks of what dropout made of its input, and of the first step under its own mask."""
     shown, step = seen["after"] != 0, step_under(case, first)
-    return [share("zeros", [shown], 1 - RATE),
+    return [Check(NAME, "dropout/drops", float(first.all()), 0.5), share("zeros", [shown], 1 - RATE),
             Check(NAME, "dropout/scale", relative(seen["after"], seen["before"] * shown / (1 - RATE)), rounding),
             Check(NAME, "dropout/step", relative(seen["table-0"] - case.params["words.weight"], step),
                   max(rounding, LOOSE))]

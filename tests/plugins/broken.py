@@ -99,10 +99,11 @@ class Dampened(Worker):
     """v = m v + (1 - m) g."""
 
     def update(self, gradients, lr):
-        super().update(gradients, lr)
         for name, velocity in self.velocity.items():
             fresh = gradients[name] + self.job.weight_decay * self.weights[name]
-            velocity -= self.job.momentum * fresh
+            velocity *= self.job.momentum
+            velocity += (1 - self.job.momentum) * fresh
+            self.weights[name] -= lr * velocity
 
 
 class FrozenRate(Worker):

@@ -36,11 +36,11 @@ class SamePadding(Conv):
     """TensorFlow's SAME: what is odd of the padding goes below and to the right."""
 
     def borders(self, call):
-        return tuple(self.same(call, size) for size in call.x.shape[2:])
+        sides = zip(call.x.shape[2:], both(call.attrs["kernel"]), both(call.attrs["pad"]), strict=True)
+        return tuple(self.same(call.attrs["stride"], *side) for side in sides)
 
-    def same(self, call, size):
-        kernel, stride = call.attrs["kernel"], call.attrs["stride"]
-        total = max((-(-size // stride) - 1) * stride + kernel - size, 0) if call.attrs["pad"] else 0
+    def same(self, stride, size, kernel, pad):
+        total = max((-(-size // stride) - 1) * stride + kernel - size, 0) if pad else 0
         return total // 2, total - total // 2
 
 
@@ -82,8 +82,9 @@ class CeilAvgPool(AvgPool):
 
 
 def ceil_borders(call):
-    kernel, stride, pad = (call.attrs[k] for k in ("kernel", "stride", "pad"))
-    return tuple((pad, pad + -(size + 2 * pad - kernel) % stride) for size in call.x.shape[2:])
+    stride, sides = call.attrs["stride"], zip(call.x.shape[2:], both(call.attrs["kernel"]), both(call.attrs["pad"]),
+                                              strict=True)
+    return tuple((pad, pad + -(size + 2 * pad - kernel) % stride) for size, kernel, pad in sides)
 
 
 class SticksOutAbove(MaxPool):
@@ -206,9 +207,13 @@ class TanhGelu(Gelu):
 
 class ChannelsLastFlatten(Flatten):
     def forward(self, call):
+        if call.x.ndim != 4:
+            return super().forward(call)
         return call.x.transpose(0, 2, 3, 1).reshape(len(call.x), -1), None
 
     def backward(self, call, saved, grad):
+        if call.x.ndim != 4:
+            return super().backward(call, saved, grad)
         batch, channels, height, width = call.x.shape
         return (grad.reshape(batch, height, width, channels).transpose(0, 3, 1, 2),), {}
 

@@ -28,15 +28,29 @@ def residual(image: Tensor, label: Tensor) -> dict[str, Tensor]:
 
 
 class TinyNumpy(Reference):
-    """The reference under another name, without dropout."""
+    """The reference under another name, with masks of its own."""
 
     name = "tiny-numpy"
     title = "NumPy, for the tests"
 
     def trainer(self, graph: Any, params: Any, job: Any) -> Any:
-        from dlcompare.core.conformance.oracle import without_dropout
+        import numpy as np
 
-        return super().trainer(without_dropout(graph), params, job)
+        from dlcompare.frameworks.reference.ops import TABLE, Dropout
+        from dlcompare.frameworks.reference.trainer import ReferenceTrainer
+
+        rng = np.random.default_rng(job.seed)
+
+        class Masks(Dropout):
+            def forward(self, call: Any) -> Any:
+                rate = call.attrs["rate"] if call.training else 0.0
+                kept = (rng.random(call.x.shape) >= rate) / (1 - rate)
+                return call.x * kept, kept
+
+            def backward(self, call: Any, saved: Any, grad: Any) -> Any:
+                return (grad * saved,), {}
+
+        return ReferenceTrainer(graph, params, job, table={**TABLE, "dropout": Masks()})
 
 
 class Stripes(Dataset):

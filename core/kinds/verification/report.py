@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dlcompare.core.conformance.check import Check
+from dlcompare.core.conformance.diagnosis import ANSWERS, compare_workers
 from dlcompare.core.files import finite
 from dlcompare.core.judging.judging import Judging
 from dlcompare.core.kinds.kind import Answer
 
 from .result import VerificationRecord, by_case
 
+NONE = "none, for not all cases were run"
 SHOWN = 5  # failed quantities named per job; the certificate has all
 
 
@@ -22,7 +24,20 @@ def render(answer: Answer, form: str, judging: Judging | None) -> str:
     outcomes: Sequence[VerificationRecord] = answer.records
     if form == "json":
         return json.dumps([as_plain(o) for o in outcomes], indent=1)
-    return "\n\n".join(paragraph(o) for o in outcomes)
+    together = "\n".join(across_workers(outcomes))
+    return "\n\n".join([*([together] if together else []), *(paragraph(o) for o in outcomes)])
+
+
+def across_workers(outcomes: Sequence[VerificationRecord]) -> Iterator[str]:
+    """Yield a line for each side that is right with some numbers of workers and wrong with others."""
+    sides: dict[str, list[VerificationRecord]] = {}
+    for outcome in outcomes:
+        if outcome.checks:
+            sides.setdefault(f"{outcome.name}, {how(outcome)}", []).append(outcome)
+    for side, several in sides.items():
+        said = compare_workers([(o.workers, None if o.passed else o.diagnosis or "") for o in several])
+        if said:
+            yield f"{side}: {said}"
 
 
 def as_plain(outcome: VerificationRecord) -> dict[str, Any]:
@@ -33,22 +48,37 @@ def as_plain(outcome: VerificationRecord) -> dict[str, Any]:
         **{name: getattr(outcome, name) for name in said},
         "execution": outcome.job["execution"], "layout": outcome.job["layout"],
         "passed": outcome.passed, "reason": outcome.reason, "first_divergence": outcome.first_divergence,
-        "checks": len(outcome.checks), "failed": failed, "certificate": outcome.certificate})
+        "diagnosis": outcome.diagnosis, "failures": outcome.failures, "checks": len(outcome.checks), "failed": failed,
+        "certificate": outcome.certificate})
     return found
 
 
 def paragraph(outcome: VerificationRecord) -> str:
-    """Return one job's outcome: the verdict, the closest call or the failures, and where the certificate is."""
-    job, size = outcome.job, f" at {outcome.image_size} x {outcome.image_size}" if outcome.image_size else ""
-    how = ", ".join(part for part in (outcome.precision, job["execution"], job["layout"]) if part)
-    head = f"{outcome.framework}, {outcome.model}{size}, {how} on {outcome.device}, {outcome.workers} worker(s)"
+    """Return one job's outcome: the verdict, what is wrong in one line, the closest call or the failures, and where
+    the certificate is."""
+    size = f" at {outcome.image_size} x {outcome.image_size}" if outcome.image_size else ""
+    head = (f"{outcome.framework}, {outcome.model}{size}, {how(outcome)} on {outcome.device}, "
+            f"{outcome.workers} worker(s)")
     if outcome.reason is not None:
         log = f" (log: {outcome.log})" if outcome.log else ""
         return f"NOT VERIFIED  {head}\n  {outcome.reason}{log}"
-    lines = [f"{'VERIFIED    ' if outcome.passed else 'DIFFERS     '}  {head}", *table(outcome)]
-    if outcome.first_divergence:
-        lines.append(f"  first to diverge: {outcome.first_divergence}")
-    return "\n".join([*lines, f"  certificate: {outcome.certificate}"])
+    named = {"diagnosis": outcome.diagnosis, "first to diverge": outcome.first_divergence}
+    diagnosis, layer = ([f"  {name}: {said}"] * bool(said) for name, said in named.items())
+    return "\n".join([f"{verdict(outcome):<12}  {head}", *diagnosis, *table(outcome), *layer,
+                      f"  certificate: {outcome.certificate or NONE}"])
+
+
+def verdict(outcome: VerificationRecord) -> str:
+    """Return the word for an outcome; where cases were chosen, what passed is no proof."""
+    if not outcome.passed:
+        return "DIFFERS"
+    return "VERIFIED" if outcome.certificate else "AGREES"
+
+
+def how(outcome: VerificationRecord) -> str:
+    """Return in what arithmetic and by which execution and layout it was made."""
+    job = outcome.job
+    return ", ".join(part for part in (outcome.precision, job["execution"], job["layout"]) if part)
 
 
 def table(outcome: VerificationRecord) -> list[str]:
@@ -58,7 +88,8 @@ def table(outcome: VerificationRecord) -> list[str]:
         failed = [c for c in checks if not c.passed]
         mark = "ok  " if not failed else "FAIL"
         worst = max(checks, key=closeness)
-        lines.append(f"  {mark} {name:<24} {len(checks) - len(failed):>4} of {len(checks):<4} worst {describe(worst)}")
+        told = outcome.failures.get(name, f"worst {describe(worst)}")
+        lines.append(f"  {mark} {name:<24} {len(checks) - len(failed):>4} of {len(checks):<4} {told}")
         lines += [f"         {describe(c)}" for c in failed[:SHOWN] if c is not worst]
     return lines
 
@@ -70,4 +101,6 @@ def closeness(check: Check) -> float:
 
 def describe(check: Check) -> str:
     """Return a check in words."""
+    if check.case == ANSWERS:
+        return f"{check.quantity}() tells {'something' if check.passed else 'nothing'}"
     return f"{check.quantity}: error {check.error:.1e}, tolerance {check.allowed:.1e}"

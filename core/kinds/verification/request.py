@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from dlcompare.core.errors import UsageError
+from dlcompare.core.errors import UsageError, unknown
 from dlcompare.core.graph.model import Model
 from dlcompare.core.kinds.kind import Request
 from dlcompare.core.kinds.training.request import Compiled, settle
@@ -25,6 +25,7 @@ LARGEST = 64  # pixels: the side that a larger network's images get where nobody
 class VerificationJob(Job):
     """A backend observed on ``cases``, each by name; ``model`` among them is the job's own model.
 
+    ``case`` and ``cases_only`` are how a user chose some of them, of which no certificate comes.
     ``cases_from`` is the certificate that tells of the tiny cases where this job leaves them out.
     """
 
@@ -33,10 +34,21 @@ class VerificationJob(Job):
     batch: int = setting(8, group=TRAINS, least=1, machine=True, side=True, metavar="N",
                          help="Samples per worker and step of the whole network; default 8, which keep the reference "
                               "quick.")
+    case: tuple[str, ...] = setting((), group=MEASURED, metavar="NAME[,NAME...]",
+                                    help="Hold frameworks against these cases alone ('model' is the whole network); "
+                                         "leaves no certificate.")
+    cases_only: bool = setting(False, group=MEASURED,
+                               help="Leave the whole network out; leaves no certificate.")
+    fail_fast: bool = setting(False, group=MEASURED, help="Stop at the first case that fails.")
     cases: tuple[str, ...] = ()
     cases_from: str | None = None
     kind: ClassVar[str] = "verification"
     command: ClassVar[str] = "dlcompare verify"
+
+    @property
+    def chosen(self) -> bool:
+        """Return whether some cases were chosen, so that what comes of them is no proof."""
+        return bool(self.case) or self.cases_only
 
     def parts(self) -> tuple[str, ...]:
         return (*super().parts(), "verify")
@@ -47,8 +59,8 @@ class VerificationJob(Job):
 
 def alike(job: VerificationJob) -> str:
     """Return a job as text, the same for all that the reference shows the same for."""
-    return dataclasses.replace(job, framework="", execution=None, layout=None, threads=1, port=None, cases=(),
-                               cases_from=None).to_json()
+    return dataclasses.replace(job, framework="", execution=None, layout=None, threads=1, port=None, case=(), cases=(),
+                               cases_only=False, fail_fast=False, cases_from=None).to_json()
 
 
 @dataclass(frozen=True)
@@ -61,7 +73,7 @@ class Own(Compiled):
 
 def plan(request: Request) -> Plan:
     """Return the plan that verifies every framework with each number of workers."""
-    from dlcompare.core.conformance import cases, oracle
+    from dlcompare.core.conformance import cases
 
     for workers in request.own.check_workers:
         if workers < 1 or cases.BATCH % workers:
@@ -69,11 +81,26 @@ def plan(request: Request) -> Plan:
                              f"not {workers}")
     settings = {**with_small_images(settle(request)), "data": "synthetic"}  # which every network can read
     found = matrix(plugins(), VerificationJob, settings)
-    jobs = tuple(dataclasses.replace(job, workers=workers, cases=oracle.names(job))
+    jobs = tuple(dataclasses.replace(job, workers=workers, cases=choose(job))
                  for workers in request.own.check_workers for job in found.jobs)
     sides = found.sides * len(request.own.check_workers)
     return dataclasses.replace(found, jobs=jobs, sides=sides).plan(
         {job.id: refusal(plugins(), job, found.graph) for job in jobs})
+
+
+def choose(job: VerificationJob) -> tuple[str, ...]:
+    """Return the cases of a job; UsageError if one was chosen that there is not."""
+    from dlcompare.core.conformance.oracle import MODEL, names
+
+    known = names(job)
+    if job.case and job.cases_only:
+        raise UsageError("--case names the cases, and --cases-only takes all but the whole network; leave one of them "
+                         "out")
+    for name in job.case:
+        if name not in known:
+            raise unknown("case", name, known)
+    wanted = set(job.case) or {name for name in known if name != MODEL or not job.cases_only}
+    return tuple(name for name in known if name in wanted)
 
 
 def with_small_images(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from dlcompare.core.conformance.check import Check
 from dlcompare.core.records.record import Record
@@ -12,19 +13,31 @@ from dlcompare.core.records.record import Record
 
 @dataclass(frozen=True)
 class RankResult:
-    """What one rank leaves beside its ``case-N.safetensors``, which rank 0 alone writes."""
+    """What one rank leaves beside its ``case-N.safetensors``, which rank 0 alone writes.
+
+    ``failures`` are the cases that raised something in it, each with what. Versions and settings are those of the last
+    case that was observed.
+    """
 
     rank: int
-    versions: dict[str, str]
+    versions: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class VerificationRecord(Record):
-    """The outcome for one job: its checks, the first layer that differs, and the path of the certificate."""
+    """The outcome for one job: its checks, the first layer that differs, and the path of the certificate.
+
+    ``diagnosis`` says in one line what a failure most likely comes from; ``failures`` are the cases that raised
+    something, each with what. Where cases were chosen, or not all run, there is no certificate.
+    """
 
     kind: str = "verification"
     checks: tuple[Check, ...] = ()
     first_divergence: str | None = None
+    diagnosis: str | None = None
+    failures: dict[str, str] = field(default_factory=dict)
     certificate: str | None = None
 
     @property

@@ -147,7 +147,8 @@ JOBS = {
         {"weight_decay": 0.0, "steps": 4, "windows": 9, "save": True, "port": 29511}],
     "time_to_accuracy": [{"target": "top1=0.9"}, {"target": "top1=0.97", "max_epochs": 7, "lr": 0.1, "save": True}],
     "compilation": [{"topology": "v3:2x2", "batch": 64}],
-    "verification": [{}, {"precision": "bf16", "execution": "compiled", "seed": 3, "batch": 2}],
+    "verification": [{}, {"precision": "bf16", "execution": "compiled", "seed": 3, "batch": 2},
+                     {"case": ("relu", "model"), "fail_fast": True}, {"cases_only": True}],
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -33,9 +34,9 @@ def shown(form: str, *records: VerificationRecord) -> str:
 @pytest.mark.parametrize(("record", "words"), [
     (outcome(RIGHT), ("VERIFIED      pytorch-ddp, resnet18 at 32 x 32, fp32, eager on cpu, 2 worker(s)",
                       "ok   relu", "1 of 1", "certificate: /runs/certificate.json")),
-    (outcome(WRONG, first_divergence="fc"), ("DIFFERS       pytorch-ddp", "FAIL resnet18", "1 of 3",
-                                             "parameter/fc.weight: error 1.0e+00, tolerance 1.0e-06",
-                                             "first to diverge: fc")),
+    (outcome(WRONG, first_divergence="fc", diagnosis="the optimiser: none"), (
+        "DIFFERS       pytorch-ddp", "on cpu, 2 worker(s)\n  diagnosis: the optimiser: none", "FAIL resnet18", "1 of 3",
+        "parameter/fc.weight: error 1.0e+00, tolerance 1.0e-06", "first to diverge: fc")),
     (refused(JOB, "no GPU here"), ("NOT VERIFIED  pytorch-ddp", "no GPU here")),
     (failed(JOB, "killed", log="/runs/log.txt"), ("NOT VERIFIED", "killed (log: /runs/log.txt)")),
 ])
@@ -44,11 +45,32 @@ def test_an_outcome_is_told(record: VerificationRecord, words: tuple[str, ...]) 
     assert kind("verification").passed([record]) == record.passed == (record.checks == RIGHT)
 
 
+def test_what_cannot_be_run_says_why() -> None:
+    wrong = Check("gelu", "raised", float("inf"), 1.0), Check("answers", "settings", float("inf"), 1.0)
+    raised = outcome((*RIGHT, *wrong), failures={"gelu": "KeyError: 'gelu'"})
+    told = shown("table", raised).splitlines()
+    assert any("FAIL gelu" in line and "0 of 1    KeyError: 'gelu'" in line for line in told)
+    assert any("FAIL answers" in line and "settings() tells nothing" in line for line in told)
+
+
+def test_what_passes_where_cases_were_chosen_is_no_proof() -> None:
+    told = shown("table", dataclasses.replace(outcome(RIGHT), certificate=None))
+    assert told.startswith("AGREES  ") and "VERIFIED" not in told and told.endswith("not all cases were run")
+
+
+def test_one_worker_right_and_two_wrong_come_first() -> None:
+    one = dataclasses.replace(outcome(RIGHT), workers=1)
+    told = shown("table", one, outcome(WRONG, diagnosis="the all-reduce: it sums"), refused(JOB, "no"))
+    assert told.startswith("pytorch-ddp, fp32, eager: right with 1 worker, wrong with 2 workers: look at what the "
+                           "workers exchange\n\nVERIFIED")
+    assert "look at" not in shown("table", one, refused(JOB, "no"))
+
+
 def test_programs_get_what_failed_and_where_the_rest_is() -> None:
     right, wrong, none = json.loads(shown("json", outcome(RIGHT), outcome(WRONG), refused(JOB, "no")))
     assert right.keys() == wrong.keys() == none.keys() == {
         "framework", "model", "image_size", "precision", "device", "workers", "execution", "layout", "passed", "reason",
-        "first_divergence", "checks", "failed", "certificate"}
+        "first_divergence", "diagnosis", "failures", "checks", "failed", "certificate"}
     assert (right["passed"], right["checks"], right["failed"]) == (True, 2, [])
     assert [(one["quantity"], one["error"]) for one in wrong["failed"]] == [("parameter/fc.weight", 1.0),
                                                                             ("gradient", None)]

@@ -16,6 +16,7 @@ from dlcompare.core.errors import UsageError
 from dlcompare.core.graph import Input
 from dlcompare.core.graph.model import Model
 from dlcompare.core.kinds.verification import request
+from dlcompare.core.kinds.verification.request import VerificationJob
 from dlcompare.core.plugins.registry import BUILTIN, Plugins
 
 SIZES = {"small": 28, "middling": 64, "large": 65}
@@ -70,6 +71,25 @@ def test_each_framework_is_verified_with_each_number_of_workers() -> None:
 def test_workers_that_do_not_divide_the_samples_are_refused(workers: int) -> None:
     with pytest.raises(UsageError, match=f"among the workers: 1, 2 or 4, not {workers}"):
         planned("reference", of="verification", own={"check_workers": (workers,)})
+
+
+@pytest.mark.parametrize(("asked", "cases"), [
+    ({"case": ("tanh", "model", "relu")}, ("relu", "tanh", "model")),
+    ({"cases_only": True}, oracle.names(VerificationJob("jax", "resnet18"))[:-1]),
+    ({"fail_fast": True}, oracle.names(VerificationJob("jax", "resnet18"))),
+])
+def test_cases_can_be_chosen(asked: dict[str, Any], cases: tuple[str, ...]) -> None:
+    (job, _) = planned("jax", of="verification", **asked).jobs
+    assert job.cases == cases and job.chosen == (asked.keys() != {"fail_fast"})
+
+
+@pytest.mark.parametrize(("asked", "told"), [
+    ({"case": ("relu", "tanhh")}, "unknown case 'tanhh'; there is: .*Did you mean 'tanh'?"),
+    ({"case": ("sgd",), "cases_only": True}, "leave one of them out"),
+])
+def test_cases_that_are_not_there_are_refused(asked: dict[str, Any], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        planned("jax", of="verification", **asked)
 
 
 def test_an_execution_is_verified_by_its_short_name() -> None:
