@@ -149,7 +149,8 @@ def dense(node: Node, x: KerasTensor, policy: Any) -> tuple[KerasTensor, Variabl
 
 
 def dropout(node: Node, x: KerasTensor, policy: Any) -> tuple[KerasTensor, Variables]:
-    return layers.Dropout(node.attrs["rate"], name=node.name, dtype=policy)(x), {}
+    """Masks come from a generator of the layer's own: XLA on a CPU knows no seed, and draws the same on every rank."""
+    return layers.Dropout(node.attrs["rate"], rng_type="stateful", name=node.name, dtype=policy)(x), {}
 
 
 def embedding(node: Node, x: KerasTensor, policy: Any) -> tuple[KerasTensor, Variables]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import platform
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -39,7 +40,7 @@ class TfTrainer(Trainer):
         self.graph, self.job = graph, job
         self.rank, self.world = hvd.rank(), hvd.size()
         self.device = "/GPU:0" if job.device == "cuda" else "/CPU:0"
-        tf.random.set_seed(job.seed * self.world + self.rank)  # dropout differs between ranks
+        random.seed(job.seed * self.world + self.rank)  # seeds Keras' layers: dropout differs between ranks
         with tf.device(self.device):
             self.network = network(graph, job.precision)
             self._load(params)

@@ -21,7 +21,8 @@ from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.run.runner import carry_out
 
 PROBE = Path(__file__).with_name("execution_probe.py")
-CASES = ("conv-wide-stride", "batch-norm-statistics", "max-pool-padding", "attention-mask", "unreached-parameters")
+CASES = ("conv-wide-stride", "batch-norm-statistics", "max-pool-padding", "attention-mask", "unreached-parameters",
+         "dropout-training")
 Environment = Callable[[str], Path]
 Probe = Callable[..., list[dict[str, Any]]]
 

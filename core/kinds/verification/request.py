@@ -45,11 +45,6 @@ class VerificationJob(Job):
     kind: ClassVar[str] = "verification"
     command: ClassVar[str] = "dlcompare verify"
 
-    @property
-    def chosen(self) -> bool:
-        """Return whether some cases were chosen, so that what comes of them is no proof."""
-        return bool(self.case) or self.cases_only
-
     def parts(self) -> tuple[str, ...]:
         return (*super().parts(), "verify")
 
