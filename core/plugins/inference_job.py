@@ -26,6 +26,8 @@ class InferenceJob(BaseJob):
     the neutral graph take ``model``, ``image_size`` and ``weights`` (safetensors) instead. ``inputs`` declares what
     the network reads, the label included, so that a dataset can be opened for it; ``outputs`` names what it returns.
 
+    ``fixed_batch`` is the only batch size that the file takes; None: any.
+
     ``task``: ``measure`` takes windows at one batch size; ``predict`` writes the outputs for ``samples`` (indices into
     the split); ``collect`` writes what ``tensors`` hold over ``samples``; ``scenario`` runs one of MLPerf's;
     ``probe`` tells how near sums of INT8 products come to the exact ones, on a file made for that; ``audit`` is
@@ -47,6 +49,8 @@ class InferenceJob(BaseJob):
     device: str = setting("cpu", choices=DEVICES, build=True)
     batch: int = setting(1, least=1)
     largest_batch: int = setting(1, build=True)  # that the same build must also serve
+    fixed_batch: int | None = None
+    label_offset: int = 0  # how much higher a class's number is than its label
     threads: int = setting(1, least=1, build=True)
     windows: int = setting(5, least=1)
     window_seconds: float = 1.0

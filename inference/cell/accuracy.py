@@ -42,13 +42,17 @@ class Answers:
 
 
 def class_answers(outputs: Arrays, labels: Arrays) -> Answers:
-    """Return the answers of a classifier, its only two-dimensional output; UsageError if a label is out of range."""
+    """Return the answers of a classifier, whose only output is (n, classes), (n, classes, 1, 1) or the like.
+
+    Raises:
+        UsageError: it is not, or a label is out of range.
+    """
     import numpy as np
 
     from dlcompare.core.metrics.classification import ranks
 
-    logits = next(value for value in outputs.values() if value.ndim == 2)
     wanted = next(iter(labels.values())).astype(np.int64)
+    logits = class_scores(outputs, len(wanted))
     classes = logits.shape[1]
     if wrong := np.flatnonzero((wanted < 0) | (wanted >= classes)).tolist():
         raise UsageError(f"the label of sample {wrong[0]} is {wanted[wrong[0]]}, but the network tells {classes} "
@@ -56,6 +60,17 @@ def class_answers(outputs: Arrays, labels: Arrays) -> Answers:
                          "network")
     rank = ranks(logits, wanted)
     return Answers(logits, rank == 0, rank < TOP if classes > TOP else None, wanted)
+
+
+def class_scores(outputs: Arrays, samples: int) -> np.ndarray:
+    """Return the one output that is a score for each sample and class, (samples, classes)."""
+    found = [value for value in outputs.values() if value.ndim >= 2 and value.shape[0] == samples
+             and value.shape[1] == math.prod(value.shape[1:])]
+    if len(found) != 1:
+        told = ", ".join(f"{name!r} {value.shape}" for name, value in outputs.items())
+        raise UsageError(f"of {samples} samples the network returned {told}; accuracy needs one output of (samples, "
+                         "classes), which --output NAME chooses")
+    return found[0].reshape(samples, -1)
 
 
 def span_answers(outputs: Arrays, labels: Arrays) -> Answers:

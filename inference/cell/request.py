@@ -17,6 +17,7 @@ OWN = ("tensorrt-entropy2",)  # calibrators of engines, which read the FP32 file
 CALIBRATORS = ("auto", "minmax", "percentile", "mse", "entropy", *OWN)
 
 PREDICT_BATCH = 32
+BATCHES = (1, 8, 32)  # where nobody says
 NETWORK, COMPARED, INT8, MEASURED = ("The network", "What is compared", "How INT8 is made", "How it is measured")
 
 
@@ -26,7 +27,8 @@ class InferenceRequest:
 
     ``data`` None: what the network was trained on, or the model's usual data. ``measured`` bounds the samples that
     accuracy is taken on; ``floor`` is a share of FP32's; ``calibration`` the path of an artifact made before; ``seed``
-    None: that of the training run, so that generated data are the same, else 0.
+    None: that of the training run, so that generated data are the same, else 0. ``batches`` empty: 1, 8, 32, or
+    ``fixed_batch``, the only one that the ONNX file takes.
     """
 
     model: str | None = setting(None, group=NETWORK, metavar="NAME", help="The network; see 'dlcompare list'.")
@@ -37,6 +39,12 @@ class InferenceRequest:
                                         "size and data need not be named.")
     onnx: str | None = setting(None, group=NETWORK, metavar="FILE",
                                help="A classifier of your own in FP32, instead of --model.")
+    output: str | None = setting(None, group=NETWORK, metavar="NAME",
+                                 help="The output of the ONNX file that holds a score for each class.")
+    label_offset: int | None = setting(None, group=NETWORK, least=0, metavar="N",
+                                       help="How much higher a class of the ONNX file is than its label: 1 if class 0 "
+                                            "is the background.")
+    fixed_batch: int | None = setting(None)  # that of the ONNX file
     image_size: int | None = setting(None, group=NETWORK, least=1, metavar="PIXELS", help="Side of the square image.")
     engines: tuple[str, ...] = setting(
         (), group=COMPARED, flag="--engine", metavar="NAME[,NAME...]",
@@ -44,8 +52,8 @@ class InferenceRequest:
     precisions: tuple[str, ...] = setting(
         (), group=COMPARED, flag="--precision", metavar="NAME[,NAME...]",
         help=f"Of {', '.join(PRECISIONS)}; default: fp32,int8, on CUDA fp32,fp16,int8.")
-    batches: tuple[int, ...] = setting((1, 8, 32), group=COMPARED, flag="--batch", metavar="N[,N...]",
-                                       help="Samples at once; default 1,8,32.")
+    batches: tuple[int, ...] = setting((), group=COMPARED, flag="--batch", metavar="N[,N...]",
+                                       help="Samples at once; default 1,8,32, or what the ONNX file fixes.")
     data: str | None = setting(None, group=COMPARED, metavar="NAME[:ARG]",
                                help="digits, shapes, imagefolder:PATH ...; default: what the network was trained on.")
     device: str = setting("cpu", group=COMPARED, choices=DEVICES, help="Where engines run.")
@@ -108,10 +116,9 @@ class InferenceRequest:
             raise UsageError(f"--calibrate {self.calibrator} leaves INT8 to the engine, so --equalise, --search, "
                              "--calibration, --layers and --weight-bits have nothing to work on; leave them out, or "
                              "use --calibrate auto")
-        if not self.engines or not self.batches:
-            raise UsageError("at least one engine and one batch size must be named, as in --engine onnxruntime "
-                             "--batch 1,8")
-        if min(self.batches) < 1:
+        if not self.engines:
+            raise UsageError("at least one engine must be named, as in --engine onnxruntime")
+        if min(self.batches, default=1) < 1:
             raise UsageError(f"a batch has at least 1 sample, not {min(self.batches)}")
         if self.floor is not None and not 0 < self.floor <= 1:
             raise UsageError(f"--accuracy-floor is a share of FP32's accuracy, above 0 and at most 1, not {self.floor}")
@@ -120,6 +127,8 @@ class InferenceRequest:
     def source(self) -> Source:
         """Return where the network comes from."""
         return Source(model=self.model, image_size=self.image_size, weights=self.weights, seed=self.seed or 0,
+                      output=self.output, label_offset=self.label_offset,
+                      scored=self.accuracy and has_labels(str(self.data)),
                       run=Path(self.from_run) if self.from_run else None, onnx=Path(self.onnx) if self.onnx else None)
 
     def engine_calibrates(self, precision: str) -> bool:

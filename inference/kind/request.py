@@ -20,7 +20,7 @@ from dlcompare.core.plugins.inference_job import InferenceJob
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.typed_json import from_plain, to_plain
 from dlcompare.core.variables import JOB
-from dlcompare.inference.cell.request import PREDICT_BATCH, InferenceRequest, has_labels
+from dlcompare.inference.cell.request import BATCHES, PREDICT_BATCH, InferenceRequest, has_labels
 from dlcompare.inference.onnx.source import trained_cell
 
 NO_MODEL = ("--model must be given, as in: dlcompare infer --model resnet50 --weights FILE; or --onnx FILE, or "
@@ -38,13 +38,27 @@ def complete(asked: InferenceRequest) -> InferenceRequest:
             raise UsageError(f"{path} does not exist")
     if asked.source.onnx is None and not asked.model and not asked.from_run:
         raise UsageError(NO_MODEL)
+    if not asked.onnx and (asked.output or asked.label_offset is not None):
+        raise UsageError("--output and --label-offset are about a user's own file; leave them out, or give --onnx FILE")
     trained = trained_on(asked)
     precisions = asked.precisions or (("fp32", "int8") if asked.device == "cpu" else ("fp32", "fp16", "int8"))
     data = asked.data or trained.get("data") or usual_data(asked)
+    fixed = fixed_batch(asked)
     return dataclasses.replace(
-        asked, precisions=precisions, threads=asked.threads or len(os.sched_getaffinity(0)),
+        asked, precisions=precisions, fixed_batch=fixed, batches=asked.batches or ((fixed,) if fixed else BATCHES),
+        threads=asked.threads or len(os.sched_getaffinity(0)),
         seed=int(trained.get("seed", 0)) if asked.seed is None else asked.seed, data=make_absolute(data),
         calibration=asked.calibration and str(Path(asked.calibration).resolve()))
+
+
+def fixed_batch(asked: InferenceRequest) -> int | None:
+    """Return the only batch size that a user's ONNX file takes; None if it takes any, or there is no such file."""
+    if not asked.onnx:
+        return None
+    from dlcompare.inference.onnx.inputs import batch
+    from dlcompare.inference.onnx.read import parse
+
+    return batch(parse(Path(asked.onnx)))
 
 
 def trained_on(asked: InferenceRequest) -> dict[str, Any]:
@@ -124,6 +138,9 @@ def refusal(engine: Engine, job: InferenceJob, asked: InferenceRequest) -> str |
     tried = dataclasses.replace(job, file="-", weights=None if asked.onnx else "-", calibrator=own)
     if reason := engine.refuse(tried):
         return reason
+    if asked.fixed_batch and job.task == "measure" and job.batch != asked.fixed_batch:
+        return (f"{asked.onnx} takes batches of {asked.fixed_batch} alone; use --batch {asked.fixed_batch}, or export "
+                "it with a dynamic batch axis")
     if job.device == "cuda" and not gpus():
         return f"{engine.name} on cuda needs a GPU, and this machine has none; use --device cpu, or another machine"
     return None

@@ -24,6 +24,7 @@ from dlcompare.core.worker.ranks import leave, resident_bytes
 from dlcompare.inference.cell.files import CALIBRATION, PREDICTIONS
 from dlcompare.inference.cell.result import Ran, RankResult
 from dlcompare.inference.worker.builds import find_or_build
+from dlcompare.inference.worker.fixed_batch import any_batch
 
 if TYPE_CHECKING:
     from dlcompare.core.data import Dataset
@@ -54,7 +55,7 @@ def session_of(job: InferenceJob, folder: Path, events: Events) -> Iterator[tupl
     session = engine.open(job, build.folder)
     startup = {"import": imported - begin, "build": built_at - imported, "open": time.perf_counter() - built_at}
     try:
-        yield session, partial(RankResult, build=build.kept, startup=startup)
+        yield any_batch(session, job), partial(RankResult, build=build.kept, startup=startup)
     finally:
         session.close()
 
@@ -86,12 +87,24 @@ def predict(job: InferenceJob, folder: Path, events: Events) -> RankResult:
         for batch in batches(job, data, events):
             session.run(session.place(batch))
             session.wait()
-            labels = {f"label/{k}": batch[k] for k, spec in job.inputs.items() if spec.role in ("label", "position")}
-            for name, value in {**{f"output/{k}": v for k, v in session.fetch().items()}, **labels}.items():
+            found = {name: value for name, value in session.fetch().items() if name in job.outputs}
+            check_answers(found, job)
+            labels = {f"label/{k}": batch[k] + job.label_offset for k, spec in job.inputs.items()
+                      if spec.role in ("label", "position")}
+            for name, value in {**{f"output/{k}": v for k, v in found.items()}, **labels}.items():
                 outputs.setdefault(name, []).append(np.asarray(value))
         whole: Any = {name: np.concatenate(parts) for name, parts in outputs.items()}
         np.savez(folder / PREDICTIONS, **whole)
         return result(samples=len(job.samples), **about(session, data))
+
+
+def check_answers(found: Arrays, job: InferenceJob) -> None:
+    """Raise JobError if an answer is NaN: it is then neither right nor wrong, and alike in every precision."""
+    for name, value in found.items():
+        if nan := int(np.isnan(value).sum()):
+            raise JobError(f"output {name!r} holds {nan} NaN of {value.size} values in {job.precision}: the network's "
+                           "numbers leave the range of floats. Look at its parameters, at what its inputs hold, and "
+                           "whether it answers in FP32")
 
 
 def collect(job: InferenceJob, folder: Path, events: Events) -> RankResult:

@@ -28,6 +28,7 @@ class Network:
     """A network in FP32 and where it comes from. ``weights`` is None for a user's ONNX file: no framework runs that.
 
     ``origin`` says in words whose parameters these are; ``trained`` is False for ones that nobody has trained.
+    ``fixed_batch`` is the only batch size it takes, None for any.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Network:
     params_sha256: str | None
     origin: str
     trained: bool
+    fixed_batch: int | None = None
 
 
 def network(source: Source, folder: Path) -> Network:
@@ -49,7 +51,7 @@ def network(source: Source, folder: Path) -> Network:
         UsageError: the source does not exist or does not fit the model.
     """
     if source.onnx:
-        return of_file(source.onnx)
+        return of_file(source, source.onnx)
     if source.run:
         cell = trained_cell(source.run)
         job = json.loads((cell / "job.json").read_text())
@@ -77,16 +79,30 @@ def of_model(source: Source, folder: Path, *, origin: str) -> Network:
                    trained=bool(source.weights))
 
 
-def of_file(path: Path) -> Network:
-    """Return a user's own classifier."""
+def of_file(source: Source, path: Path) -> Network:
+    """Return a user's own network: a classifier where its answers are held against labels."""
     from .fold_batch_norm import fold_batch_norms
-    from .read import BEST, batch, declared_inputs, read
+    from .inputs import batch, declared_inputs
+    from .numbers import check_numbers
+    from .outputs import class_scores
+    from .read import read
+    from .tidy import halves, tidy
 
-    model = fold_batch_norms(read(path))
-    if fixed := batch(model):
-        raise UsageError(f"{path} takes batches of {fixed} alone, but here several sizes are run; {BEST}")
-    inputs = declared_inputs(model)
-    shapes = [spec.shape for spec in inputs.values()]
-    return Network(path.stem, "classification", {**inputs, "label": LABEL},
-                   tuple(value.name for value in model.graph.output), model,
-                   shapes[0][-1] if len(shapes[0]) == 3 else None, None, None, str(path), trained=True)
+    held = read(path)
+    model = fold_batch_norms(tidy(held))
+    check_numbers(model, path)
+    inputs: dict[str, Input] = declared_inputs(model)
+    outputs, classes = tuple(value.name for value in model.graph.output), None
+    if source.scored:
+        scores = class_scores(model, source.output)
+        outputs, classes = (scores.name,), scores.shape[1] if scores.shape else None
+    label = dataclasses.replace(LABEL, high=classes and classes - (source.label_offset or 0))
+    return Network(path.stem, "classification", {**inputs, "label": label}, outputs, model, side(inputs), None, None,
+                   f"{path}{', its floats of 16 bits as float32' if halves(held) else ''}", trained=True,
+                   fixed_batch=batch(model))
+
+
+def side(inputs: Mapping[str, Input]) -> int | None:
+    """Return the side of the square image that is the first input; None if it is none."""
+    shape = next(iter(inputs.values())).shape
+    return shape[1] if len(shape) == 3 and shape[1] == shape[2] else None

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dlcompare.core.errors import UsageError
-from dlcompare.core.graph import Input
 
 if TYPE_CHECKING:
     import onnx
 
+OPEN = "N"  # what an open batch axis is called where the file gives no name
 OLDEST_OPSET = 13  # the first in which a weight may be quantised by channel, and a tensor be bfloat16
 CHECKED_AT_ONCE = 2**30  # bytes; the checker is given larger models as files, for a message ends at 2 GiB
 DOMAINS = ("", "ai.onnx")
-BEST = "export it with a dynamic batch axis alone, for example torch.onnx.export(..., dynamic_axes={'image': {0: 'N'}})"
+QUANTISED = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul",
+             "ConvInteger", "MatMulInteger"}
 
 
 def read(path: str | Path) -> onnx.ModelProto:
@@ -24,12 +26,13 @@ def read(path: str | Path) -> onnx.ModelProto:
 
     Raises:
         UsageError: there is no such file; it is no ONNX file, or part of one; it has no nodes; an opset or an operator
-            is not of the ONNX standard we read; a tensor is kept outside the file's folder or not there in full; or
-            the ONNX checker has something against it.
+            is not of the ONNX standard we read; it computes in integers already; two nodes bear one name; a tensor is
+            kept outside the file's folder or not there in full; or the ONNX checker has something against it.
     """
     path = Path(path)
     model = parse(path)
     check_standard(model, path)
+    check_names(model, path)
     data_files(model, path)
     check(model, path)
     return model
@@ -66,6 +69,19 @@ def check_standard(model: onnx.ModelProto, path: Path) -> None:
         if opset.domain in DOMAINS and not OLDEST_OPSET <= opset.version <= newest:
             raise UsageError(f"{str(path)!r} is of opset {opset.version}; {OLDEST_OPSET} to {newest} can be read. "
                              "Export it again, or convert it with onnx.version_converter.convert_version")
+
+
+def check_names(model: onnx.ModelProto, path: Path) -> None:
+    """Raise UsageError if two nodes of a graph bear one name, which onnxruntime refuses, or the file is quantised."""
+    for graph in graphs(model.graph):
+        counted = Counter(node.name for node in graph.node if node.name)
+        if twice := [name for name, count in counted.items() if count > 1]:
+            raise UsageError(f"{str(path)!r} has several nodes of one name: {first_few([repr(n) for n in twice])}; "
+                             "engines refuse that. Give each a name of its own, or none (node.name = '')")
+    quantised = [f"{node.op_type} ({node.name!r})" for node in nodes(model) if node.op_type in QUANTISED]
+    if quantised:
+        raise UsageError(f"{str(path)!r} is quantised already: {first_few(quantised)}. INT8 is made here from FP32, so "
+                         "that both can be compared; give the FP32 file that it was made from")
 
 
 def check(model: onnx.ModelProto, path: Path) -> None:
@@ -161,70 +177,6 @@ def nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
     """Yield every node, those of graphs within the graph included."""
     for graph in graphs(model.graph):
         yield from graph.node
-
-
-def batch(model: onnx.ModelProto) -> int | None:
-    """Return the only batch size that the model takes; None if it takes any.
-
-    Raises:
-        UsageError: an input has no first axis, or two inputs fix different sizes.
-    """
-    sizes = set[int]()
-    for name, shape in shapes(model).items():
-        if not shape:
-            raise UsageError(f"input {name!r} has no axes; the first axis of each input must be the batch: {BEST}")
-        sizes |= {size for size in shape[:1] if size}
-    if len(sizes) > 1:
-        raise UsageError(f"the inputs fix different batch sizes, {sorted(sizes)}; {BEST}")
-    return sizes.pop() if sizes else None
-
-
-def declared_inputs(model: onnx.ModelProto) -> dict[str, Input]:
-    """Return what the model reads, shapes without the batch axis, and roles told from types, names and lookups.
-
-    :func:`batch` says whether the batch is fixed.
-
-    Raises:
-        UsageError: a type is neither float32 nor int64, or an axis other than the batch is not fixed.
-    """
-    from onnx import TensorProto
-
-    kinds = {TensorProto.FLOAT: "float32", TensorProto.INT64: "int64"}
-    batch(model)
-    declared = {}
-    for name, shape in shapes(model).items():
-        kind = next(i.type.tensor_type.elem_type for i in model.graph.input if i.name == name)
-        if kind not in kinds:
-            raise UsageError(f"input {name!r} is {TensorProto.DataType.Name(kind).lower()}; a dataset gives float32 or "
-                             "int64. Export the network with such an input; its precision is chosen by --precision")
-        fixed = tuple(size for size in shape[1:] if size)
-        if len(fixed) != len(shape) - 1:
-            raise UsageError(f"input {name!r} has shape {shape}: only the first axis, the batch, may be open; {BEST}")
-        declared[name] = with_role(model, name, fixed, kinds[kind])
-    return declared
-
-
-def with_role(model: onnx.ModelProto, name: str, shape: tuple[int, ...], dtype: str) -> Input:
-    """Return the input with its role; an integer's bound is the length of the table that it looks rows up in."""
-    if dtype == "float32":
-        return Input(shape)
-    if "mask" in name.lower():
-        return Input(shape, dtype, "mask", 2)
-    rows = {t.name: t.dims[0] for t in model.graph.initializer if t.dims}
-    looked = [rows[n.input[0]] for n in model.graph.node
-              if n.op_type == "Gather" and n.input[1] == name and n.input[0] in rows]
-    role = "segment" if any(word in name.lower() for word in ("segment", "type")) else "ids"
-    return Input(shape, dtype, role, min(looked, default=None))
-
-
-def shapes(model: onnx.ModelProto) -> dict[str, tuple[int | None, ...]]:
-    """Return the shape of each input, batch axis included; None where an axis is open."""
-    held = {tensor.name for tensor in model.graph.initializer}  # older files list initialisers among the inputs
-    return {value.name: shape_of(value) for value in model.graph.input if value.name not in held}
-
-
-def shape_of(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:
-    return tuple(axis.dim_value or None for axis in value.type.tensor_type.shape.dim)
 
 
 def first_few(said: Sequence[str], most: int = 5) -> str:

@@ -11,7 +11,11 @@ from dlcompare.core.variables import JOB, WEIGHTS
 
 @dataclass(frozen=True)
 class Source:
-    """What the command line names; of ``weights``, ``run`` and ``onnx`` at most one is given, else UsageError."""
+    """What the command line names; of ``weights``, ``run`` and ``onnx`` at most one is given, else UsageError.
+
+    Of a user's ONNX file ``scored`` says whether its answers are held against labels, ``output`` which of its outputs
+    are the scores of classes, ``label_offset`` how much higher a class's number is than its label.
+    """
 
     model: str | None = None
     image_size: int | None = None
@@ -19,6 +23,9 @@ class Source:
     run: Path | None = None
     onnx: Path | None = None
     seed: int = 0
+    output: str | None = None
+    scored: bool = True
+    label_offset: int | None = None
 
     def __post_init__(self) -> None:
         given = [f"--{name}" for name, value in (("weights", self.weights), ("from-run", self.run),

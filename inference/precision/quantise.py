@@ -26,6 +26,7 @@ LARGEST_BIAS = 2**30  # steps; half of what 32 bits hold, for sums are added to 
 # Of magnitude, by the bits that weights take. Where a CPU adds two products of eight bits in 16 and saturates, 7 bits
 # are right: 2 x 255 x 64 fits, 2 x 255 x 127 does not (see saturation.py).
 WEIGHT_LEVELS = {8: 127, 7: 64}
+NEWEST_OPSET = 27  # that onnxruntime 1.32 has kernels of QuantizeLinear for
 LEAST_SCALE = 1e-24  # still a normal float32 number after a multiplication with an activation's
 
 
@@ -45,7 +46,7 @@ def quantise(model: onnx.ModelProto, ranges: Ranges, *, scheme: str, exclude: Co
 
     Raises:
         UsageError: there is no such scheme or tensor, weights cannot take so many bits, a range is missing, or the
-            opset is below 13.
+            opset is below 13, or so new that an operator means something that no engine quantises.
     """
     if scheme not in SCHEMES:
         raise unknown("scheme", scheme, SCHEMES)
@@ -59,8 +60,23 @@ def quantise(model: onnx.ModelProto, ranges: Ranges, *, scheme: str, exclude: Co
         raise unknown("activation tensor", strange[0], activation_tensors(model))
     made = type(model)()
     made.CopyFrom(model)
+    lower_opset(made, opset)
     Renderer(made, ranges, scheme, frozenset(exclude), WEIGHT_LEVELS[weight_bits]).render()
     return made
+
+
+def lower_opset(model: onnx.ModelProto, opset: int) -> None:
+    """Say that the model is of the newest opset that can be quantised, if its operators mean the same there."""
+    from onnx import defs
+
+    if opset <= NEWEST_OPSET:
+        return
+    changed = sorted({node.op_type for node in model.graph.node
+                      if defs.get_schema(node.op_type, opset).since_version > NEWEST_OPSET})
+    if changed:
+        raise UsageError(f"the network is of opset {opset}, whose {', '.join(changed)} no engine quantises; export it "
+                         f"at opset {NEWEST_OPSET} or below, or run it with --precision fp32")
+    next(one for one in model.opset_import if one.domain in ("", "ai.onnx")).version = NEWEST_OPSET
 
 
 class Renderer:

@@ -69,6 +69,7 @@ class Preparation:
 
         net = network(asked.source, run.folder)
         data = check_data(plugins(), str(asked.data), Graph("", dict(net.inputs), (), {}))
+        check_classes(asked, net, data)
         skip = bad_samples(plugins(), data, policy=asked.on_bad_sample)
         samples = choose(data, net.inputs, protocol=asked.protocol, calibration=asked.calibration_samples, skip=skip,
                          measured=asked.measured, seed=asked.seed or 0) if has_labels(data) else Samples((), True, ())
@@ -118,7 +119,8 @@ class Preparation:
             job, model=net.name, file=str(onnx) if onnx else None,
             sha256=self.sha256(onnx) if onnx else net.params_sha256,
             weights=str(net.weights) if net.weights and not onnx else None, image_size=net.image_size,
-            skip=self.skip, inputs=net.inputs, outputs=net.outputs, largest_batch=max((*asked.batches, PREDICT_BATCH)),
+            skip=self.skip, inputs=net.inputs, outputs=net.outputs, fixed_batch=net.fixed_batch, label_offset=asked.label_offset or 0,
+            largest_batch=net.fixed_batch or max((*asked.batches, PREDICT_BATCH)),
             cache=str(self.run.folder / "builds"))
         if not asked.engine_calibrates(job.precision):
             return made
@@ -170,6 +172,24 @@ class Preparation:
                  "calibration": self.files.calibration(self.samples, weights=self.probes.found,
                                                   audit=self.audit, layers=self.layers)}
         write(self.run.folder / PREPARED, json.dumps(finite(about), indent=1, allow_nan=False))
+
+
+def check_classes(asked: InferenceRequest, net: Network, data: str) -> None:
+    """Raise UsageError if a user's network tells exactly one class more apart than there is: which is label 0?"""
+    label = net.inputs.get("label")
+    if not asked.onnx or asked.label_offset is not None or label is None or not label.high:
+        return
+    fewer = {**net.inputs, "label": dataclasses.replace(label, high=label.high - 2)}
+    kind, argument = plugins().dataset(data)
+    try:
+        kind.check(argument, {**net.inputs, "label": dataclasses.replace(label, high=label.high - 1)})
+    except UsageError:
+        return  # as many classes as the network has
+    with contextlib.suppress(UsageError):
+        kind.check(argument, fewer)
+        return
+    raise UsageError(f"the network tells {label.high} classes apart, and {data} has {label.high - 1}: if its class 0 "
+                     "is the background, as in TensorFlow's networks, add --label-offset 1, else --label-offset 0")
 
 
 def describe(net: Network) -> Json:

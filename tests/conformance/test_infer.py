@@ -271,8 +271,11 @@ def test_a_users_own_file_is_calibrated_and_measured(trained: Path, tmp_path: Pa
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 4
     onnx.save(model, tmp_path / "fours.onnx")
     fours = dlcompare("infer", "--onnx", tmp_path / "fours.onnx", "--data", "digits", "--engine", "onnxruntime",
-                      cwd=tmp_path)
-    assert fours.code == 2 and "batches of 4 alone" in fours.told
+                      "--batch", "4,8", "--windows", "1", "--window-seconds", "0.1", "--format", "json", cwd=tmp_path)
+    assert fours.code == 1 and "takes batches of 4 alone; use --batch 4" in fours.told
+    for precision in ("fp32", "int8"):
+        right = fours.accuracy("onnxruntime", precision)["right"]
+        assert abs(right - done.accuracy("onnxruntime", precision)["right"]) <= 1 / 360
     model.graph.node[3].op_type = "Frobnicate"
     onnx.save(model, tmp_path / "odd.onnx")
     odd = dlcompare("infer", "--onnx", tmp_path / "odd.onnx", "--data", "digits", "--engine", "onnxruntime",

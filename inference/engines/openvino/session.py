@@ -58,7 +58,8 @@ class OpenVinoSession(Session):
             raise JobError(f"OpenVINO {openvino.__version__} cannot load {folder / BLOB}: "
                            f"{' '.join(str(error).split())[:500]}; remove it, and it is built anew") from error
         self.inputs = [value.get_any_name() for value in self.model.inputs]
-        self.outputs = [value.get_any_name() for value in self.model.outputs]
+        self.outputs = [next((name for name in job.outputs if name in value.get_names()), value.get_any_name())
+                        for value in self.model.outputs]
         self.request: Any = self.model.create_infer_request()
 
     def place(self, batch: Arrays) -> dict[str, Any]:
