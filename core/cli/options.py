@@ -13,14 +13,14 @@ import rich_click as click
 from dlcompare.core.settings import Setting, default_of, scalar, settings_of
 from dlcompare.core.typed_json import types_of
 
-GROUPS = ("What is compared", "The network", "How it trains", "How INT8 is made", "How it is measured",
-          "How it is judged", "Where it runs and what comes out")  # in the order in which --help shows them
+GROUPS = ("What is compared", "The network", "What its images are like", "How it trains", "How INT8 is made",
+          "How it is measured", "How it is judged", "Where it runs and what comes out")  # as --help shows them
 click.rich_click.TEXT_MARKUP = "rich"
 click.rich_click.STYLE_OPTION = "bold"
 
 
 class Several(click.ParamType):
-    """NAME[,NAME...] or N[,N...], each once, as a tuple."""
+    """NAME[,NAME...] or N[,N...], each once, or X[,X...], as a tuple."""
 
     name = "list"
 
@@ -30,10 +30,14 @@ class Several(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
         if isinstance(value, tuple):
             return value
-        words = list(dict.fromkeys(word.strip() for word in value.split(",") if word.strip()))
+        every = [word.strip() for word in value.split(",") if word.strip()]
+        words = every if self.kind is float else list(dict.fromkeys(every))
         if self.kind is int and (not words or not all(word.isdigit() for word in words)):
             self.fail(f"takes numbers such as 1,2, not {value!r}", param, ctx)
-        return tuple(self.kind(word) for word in words)
+        try:
+            return tuple(self.kind(word) for word in words)
+        except ValueError:
+            self.fail(f"takes numbers such as 0.5,0.25, not {value!r}", param, ctx)
 
 
 def option(*names: str, **kwargs: Any) -> Callable[[Any], Any]:

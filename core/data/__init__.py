@@ -53,6 +53,15 @@ class Dataset(ABC):
 
 
 @dataclass(frozen=True)
+class Pixels:
+    """What images hold: (pixel - mean) / std of red, green and blue from 0 to 1, cut as ``view`` says."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    view: str
+
+
+@dataclass(frozen=True)
 class DatasetKind:
     """A dataset on offer: ``--data NAME`` or ``--data NAME:ARGUMENT``.
 
@@ -67,3 +76,4 @@ class DatasetKind:
     open: Callable[..., Dataset]
     check: Callable[[str, Mapping[str, Input]], None]
     scan: Callable[..., Mapping[str, str]] | None = None
+    pixels: Pixels | None = None  # of its images, if they are made so

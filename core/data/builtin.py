@@ -11,7 +11,7 @@ from typing import Any
 
 from dlcompare.core import hookimpl
 
-from . import DatasetKind
+from . import DatasetKind, Pixels
 
 TITLES = {  # by the module below this package
     "images.digits": "1797 real handwritten digits of 8 x 8 pixels, resized to the model's image; built in",
@@ -21,12 +21,15 @@ TITLES = {  # by the module below this package
     "generated.synthetic": "invented samples for any model, kept on the device: pure compute",
 }
 SCANNED = ("images.imagefolder",)  # whose samples are files that may be damaged
+PIXELS = {"images.imagefolder": Pixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225),  # ImageNet's
+                                       "resized (bilinear) until the centre crop is 224/256 of the shorter side")}
 
 
 @hookimpl
 def dlcompare_datasets() -> list[DatasetKind]:
     return [DatasetKind(module.rpartition(".")[2], title, open=later(module, "open_dataset"),
-                        check=later(module, "check"), scan=later(module, "scan") if module in SCANNED else None)
+                        check=later(module, "check"), scan=later(module, "scan") if module in SCANNED else None,
+                        pixels=PIXELS.get(module))
             for module, title in TITLES.items()]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from dlcompare.core.data.preprocess import USUAL, Preprocessing
 from dlcompare.core.graph import Input
 from dlcompare.core.settings import setting
 
@@ -57,6 +58,7 @@ class InferenceJob(BaseJob):
     data: str = "synthetic"
     train: bool = False  # which split of the data
     samples: tuple[int, ...] = ()
+    preprocessing: Preprocessing = USUAL  # of the data's images
     tensors: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     calibrator: str | None = None  # of the engine's own, which reads the FP32 file and these samples

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dlcompare.core.data.preprocess import CHANNELS, LAYOUTS, Preprocessing
 from dlcompare.core.errors import UsageError
 from dlcompare.core.plugins.inference_job import PRECISIONS, SCENARIOS
 from dlcompare.core.plugins.job import DEVICES, FAIL, PLACE, SKIP
@@ -18,7 +19,8 @@ CALIBRATORS = ("auto", "minmax", "percentile", "mse", "entropy", *OWN)
 
 PREDICT_BATCH = 32
 BATCHES = (1, 8, 32)  # where nobody says
-NETWORK, COMPARED, INT8, MEASURED = ("The network", "What is compared", "How INT8 is made", "How it is measured")
+NETWORK, IMAGES, COMPARED, INT8, MEASURED = ("The network", "What its images are like", "What is compared",
+                                             "How INT8 is made", "How it is measured")
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,14 @@ class InferenceRequest:
                                        help="Samples at once; default 1,8,32, or what the ONNX file fixes.")
     data: str | None = setting(None, group=COMPARED, metavar="NAME[:ARG]",
                                help="digits, shapes, imagefolder:PATH ...; default: what the network was trained on.")
+    mean: tuple[float, ...] = setting((), group=IMAGES, metavar="X[,X,X]",
+                                      help="Mean of pixels; default: that of the data, ImageNet's for files.")
+    std: tuple[float, ...] = setting((), group=IMAGES, metavar="X[,X,X]", help="Deviation of pixels, likewise.")
+    pixels: float = setting(1.0, group=IMAGES, above=0, metavar="WHITE",
+                            help="What white is before --mean and --std: 1, or 255.")
+    channels: str = setting("rgb", group=IMAGES, choices=CHANNELS, help="Order of channels that the network reads.")
+    layout: str | None = setting(None, group=IMAGES, choices=LAYOUTS,
+                                 help="Order of axes of an ONNX file's images; default: told from their shape.")
     device: str = setting("cpu", group=COMPARED, choices=DEVICES, help="Where engines run.")
     threads: int = setting(0, group=COMPARED, least=0, metavar="N",
                            help="CPU threads of an engine; default: all cores.")
@@ -128,6 +138,7 @@ class InferenceRequest:
         """Return where the network comes from."""
         return Source(model=self.model, image_size=self.image_size, weights=self.weights, seed=self.seed or 0,
                       output=self.output, label_offset=self.label_offset,
+                      preprocessing=Preprocessing(self.layout, self.channels, self.mean, self.std, self.pixels),
                       scored=self.accuracy and has_labels(str(self.data)),
                       run=Path(self.from_run) if self.from_run else None, onnx=Path(self.onnx) if self.onnx else None)
 

@@ -38,8 +38,9 @@ def complete(asked: InferenceRequest) -> InferenceRequest:
             raise UsageError(f"{path} does not exist")
     if asked.source.onnx is None and not asked.model and not asked.from_run:
         raise UsageError(NO_MODEL)
-    if not asked.onnx and (asked.output or asked.label_offset is not None):
-        raise UsageError("--output and --label-offset are about a user's own file; leave them out, or give --onnx FILE")
+    if not asked.onnx and (asked.output or asked.layout or asked.label_offset is not None):
+        raise UsageError("--output, --layout and --label-offset are about a user's own file; leave them out, or give "
+                         "--onnx FILE")
     trained = trained_on(asked)
     precisions = asked.precisions or (("fp32", "int8") if asked.device == "cpu" else ("fp32", "fp16", "int8"))
     data = asked.data or trained.get("data") or usual_data(asked)

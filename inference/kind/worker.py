@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dlcompare.core.data.preprocess import Preprocessed
 from dlcompare.core.errors import JobError
 from dlcompare.core.plugins.inference_job import InferenceJob
 from dlcompare.core.plugins.registry import plugins
@@ -64,9 +65,11 @@ def session_of(job: InferenceJob, folder: Path, events: Events) -> Iterator[tupl
 def dataset(job: InferenceJob) -> Iterator[Dataset]:
     """Hold the job's split of its data open, read as evaluation does: calibration sees no random crops either."""
     kind, argument = plugins().dataset(job.data)
-    found = kind.open(argument, job.inputs, seed=job.seed, train=job.train, loaders=job.loaders).without(job.skip)
+    how = job.preprocessing
+    found = kind.open(argument, how.data_inputs(job.inputs), seed=job.seed, train=job.train,
+                      loaders=job.loaders).without(job.skip)
     with contextlib.closing(found.unaugmented()) as plain:
-        yield plain
+        yield Preprocessed(plain, job.inputs, how, kind.pixels)
 
 
 def measure(job: InferenceJob, folder: Path, events: Events) -> RankResult:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dlcompare.core.data.preprocess import USUAL, Preprocessing, looks_last
 from dlcompare.core.errors import UsageError
 from dlcompare.core.graph import Input
 from dlcompare.core.graph.params import initial_params, params_sha256, read_weights, write_params
@@ -42,6 +43,7 @@ class Network:
     origin: str
     trained: bool
     fixed_batch: int | None = None
+    preprocessing: Preprocessing = USUAL
 
 
 def network(source: Source, folder: Path) -> Network:
@@ -76,7 +78,8 @@ def of_model(source: Source, folder: Path, *, origin: str) -> Network:
     image = graph.inputs.get("image")
     return Network(model.name, model.task, graph.inputs, tuple(k for k in graph.outputs if k != "loss"),
                    export(graph, params), image.shape[-1] if image else None, weights, params_sha256(params), origin,
-                   trained=bool(source.weights))
+                   trained=bool(source.weights),
+                   preprocessing=dataclasses.replace(source.preprocessing, layout="nchw").fitted(graph.inputs))
 
 
 def of_file(source: Source, path: Path) -> Network:
@@ -99,10 +102,11 @@ def of_file(source: Source, path: Path) -> Network:
     label = dataclasses.replace(LABEL, high=classes and classes - (source.label_offset or 0))
     return Network(path.stem, "classification", {**inputs, "label": label}, outputs, model, side(inputs), None, None,
                    f"{path}{', its floats of 16 bits as float32' if halves(held) else ''}", trained=True,
-                   fixed_batch=batch(model))
+                   fixed_batch=batch(model), preprocessing=source.preprocessing.fitted(inputs))
 
 
 def side(inputs: Mapping[str, Input]) -> int | None:
     """Return the side of the square image that is the first input; None if it is none."""
     shape = next(iter(inputs.values())).shape
-    return shape[1] if len(shape) == 3 and shape[1] == shape[2] else None
+    height, width = (shape[:2] if looks_last(inputs) else shape[1:]) if len(shape) == 3 else (0, 1)
+    return height if height == width else None

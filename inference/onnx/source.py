@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from dlcompare.core.data.preprocess import Preprocessing
 from dlcompare.core.errors import UsageError
 from dlcompare.core.variables import JOB, WEIGHTS
 
 
 @dataclass(frozen=True)
 class Source:
-    """What the command line names; of ``weights``, ``run`` and ``onnx`` at most one is given, else UsageError.
+    """What the command line names, and what its images are to be like.
+
+    Of ``weights``, ``run`` and ``onnx`` at most one is given, else UsageError.
 
     Of a user's ONNX file ``scored`` says whether its answers are held against labels, ``output`` which of its outputs
     are the scores of classes, ``label_offset`` how much higher a class's number is than its label.
@@ -26,6 +29,7 @@ class Source:
     output: str | None = None
     scored: bool = True
     label_offset: int | None = None
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
 
     def __post_init__(self) -> None:
         given = [f"--{name}" for name, value in (("weights", self.weights), ("from-run", self.run),

@@ -19,6 +19,7 @@ LAYERS = ("Conv", "Gemm", "MatMul")
 # with all of it (seen with onnxruntime 1.31 on ResNet-18 and 50): every layer would convert twice.
 BETWEEN = ("Add", "AveragePool", "GlobalAveragePool", "Concat")
 POOLS = ("AveragePool", "GlobalAveragePool")
+PIXELWISE = ("Identity", "Cast", "Add", "Sub", "Mul", "Div")
 MOVING = ("MaxPool", "Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze")  # values go through as they are
 
 
@@ -81,6 +82,16 @@ def sources(wiring: Wiring, chain: set[str]) -> dict[str, str]:
         for name in node.output:
             found[name] = found[node.input[0]] if moved else name
     return found
+
+
+def of_inputs(wiring: Wiring, inputs: Iterable[str]) -> list[str]:
+    """Return the inputs and what is made of one alone by moves, casts and arithmetic with constants: an image whose
+    axes or pixels the network itself puts in order is an image still."""
+    found = dict.fromkeys(inputs)
+    for node in wiring.nodes:
+        if node.op_type in (*MOVING, *PIXELWISE) and len(moving := wiring.moving(node)) == 1 and moving[0] in found:
+            found |= dict.fromkeys(node.output)
+    return list(found)
 
 
 def for_cpus(wiring: Wiring, chain: set[str], kept: set[str]) -> Where:

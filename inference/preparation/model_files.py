@@ -11,6 +11,7 @@ from dlcompare.core.plugins.engine import Engine
 from dlcompare.inference.cell.request import InferenceRequest
 from dlcompare.inference.onnx.export import content_sha256, save
 from dlcompare.inference.onnx.network import Network
+from dlcompare.inference.onnx.wiring import Wiring
 from dlcompare.inference.precision.samples import Samples, ids_sha256
 
 from .calibrators import rank
@@ -88,9 +89,10 @@ class Files:
 
     def ranges(self, scheme: str, rule: str) -> Mapping[str, tuple[float, float]]:
         """Return the range of every tensor by a rule, for a way of writing it."""
+        from dlcompare.inference.precision.placement import of_inputs
         from dlcompare.inference.precision.ranges import ranges
 
-        return ranges(self.artifact, rule, scheme=scheme, whole=tuple(self.network.inputs))
+        return ranges(self.artifact, rule, scheme=scheme, whole=of_inputs(Wiring.of(self.base), self.network.inputs))
 
     def rule(self, scheme: str = "u8s8", bits: int = 8) -> str:
         """Return the rule of the plan; where that leaves it open, the one that serves the network best, judged once,

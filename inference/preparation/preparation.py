@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dlcompare.core.data.preprocess import USUAL, is_image
 from dlcompare.core.errors import JobError, UsageError
 from dlcompare.core.files import finite, write
 from dlcompare.core.graph import Graph, Input
@@ -68,10 +69,15 @@ class Preparation:
         from dlcompare.inference.precision.histograms import Artifact
 
         net = network(asked.source, run.folder)
-        data = check_data(plugins(), str(asked.data), Graph("", dict(net.inputs), (), {}))
-        check_classes(asked, net, data)
+        seen, kind = net.preprocessing.data_inputs(net.inputs), plugins().dataset(str(asked.data))[0]
+        if asked.engine_calibrates("int8") and net.preprocessing != USUAL:
+            raise UsageError(f"--calibrate {asked.calibrator} reads images as the data gives them, channels first; "
+                             "leave the options on images out, or use another --calibrate")
+        net.preprocessing.check(kind.pixels, net.inputs, data=str(asked.data))
+        data = check_data(plugins(), str(asked.data), Graph("", seen, (), {}))
+        check_classes(asked, seen, data)
         skip = bad_samples(plugins(), data, policy=asked.on_bad_sample)
-        samples = choose(data, net.inputs, protocol=asked.protocol, calibration=asked.calibration_samples, skip=skip,
+        samples = choose(data, seen, protocol=asked.protocol, calibration=asked.calibration_samples, skip=skip,
                          measured=asked.measured, seed=asked.seed or 0) if has_labels(data) else Samples((), True, ())
         if asked.calibration:
             samples = apart(samples, Artifact.load(asked.calibration).meta, data=data)
@@ -119,7 +125,8 @@ class Preparation:
             job, model=net.name, file=str(onnx) if onnx else None,
             sha256=self.sha256(onnx) if onnx else net.params_sha256,
             weights=str(net.weights) if net.weights and not onnx else None, image_size=net.image_size,
-            skip=self.skip, inputs=net.inputs, outputs=net.outputs, fixed_batch=net.fixed_batch, label_offset=asked.label_offset or 0,
+            skip=self.skip, inputs=net.inputs, outputs=net.outputs, preprocessing=net.preprocessing,
+            fixed_batch=net.fixed_batch, label_offset=asked.label_offset or 0,
             largest_batch=net.fixed_batch or max((*asked.batches, PREDICT_BATCH)),
             cache=str(self.run.folder / "builds"))
         if not asked.engine_calibrates(job.precision):
@@ -168,21 +175,21 @@ class Preparation:
 
     def keep(self) -> None:
         """Write down what all records of the run have in common."""
-        about = {"asked": to_plain(self.asked), "network": describe(self.network),
+        about = {"asked": to_plain(self.asked), "network": describe(self.network, str(self.asked.data)),
                  "calibration": self.files.calibration(self.samples, weights=self.probes.found,
                                                   audit=self.audit, layers=self.layers)}
         write(self.run.folder / PREPARED, json.dumps(finite(about), indent=1, allow_nan=False))
 
 
-def check_classes(asked: InferenceRequest, net: Network, data: str) -> None:
+def check_classes(asked: InferenceRequest, inputs: Mapping[str, Input], data: str) -> None:
     """Raise UsageError if a user's network tells exactly one class more apart than there is: which is label 0?"""
-    label = net.inputs.get("label")
+    label = inputs.get("label")
     if not asked.onnx or asked.label_offset is not None or label is None or not label.high:
         return
-    fewer = {**net.inputs, "label": dataclasses.replace(label, high=label.high - 2)}
+    fewer = {**inputs, "label": dataclasses.replace(label, high=label.high - 2)}
     kind, argument = plugins().dataset(data)
     try:
-        kind.check(argument, {**net.inputs, "label": dataclasses.replace(label, high=label.high - 1)})
+        kind.check(argument, {**inputs, "label": dataclasses.replace(label, high=label.high - 1)})
     except UsageError:
         return  # as many classes as the network has
     with contextlib.suppress(UsageError):
@@ -192,12 +199,16 @@ def check_classes(asked: InferenceRequest, net: Network, data: str) -> None:
                      "is the background, as in TensorFlow's networks, add --label-offset 1, else --label-offset 0")
 
 
-def describe(net: Network) -> Json:
-    """Return what records keep of a network; ``pixels`` are the height and width of its images."""
-    image = next((spec.shape for spec in net.inputs.values() if len(spec.shape) == 3), None)
+def describe(net: Network, data: str) -> Json:
+    """Return what records keep of a network, and of what becomes of its images; ``pixels`` are their height and width.
+    """
+    image = next((net.preprocessing.data_shape(one.shape) for one in net.inputs.values() if is_image(one)), None)
+    pixels = plugins().dataset(data)[0].pixels
+    how = net.preprocessing.describe(pixels) if any(map(is_image, net.inputs.values())) else ""
     return {"name": net.name, "task": net.task, "image_size": net.image_size,
             "pixels": list(image[1:]) if image else None, "origin": net.origin,
-            "trained": net.trained, "params_sha256": net.params_sha256, "outputs": list(net.outputs)}
+            "trained": net.trained, "params_sha256": net.params_sha256, "outputs": list(net.outputs),
+            "preprocessing": how}
 
 
 def read_prepared(run: Path) -> Json:

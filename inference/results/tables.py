@@ -89,6 +89,8 @@ def heading(results: Results) -> Iterator[Text]:
     yield Text(f"{net['name']}{pixels(net)}, {results.data}, {results.plan['threads']} thread(s) on "
                f"{results.plan['device']}")
     yield Text(f"parameters: {net['origin']}")
+    if net.get("preprocessing"):
+        yield Text(f"images: {net['preprocessing']}")
     if made:
         yield Text(f"INT8: {rule(results)} over {len(made['samples'])} samples of the {made['split']} split of "
                    f"{made['data'] or results.data}")

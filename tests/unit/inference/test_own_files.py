@@ -22,6 +22,8 @@ from dlcompare.inference.onnx.network import Network
 from dlcompare.inference.onnx.network import network as network_of
 from dlcompare.inference.onnx.source import Source
 from dlcompare.inference.onnx.tidy import tidy
+from dlcompare.inference.onnx.wiring import Wiring
+from dlcompare.inference.precision.placement import of_inputs
 from dlcompare.inference.precision.quantise import activation_tensors, layers_left, quantise
 from dlcompare.inference.preparation.preparation import check_classes
 
@@ -200,12 +202,28 @@ def test_one_class_more_than_the_data_has_must_be_explained(tmp_path: Path, clas
     asked = InferenceRequest(onnx="mine.onnx", engines=("onnxruntime",), label_offset=offset)
     with pytest.raises(UsageError, match=r"11 classes apart, and digits has 10.*--label-offset 1") if refused else (
             contextlib.nullcontext()):
-        check_classes(asked, net, "digits")
+        check_classes(asked, net.inputs, "digits")
 
 
 def test_fewer_classes_than_the_data_has_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has 10 classes, but this model tells only 9 apart"):
         check_data(plugins(), "digits", Graph("", dict(read(tmp_path, network(classes=9)).inputs), (), {}))
+
+
+def channels_last() -> onnx.ModelProto:
+    """A network as TensorFlow's exporter writes it."""
+    nodes = [helper.make_node("Transpose", ["x"], ["first"], "turn", perm=[0, 3, 1, 2]), *own_files.body()]
+    nodes[1].input[0] = "first"
+    return network(nodes, x=("N", 16, 16, 3), classes=10)
+
+
+def test_channels_last_are_told_from_the_shape_and_all_layers_come_to_int8(tmp_path: Path) -> None:
+    net = read(tmp_path, channels_last())
+    assert net.preprocessing.layout == "nhwc" and net.image_size == 16
+    assert net.preprocessing.data_inputs(net.inputs)["x"].shape == (3, 16, 16)
+    assert layers_left(int8(net)) == [] and answers(int8(net), x=images(2, (16, 16, 3)))[0].shape == (2, 10)
+    assert read(tmp_path, network(x=("N", 3, 16, 24))).image_size is None
+    assert of_inputs(Wiring.of(net.model), net.inputs) == ["x", "label", "first"], "an image is not clipped"
 
 
 STATE = helper.make_tensor_value_info("h", FLOAT, (2, 8))
