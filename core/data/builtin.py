@@ -16,6 +16,7 @@ from . import DatasetKind, Pixels
 TITLES = {  # by the module below this package
     "images.digits": "1797 real handwritten digits of 8 x 8 pixels, resized to the model's image; built in",
     "images.imagefolder": "image files in ImageNet's layout: imagefolder:PATH, files PATH/{train,val}/CLASS/*.jpg",
+    "arrays": "arrays of your own by input name, for networks of your own: arrays:FILE.npz, or a folder of .npy",
     "generated.shapes": "generated images, as many and as hard as wanted: shapes:noise=0.2,classes=20,train=50000; "
                         "built in",
     "generated.synthetic": "invented samples for any model, kept on the device: pure compute",

@@ -33,12 +33,14 @@ class Answers:
     """What a network said on some samples: logits (n, classes), which answers are right, which in the first five.
 
     ``first_five`` is None for a task that does not ask; ``labels`` (n,) likewise where an answer is more than a class.
+    ``right`` is None where there are no labels; ``classes`` says whether the greatest of a row is an answer.
     """
 
     logits: np.ndarray
-    right: np.ndarray  # bool, (n,)
+    right: np.ndarray | None  # bool, (n,)
     first_five: np.ndarray | None
     labels: np.ndarray | None
+    classes: bool = True
 
 
 def class_answers(outputs: Arrays, labels: Arrays) -> Answers:
@@ -87,8 +89,23 @@ def span_answers(outputs: Arrays, labels: Arrays) -> Answers:
     return Answers(np.concatenate([logits for logits, _ in heads], axis=1), right, None, None)
 
 
+def bare_answers(outputs: Arrays, labels: Arrays) -> Answers:
+    """Return the answers of any network, without labels: all values of each sample in one row.
+
+    Outputs of another length than most have, such as states, are no samples and are left out.
+    """
+    import numpy as np
+
+    lengths = [len(value) for value in outputs.values()]
+    samples = max(lengths, key=lengths.count)
+    rows = [value.reshape(samples, -1) for value in outputs.values() if len(value) == samples]
+    two = [value for value in outputs.values() if value.ndim == 2 and value.shape[1] > 1]
+    return Answers(np.concatenate(rows, axis=1), None, None, None, classes=len(outputs) == len(two) == 1)
+
+
 METRICS: Mapping[str, tuple[str, Callable[[Arrays, Arrays], Answers]]] = {  # by task: what "right" is called
-    "classification": ("top-1", class_answers), "span": ("exact match", span_answers)}
+    "classification": ("top-1", class_answers), "span": ("exact match", span_answers),
+    "outputs": ("no labels", bare_answers)}
 
 
 def answers(task: str, predictions: Arrays) -> Answers:
@@ -99,14 +116,15 @@ def answers(task: str, predictions: Arrays) -> Answers:
     for name in predictions:
         kind, _, rest = name.partition("/")
         parts[kind][rest] = predictions[name]
-    if not parts["label"]:
+    if not parts["label"] and task != "outputs":
         raise UsageError("this data has no labels, so there is no accuracy; give data with labels")
     return METRICS[task][1](parts["output"], parts["label"])
 
 
 def scores(found: Answers, task: str) -> Json:
     """Return how often a network is right: ``metric``, ``samples``, ``right``, ``top5`` (shares; None if unasked)."""
-    return {"metric": METRICS[task][0], "samples": len(found.right), "right": float(found.right.mean()),
+    return {"metric": METRICS[task][0], "samples": len(found.logits),
+            "right": None if found.right is None else float(found.right.mean()),
             "top5": None if found.first_five is None else float(found.first_five.mean())}
 
 
@@ -120,10 +138,15 @@ def against(reference: Answers, found: Answers, *, floor: float | None = None) -
     fives = None
     if reference.first_five is not None and found.first_five is not None:
         fives = paired_difference(reference.first_five, found.first_five)
-    return {"difference": paired_difference(reference.right, found.right), "top5": fives,
-            "agreement": float(np.mean(both)), "sqnr_db": sqnr(reference.logits, found.logits),
+    difference = verdict = None
+    if reference.right is not None and found.right is not None:
+        difference = paired_difference(reference.right, found.right)
+        verdict = None if floor is None else floor_verdict(reference.right, found.right, floor)
+    return {"difference": difference, "top5": fives,
+            "agreement": float(np.mean(both)) if found.classes else None,
+            "sqnr_db": sqnr(reference.logits, found.logits),
             "worst": worst_classes(reference, found),
-            "floor": None if floor is None else floor_verdict(reference.right, found.right, floor)}
+            "floor": verdict}
 
 
 def paired_difference(before: np.ndarray, after: np.ndarray, *, weight: float = 1.0) -> Json:
@@ -162,7 +185,7 @@ def worst_classes(reference: Answers, found: Answers) -> list[Json]:
     """Return the classes that lost most right answers: class, samples, before and after, as counts."""
     import numpy as np
 
-    if reference.labels is None:
+    if reference.labels is None or reference.right is None or found.right is None:
         return []
     rows = []
     for label in np.unique(reference.labels):

@@ -47,6 +47,7 @@ class InferenceRequest:
                                        help="How much higher a class of the ONNX file is than its label: 1 if class 0 "
                                             "is the background.")
     fixed_batch: int | None = setting(None)  # that of the ONNX file
+    labelled: bool = setting(True)  # whether --inputs, if they are given, hold labels
     image_size: int | None = setting(None, group=NETWORK, least=1, metavar="PIXELS", help="Side of the square image.")
     engines: tuple[str, ...] = setting(
         (), group=COMPARED, flag="--engine", metavar="NAME[,NAME...]",
@@ -66,6 +67,10 @@ class InferenceRequest:
     channels: str = setting("rgb", group=IMAGES, choices=CHANNELS, help="Order of channels that the network reads.")
     layout: str | None = setting(None, group=IMAGES, choices=LAYOUTS,
                                  help="Order of axes of an ONNX file's images; default: told from their shape.")
+    inputs: str | None = setting(None, group=COMPARED, metavar="FILE",
+                                 help="Inputs of your own by name, instead of --data: a .npz file or a folder of .npy "
+                                      "files. Without an array 'label' no accuracy is told, but same answers, noise "
+                                      "and speed.")
     device: str = setting("cpu", group=COMPARED, choices=DEVICES, help="Where engines run.")
     threads: int = setting(0, group=COMPARED, least=0, metavar="N",
                            help="CPU threads of an engine; default: all cores.")
@@ -139,7 +144,8 @@ class InferenceRequest:
         return Source(model=self.model, image_size=self.image_size, weights=self.weights, seed=self.seed or 0,
                       output=self.output, label_offset=self.label_offset,
                       preprocessing=Preprocessing(self.layout, self.channels, self.mean, self.std, self.pixels),
-                      scored=self.accuracy and has_labels(str(self.data)),
+                      scored=self.accuracy and self.labelled and has_labels(str(self.data)), labelled=self.labelled,
+                      arrays=self.inputs,
                       run=Path(self.from_run) if self.from_run else None, onnx=Path(self.onnx) if self.onnx else None)
 
     def engine_calibrates(self, precision: str) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dlcompare.core.data.preprocess import Preprocessing
 from dlcompare.core.errors import UsageError
 from dlcompare.core.judging.judging import Judging
 from dlcompare.core.kinds.kind import Request
@@ -43,13 +44,42 @@ def complete(asked: InferenceRequest) -> InferenceRequest:
                          "--onnx FILE")
     trained = trained_on(asked)
     precisions = asked.precisions or (("fp32", "int8") if asked.device == "cpu" else ("fp32", "fp16", "int8"))
-    data = asked.data or trained.get("data") or usual_data(asked)
+    if asked.inputs or str(asked.data).startswith("arrays:"):
+        asked = with_inputs(asked)
+    data = asked.data or own_data(asked) or trained.get("data") or usual_data(asked)
     fixed = fixed_batch(asked)
     return dataclasses.replace(
         asked, precisions=precisions, fixed_batch=fixed, batches=asked.batches or ((fixed,) if fixed else BATCHES),
         threads=asked.threads or len(os.sched_getaffinity(0)),
         seed=int(trained.get("seed", 0)) if asked.seed is None else asked.seed, data=make_absolute(data),
         calibration=asked.calibration and str(Path(asked.calibration).resolve()))
+
+
+def own_data(asked: InferenceRequest) -> str | None:
+    """Return the data that a user's own inputs are; None if there are none."""
+    return f"arrays:{asked.inputs}" if asked.inputs else None
+
+
+def with_inputs(asked: InferenceRequest) -> InferenceRequest:
+    """Return the request with all that follows from a user's own inputs: one set of samples, labels or none.
+
+    Raises:
+        UsageError: they cannot be read, belong to no ONNX file, or something is asked for that needs labels.
+    """
+    from dlcompare.core.data.arrays import read
+
+    if not asked.onnx or not asked.inputs or (asked.data and asked.data != own_data(asked)):
+        raise UsageError("--inputs are for a user's own file, and take the place of --data, as in --onnx FILE --inputs "
+                         "FILE.npz")
+    if asked.source.preprocessing != Preprocessing():
+        raise UsageError("--inputs are given to the network as they are; leave --mean, --std, --pixels, --channels and "
+                         "--layout out")
+    labelled = "label" in read(str(asked.inputs))
+    if not labelled and (asked.floor is not None or asked.search):
+        raise UsageError("--accuracy-floor and --search need labels; add an array 'label' to --inputs, or leave them "
+                         "out")
+    return dataclasses.replace(asked, inputs=str(Path(str(asked.inputs)).resolve()), labelled=labelled,
+                               protocol="xu2018")
 
 
 def fixed_batch(asked: InferenceRequest) -> int | None:
@@ -76,7 +106,7 @@ def usual_data(asked: InferenceRequest) -> str:
         return plugins().model(asked.model).data
     if asked.onnx:
         raise UsageError("--data must be given: calibration and accuracy need samples that belong to the network, as "
-                         "in --data imagefolder:PATH")
+                         "in --data imagefolder:PATH or --inputs FILE.npz")
     raise UsageError(NO_MODEL)
 
 

@@ -90,8 +90,7 @@ def predict(job: InferenceJob, folder: Path, events: Events) -> RankResult:
         for batch in batches(job, data, events):
             session.run(session.place(batch))
             session.wait()
-            found = {name: value for name, value in session.fetch().items() if name in job.outputs}
-            check_answers(found, job)
+            found = answers_of(session, job)
             labels = {f"label/{k}": batch[k] + job.label_offset for k, spec in job.inputs.items()
                       if spec.role in ("label", "position")}
             for name, value in {**{f"output/{k}": v for k, v in found.items()}, **labels}.items():
@@ -99,6 +98,13 @@ def predict(job: InferenceJob, folder: Path, events: Events) -> RankResult:
         whole: Any = {name: np.concatenate(parts) for name, parts in outputs.items()}
         np.savez(folder / PREDICTIONS, **whole)
         return result(samples=len(job.samples), **about(session, data))
+
+
+def answers_of(session: Session, job: InferenceJob) -> dict[str, np.ndarray]:
+    """Return what a session has answered, by output, as far as that is asked for."""
+    found = {name: np.atleast_1d(value) for name, value in session.fetch().items() if name in job.outputs}
+    check_answers(found, job)
+    return found
 
 
 def check_answers(found: Arrays, job: InferenceJob) -> None:

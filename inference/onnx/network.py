@@ -87,22 +87,33 @@ def of_file(source: Source, path: Path) -> Network:
     from .fold_batch_norm import fold_batch_norms
     from .inputs import batch, declared_inputs
     from .numbers import check_numbers
-    from .outputs import class_scores
+    from .outputs import class_scores, named
     from .read import read
     from .tidy import halves, tidy
 
     held = read(path)
     model = fold_batch_norms(tidy(held))
     check_numbers(model, path)
-    inputs: dict[str, Input] = declared_inputs(model)
+    inputs = declared_inputs(model, shapes_in(source.arrays) if source.arrays else None)
     outputs, classes = tuple(value.name for value in model.graph.output), None
     if source.scored:
         scores = class_scores(model, source.output)
         outputs, classes = (scores.name,), scores.shape[1] if scores.shape else None
-    label = dataclasses.replace(LABEL, high=classes and classes - (source.label_offset or 0))
-    return Network(path.stem, "classification", {**inputs, "label": label}, outputs, model, side(inputs), None, None,
+    elif source.output:
+        outputs = (named(model, source.output),)
+    task = "classification" if source.labelled else "outputs"
+    if source.labelled:
+        inputs["label"] = dataclasses.replace(LABEL, high=classes and classes - (source.label_offset or 0))
+    return Network(path.stem, task, inputs, outputs, model, side(inputs), None, None,
                    f"{path}{', its floats of 16 bits as float32' if halves(held) else ''}", trained=True,
                    fixed_batch=batch(model), preprocessing=source.preprocessing.fitted(inputs))
+
+
+def shapes_in(arrays: str) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a user's own arrays by name."""
+    from dlcompare.core.data.arrays import read
+
+    return {name: value.shape for name, value in read(arrays).items()}
 
 
 def side(inputs: Mapping[str, Input]) -> int | None:

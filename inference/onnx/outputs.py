@@ -40,8 +40,8 @@ def class_scores(model: onnx.ModelProto, chosen: str | None = None) -> Output:
         UsageError: there is no output of the chosen name, none is scores of classes, or several are.
     """
     found = outputs(model)
-    if chosen and chosen not in [one.name for one in found]:
-        raise unknown("output", chosen, [one.name for one in found])
+    if chosen:
+        named(model, chosen)
     asked = [one for one in found if chosen in (None, one.name)]
     scores = [one for one in asked if one.scores] or [one for one in asked if one.shape is None]
     told = ", ".join(map(str, asked))
@@ -52,6 +52,14 @@ def class_scores(model: onnx.ModelProto, chosen: str | None = None) -> Output:
     if len(scores) > 1:
         raise UsageError(f"several outputs may be scores of classes: {told}; choose one with --output NAME")
     return scores[0]
+
+
+def named(model: onnx.ModelProto, name: str) -> str:
+    """Return the name of an output; UsageError if there is none of that name."""
+    names = [value.name for value in model.graph.output]
+    if name not in names:
+        raise unknown("output", name, names)
+    return name
 
 
 def outputs(model: onnx.ModelProto) -> list[Output]:

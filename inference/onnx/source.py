@@ -17,7 +17,8 @@ class Source:
     Of ``weights``, ``run`` and ``onnx`` at most one is given, else UsageError.
 
     Of a user's ONNX file ``scored`` says whether its answers are held against labels, ``output`` which of its outputs
-    are the scores of classes, ``label_offset`` how much higher a class's number is than its label.
+    are the scores of classes, ``label_offset`` how much higher a class's number is than its label; ``arrays`` where a
+    user's own inputs are, and ``labelled`` whether there are labels.
     """
 
     model: str | None = None
@@ -29,6 +30,8 @@ class Source:
     output: str | None = None
     scored: bool = True
     label_offset: int | None = None
+    arrays: str | None = None
+    labelled: bool = True
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from dlcompare.inference.cell.request import PREDICT_BATCH, InferenceRequest, ha
 from dlcompare.inference.cell.result import RankResult
 from dlcompare.inference.onnx.export import content_sha256
 from dlcompare.inference.onnx.network import Network, network
-from dlcompare.inference.precision.samples import CALIBRATION_BATCH, Samples, apart, choose
+from dlcompare.inference.precision.samples import CALIBRATION_BATCH, Samples, apart, choose, extent
 
 from .audit import Audits
 from .calibrators import cost
@@ -77,8 +77,7 @@ class Preparation:
         data = check_data(plugins(), str(asked.data), Graph("", seen, (), {}))
         check_classes(asked, seen, data)
         skip = bad_samples(plugins(), data, policy=asked.on_bad_sample)
-        samples = choose(data, seen, protocol=asked.protocol, calibration=asked.calibration_samples, skip=skip,
-                         measured=asked.measured, seed=asked.seed or 0) if has_labels(data) else Samples((), True, ())
+        samples = samples_of(asked, seen, data, skip=skip)
         if asked.calibration:
             samples = apart(samples, Artifact.load(asked.calibration).meta, data=data)
         return cls(run, asked, net, samples, skip)
@@ -179,6 +178,23 @@ class Preparation:
                  "calibration": self.files.calibration(self.samples, weights=self.probes.found,
                                                   audit=self.audit, layers=self.layers)}
         write(self.run.folder / PREPARED, json.dumps(finite(about), indent=1, allow_nan=False))
+
+
+def samples_of(asked: InferenceRequest, inputs: Mapping[str, Input], data: str, *,
+               skip: Collection[str] = ()) -> Samples:
+    """Return which samples calibrate and which are measured. Of a user's own arrays, which may be one sample alone,
+    all are measured where nothing is calibrated."""
+    if not has_labels(data):
+        return Samples((), True, ())
+    if asked.inputs:
+        there = extent(data, inputs, train=False, seed=0, skip=()).size
+        if "int8" not in asked.precisions or asked.calibration:
+            return Samples((), False, tuple(range(there)[:asked.measured]))
+        if there < 2 * CALIBRATION_BATCH:
+            raise UsageError(f"one half of --inputs calibrates INT8 and the other is measured: give "
+                             f"{2 * CALIBRATION_BATCH} samples or more, not {there}, or add --precision fp32")
+    return choose(data, inputs, protocol=asked.protocol, calibration=asked.calibration_samples, skip=skip,
+                  measured=asked.measured, seed=asked.seed or 0)
 
 
 def check_classes(asked: InferenceRequest, inputs: Mapping[str, Input], data: str) -> None:

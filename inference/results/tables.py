@@ -139,7 +139,9 @@ def percent(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.2f} %"
 
 
-def points(difference: Mapping[str, float]) -> str:
+def points(difference: Mapping[str, float] | None) -> str:
+    if difference is None:
+        return ""
     return f"{100 * difference['value']:+.2f} [{100 * difference['low']:+.2f}, {100 * difference['high']:+.2f}]"
 
 

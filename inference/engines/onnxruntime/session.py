@@ -124,7 +124,7 @@ class OnnxRuntimeSession(Session):
 
     def place(self, batch: Arrays) -> dict[str, Any]:
         """Return the inputs the network reads; on a GPU as values that live there."""
-        found = {name: np.ascontiguousarray(batch[name]) for name in self.inputs}
+        found = {name: np.asarray(batch[name], order="C") for name in self.inputs}
         if self.job.device == "cpu":
             return found
         binding = self.session.io_binding()

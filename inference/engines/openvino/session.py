@@ -64,7 +64,7 @@ class OpenVinoSession(Session):
 
     def place(self, batch: Arrays) -> dict[str, Any]:
         """Return the inputs the network reads, as OpenVINO's tensors over the same memory."""
-        return {name: openvino.Tensor(np.ascontiguousarray(batch[name])) for name in self.inputs}
+        return {name: openvino.Tensor(np.asarray(batch[name], order="C")) for name in self.inputs}
 
     def run(self, placed: dict[str, Any]) -> None:
         for name, tensor in placed.items():

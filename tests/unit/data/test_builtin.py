@@ -14,8 +14,8 @@ INPUTS = {"image": Input((3, 8, 8)), "label": Input((), "int64", "label", 10)}
 KINDS = {kind.name: kind for kind in builtin.dlcompare_datasets()}
 
 
-def test_the_four_are_there_with_a_title() -> None:
-    assert set(KINDS) == {"digits", "imagefolder", "shapes", "synthetic"}
+def test_all_are_there_with_a_title() -> None:
+    assert set(KINDS) == {"arrays", "digits", "imagefolder", "shapes", "synthetic"}
     assert all(kind.title for kind in KINDS.values())
 
 
