@@ -90,17 +90,19 @@ def span_answers(outputs: Arrays, labels: Arrays) -> Answers:
 
 
 def bare_answers(outputs: Arrays, labels: Arrays) -> Answers:
-    """Return the answers of any network, without labels: all values of each sample in one row.
+    """Return the answers of any network, without labels: all values of each sample in one row."""
+    two = [value for value in outputs.values() if value.ndim == 2 and value.shape[1] > 1]
+    return Answers(sample_rows(outputs), None, None, None, classes=len(outputs) == len(two) == 1)
 
-    Outputs of another length than most have, such as states, are no samples and are left out.
-    """
+
+def sample_rows(outputs: Arrays) -> np.ndarray:
+    """Return all outputs beside one another, a row for each sample; outputs of another length than most have, such as
+    states, are no samples and are left out."""
     import numpy as np
 
     lengths = [len(value) for value in outputs.values()]
     samples = max(lengths, key=lengths.count)
-    rows = [value.reshape(samples, -1) for value in outputs.values() if len(value) == samples]
-    two = [value for value in outputs.values() if value.ndim == 2 and value.shape[1] > 1]
-    return Answers(np.concatenate(rows, axis=1), None, None, None, classes=len(outputs) == len(two) == 1)
+    return np.concatenate([value.reshape(samples, -1) for value in outputs.values() if len(value) == samples], axis=1)
 
 
 METRICS: Mapping[str, tuple[str, Callable[[Arrays, Arrays], Answers]]] = {  # by task: what "right" is called

@@ -101,8 +101,9 @@ def predict(job: InferenceJob, folder: Path, events: Events) -> RankResult:
 
 
 def answers_of(session: Session, job: InferenceJob) -> dict[str, np.ndarray]:
-    """Return what a session has answered, by output, as far as that is asked for."""
-    found = {name: np.atleast_1d(value) for name, value in session.fetch().items() if name in job.outputs}
+    """Return what a session has answered, by output; of a network of one's own those that are judged."""
+    found = {name: np.atleast_1d(value) for name, value in session.fetch().items()
+             if job.task != "predict" or name in job.outputs}
     check_answers(found, job)
     return found
 
