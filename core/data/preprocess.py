@@ -28,13 +28,20 @@ COLOURS = (1, 3, 4)  # numbers of channels that images have
 @dataclass(frozen=True)
 class Preprocessing:
     """What is done to a dataset's images. ``mean`` and ``std``, one number or one for each channel in the order of
-    ``channels``, are of pixels from 0 to ``white``; None: the dataset's own. ``layout`` None: told from the shape."""
+    ``channels``, are of pixels from 0 to ``white``; none: the dataset's own. ``layout`` None: told from the shape.
+    ``crop`` is the share of the shorter side that the centre crop is; None: the dataset's own."""
 
     layout: str | None = None
     channels: str = "rgb"
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     white: float = 1.0
+    crop: float | None = None
+
+    @property
+    def view(self) -> dict[str, float]:
+        """Return how a dataset of image files is to cut them, if not in its own way."""
+        return {} if self.crop is None else {"crop": self.crop}
 
     @property
     def renormalises(self) -> bool:
@@ -66,8 +73,8 @@ class Preprocessing:
     def check(self, pixels: Pixels | None, inputs: Mapping[str, Input], *, data: str) -> None:
         """Raise UsageError if a dataset, whose images are made of such pixels, cannot be read so."""
         channels = [self.channels_of(spec.shape) for spec in inputs.values() if is_image(spec)]
-        if self.renormalises and pixels is None:
-            raise UsageError(f"{data} is normalised by rules of its own; --mean, --std, --pixels and --channels grey "
+        if (self.renormalises or self.view) and pixels is None:
+            raise UsageError(f"{data} is made by rules of its own; --mean, --std, --pixels, --crop and --channels grey "
                              "are for images from files, as in --data imagefolder:PATH")
         if pixels is not None and channels[:1] == [1] and self.channels != "grey":
             raise UsageError("the network reads 1 channel; add --channels grey and the --mean and --std it was trained "
@@ -97,6 +104,8 @@ class Preprocessing:
     def describe(self, pixels: Pixels | None) -> str:
         """Return in words what becomes of images; ``pixels`` say what the dataset does."""
         own = "" if pixels is None else pixels.view
+        if self.view:
+            own = f"resized (bilinear) until the centre crop is {self.crop:g} of the shorter side"
         mean, std = (self.mean, self.std) if self.renormalises or pixels is None else (pixels.mean, pixels.std)
         if self.channels == "bgr" and not self.renormalises:
             mean, std = mean[::-1], std[::-1]

@@ -65,6 +65,9 @@ class InferenceRequest:
     pixels: float = setting(1.0, group=IMAGES, above=0, metavar="WHITE",
                             help="What white is before --mean and --std: 1, or 255.")
     channels: str = setting("rgb", group=IMAGES, choices=CHANNELS, help="Order of channels that the network reads.")
+    crop: float | None = setting(None, group=IMAGES, least=0.1, most=1, metavar="SHARE",
+                                 help="Share of the shorter side that the centre crop is; default: 0.875 of files "
+                                      "(224 of 256), 1: all of it.")
     layout: str | None = setting(None, group=IMAGES, choices=LAYOUTS,
                                  help="Order of axes of an ONNX file's images; default: told from their shape.")
     inputs: str | None = setting(None, group=COMPARED, metavar="FILE",
@@ -143,7 +146,8 @@ class InferenceRequest:
         """Return where the network comes from."""
         return Source(model=self.model, image_size=self.image_size, weights=self.weights, seed=self.seed or 0,
                       output=self.output, label_offset=self.label_offset,
-                      preprocessing=Preprocessing(self.layout, self.channels, self.mean, self.std, self.pixels),
+                      preprocessing=Preprocessing(self.layout, self.channels, self.mean, self.std, self.pixels,
+                                                  self.crop),
                       scored=self.accuracy and self.labelled and has_labels(str(self.data)), labelled=self.labelled,
                       arrays=self.inputs,
                       run=Path(self.from_run) if self.from_run else None, onnx=Path(self.onnx) if self.onnx else None)

@@ -67,7 +67,7 @@ def dataset(job: InferenceJob) -> Iterator[Dataset]:
     kind, argument = plugins().dataset(job.data)
     how = job.preprocessing
     found = kind.open(argument, how.data_inputs(job.inputs), seed=job.seed, train=job.train,
-                      loaders=job.loaders).without(job.skip)
+                      loaders=job.loaders, **how.view).without(job.skip)
     with contextlib.closing(found.unaugmented()) as plain:
         yield Preprocessed(plain, job.inputs, how, kind.pixels)
 

@@ -21,6 +21,7 @@ from dlcompare.core.data.streams import AUGMENT, uniform
 AREA = (0.08, 1.0)  # share of the image that a training crop covers
 RATIO = (3 / 4, 4 / 3)  # width over height of a training crop
 TRIES = 10
+CROP = 224 / 256  # of the shorter side, that the evaluation view is
 
 
 class Box(NamedTuple):
@@ -32,7 +33,8 @@ class Box(NamedTuple):
     height: int
 
 
-def read(path: str, *, size: tuple[int, int], draws: np.ndarray | None) -> np.ndarray:
+def read(path: str, *, size: tuple[int, int], draws: np.ndarray | None,
+         crop: float | None = None) -> np.ndarray:
     """Return an image file as uint8 (3, height, width): the training view that ``draws`` pick, or the evaluation view.
 
     Raises:
@@ -40,7 +42,8 @@ def read(path: str, *, size: tuple[int, int], draws: np.ndarray | None) -> np.nd
     """
     with Image.open(path) as file:
         image = rgb(file)
-    view = evaluation_view(image, size=size) if draws is None else training_view(image, size=size, draws=draws)
+    view = (evaluation_view(image, size=size, crop=crop or CROP) if draws is None else
+            training_view(image, size=size, draws=draws))
     return np.ascontiguousarray(np.asarray(view).transpose(2, 0, 1))
 
 
@@ -82,10 +85,10 @@ def resized_box(image: Image.Image, box: Box, *, size: tuple[int, int]) -> Image
     return part.resize(size[::-1], Image.Resampling.BILINEAR)
 
 
-def evaluation_view(image: Image.Image, *, size: tuple[int, int]) -> Image.Image:
-    """Return the centre of the image resized so that the view is 224 / 256 of its shorter side."""
+def evaluation_view(image: Image.Image, *, size: tuple[int, int], crop: float = CROP) -> Image.Image:
+    """Return the centre of the image resized so that the view is a share of its shorter side, 224 / 256 as a rule."""
     height, width = size
-    whole = covering(image.width, image.height, width=round(width * 256 / 224), height=round(height * 256 / 224))
+    whole = covering(image.width, image.height, width=round(width / crop), height=round(height / crop))
     left, top = round((whole[0] - width) / 2), round((whole[1] - height) / 2)
     return image.resize(whole, Image.Resampling.BILINEAR).crop((left, top, left + width, top + height))
 
@@ -97,7 +100,8 @@ def covering(wide: int, high: int, *, width: int, height: int) -> tuple[int, int
     return wide * height // high, height
 
 
-def serve(requests: BinaryIO, replies: BinaryIO, *, size: tuple[int, int], seed: int, train: bool) -> None:
+def serve(requests: BinaryIO, replies: BinaryIO, *, size: tuple[int, int], seed: int, train: bool,
+          crop: float | None = None) -> None:
     """Answer requests until there are no more: the worker has closed the pipe, or is dead."""
     for line in requests:
         request = json.loads(line)
@@ -105,7 +109,7 @@ def serve(requests: BinaryIO, replies: BinaryIO, *, size: tuple[int, int], seed:
         try:
             for path, index in request["samples"]:
                 draws = draws_of(index, seed=seed, epoch=request["epoch"]) if train else None
-                views.append(read(path, size=size, draws=draws))
+                views.append(read(path, size=size, draws=draws, crop=crop))
         except Exception as problem:  # Pillow's decoders raise nearly anything for a broken file
             error, views = f"cannot read the image {path}: {why(problem)}", []
         replies.write(json.dumps({"error": error}).encode() + b"\n")

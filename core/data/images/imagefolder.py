@@ -72,10 +72,14 @@ def input_names(inputs: Mapping[str, Input], found: Listing) -> tuple[str, str]:
     return image, label
 
 
-def open_dataset(argument: str, inputs: Mapping[str, Input], *, seed: int, train: bool, loaders: int) -> ImageFolder:
-    """Return the training or the evaluation split, decoded by ``loaders`` processes; errors as ``check``."""
+def open_dataset(argument: str, inputs: Mapping[str, Input], *, seed: int, train: bool, loaders: int,
+                 crop: float | None = None) -> ImageFolder:
+    """Return the training or the evaluation split, decoded by ``loaders`` processes; errors as ``check``.
+
+    ``crop`` is the share of the shorter side that the evaluation view is, None the usual one.
+    """
     root = root_folder(argument)
-    return ImageFolder(root, inputs, listing(root, train=train), seed=seed, augment=train, loaders=loaders)
+    return ImageFolder(root, inputs, listing(root, train=train), seed=seed, augment=train, loaders=loaders, crop=crop)
 
 
 class ImageFolder(Dataset):
@@ -85,13 +89,13 @@ class ImageFolder(Dataset):
     """
 
     def __init__(self, root: Path, inputs: Mapping[str, Input], found: Listing, *, seed: int, augment: bool,
-                 loaders: int) -> None:
-        self._like = partial(ImageFolder, root, inputs, seed=seed, loaders=loaders)
+                 loaders: int, crop: float | None = None) -> None:
+        self._like = partial(ImageFolder, root, inputs, seed=seed, loaders=loaders, crop=crop)
         self._image, self._label = input_names(inputs, found)
         self._specs, self._root, self._found, self._augment = inputs, root, found, augment
         self._labels = np.array(found.labels, dtype=np.int64)
         self._loaders = Loaders(loaders, settings={"size": inputs[self._image].shape[1:], "seed": seed,
-                                                   "train": augment})
+                                                   "train": augment, "crop": crop})
         self.names, self.size = found.names, len(found.names)
         self.passed_over, self.one_split = found.passed_over, found.one_split
 

@@ -33,8 +33,8 @@ def read(data: str, how: Preprocessing, image: Input) -> np.ndarray:
     kind, argument = plugins().dataset(data)
     how = how.fitted(inputs)
     how.check(kind.pixels, inputs, data=data)
-    found = Preprocessed(kind.open(argument, how.data_inputs(inputs), seed=0, train=False, loaders=1), inputs, how,
-                         kind.pixels)
+    opened = kind.open(argument, how.data_inputs(inputs), seed=0, train=False, loaders=1, **how.view)
+    found = Preprocessed(opened, inputs, how, kind.pixels)
     try:
         value = found.batch(np.array([0]), epoch=0)["x"][0]
     finally:
@@ -62,6 +62,18 @@ def test_pixels_are_what_was_asked_for(folder: str, how: Preprocessing, image: I
     np.testing.assert_allclose(channels, np.broadcast_to(np.array(wanted)[:, None, None], channels.shape), atol=0.01)
 
 
+@pytest.mark.parametrize(("crop", "edge"), [(None, False), (0.8, False), (1.0, True)])
+def test_the_crop_is_of_the_share_that_was_asked_for(tmp_path: Path, crop: float | None, edge: bool) -> None:
+    """A white frame of less than a tenth of the side is whole if nothing is cut off, and gone if a fifth is."""
+    image = Image.new("RGB", (100, 100), "white")
+    image.paste((0, 0, 0), (8, 8, 92, 92))
+    (tmp_path / "one").mkdir()
+    image.save(tmp_path / "one" / "a.png")
+    value = read(f"imagefolder:{tmp_path}", Preprocessing(mean=(0.0,), std=(1.0,), crop=crop), Input((3, 50, 50)))
+    assert (value[0, 0].min() > 0.9) == edge
+    assert (value.max() > 0.05) == (crop != 0.8)
+
+
 def test_digits_may_have_their_channels_last() -> None:
     np.testing.assert_array_equal(read("digits", Preprocessing(), LAST).transpose(2, 0, 1),
                                   read("digits", Preprocessing(), FIRST))
@@ -81,7 +93,7 @@ def test_what_does_not_fit_is_refused(folder: str, how: Preprocessing, image: In
 
 
 def test_data_that_is_normalised_by_its_own_rule_takes_no_other() -> None:
-    with pytest.raises(UsageError, match="digits is normalised by rules of its own"):
+    with pytest.raises(UsageError, match="digits is made by rules of its own"):
         read("digits", Preprocessing(mean=(0.5,), std=(0.5,)), FIRST)
 
 
@@ -89,6 +101,7 @@ def test_data_that_is_normalised_by_its_own_rule_takes_no_other() -> None:
     (Preprocessing("nchw"), "resized .* 224/256 .*; RGB, channels first; pixels from 0 to 1, mean 0.485,0.456,0.406, "
                             "deviation 0.229,0.224,0.225"),
     (Preprocessing("nhwc", "bgr"), "BGR, channels last; .* mean 0.406,0.456,0.485"),
+    (Preprocessing("nchw", crop=0.95), "centre crop is 0.95 of the shorter side"),
     (Preprocessing("nchw", "rgb", (0.0,), (1.0,), 255.0), "pixels from 0 to 255, mean 0, deviation 1")])
 def test_a_report_says_what_becomes_of_images(how: Preprocessing, words: str) -> None:
     import re
