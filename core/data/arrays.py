@@ -65,6 +65,8 @@ def fitted(name: str, arrays: Mapping[str, np.ndarray], spec: Input) -> np.ndarr
 
 def read(argument: str) -> dict[str, np.ndarray]:
     """Return the arrays of a file or folder by name; UsageError if it is none, or one cannot be read."""
+    if not argument:
+        raise UsageError("arrays need a file; write --inputs FILE.npz, or name a folder of NAME.npy files")
     path = Path(argument).expanduser()
     try:
         if path.is_dir():

@@ -99,6 +99,11 @@ def test_samples_that_do_not_belong_together_are_named(arrays: dict[str, np.ndar
         Arrays(arrays, {"x": Input((4,)), "z": Input((4,), "int64")})
 
 
+def test_no_path_is_not_this_folder() -> None:
+    with pytest.raises(UsageError, match="arrays need a file"):
+        read("")
+
+
 @pytest.mark.parametrize("content", [b"", b"no arrays", b"PK\x03\x04 cut"])
 def test_what_holds_no_arrays_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "mine.npz").write_bytes(content)
