@@ -15,7 +15,7 @@ from dlcompare.core.graph import Input
 from dlcompare.core.plugins.engine import Engine
 from dlcompare.core.plugins.inference_job import InferenceJob
 from dlcompare.core.plugins.registry import plugins
-from dlcompare.inference.cell.accuracy import sqnr
+from dlcompare.inference.cell.accuracy import sample_rows, sqnr
 from dlcompare.inference.cell.files import PREDICTIONS
 from dlcompare.inference.cell.request import PREDICT_BATCH
 from dlcompare.inference.onnx.export import content_sha256
@@ -102,10 +102,8 @@ def outputs(preparation: Preparation, job: InferenceJob, label: str) -> Arrays:
 def rows(found: Mapping[str, np.ndarray], inputs: Mapping[str, Input]) -> np.ndarray:
     """Return the outputs that answer beside one another, a row for each sample: those that labels of positions are for
     (``start`` of ``start_positions``), where there are such, else all."""
-    import numpy as np
-
     heads = {name.partition("_")[0] for name, spec in inputs.items() if spec.role == "position"} or {*found}
-    return np.concatenate([found[name].reshape(len(found[name]), -1) for name in sorted(heads)], axis=1)
+    return sample_rows({name: found[name] for name in sorted(heads)})
 
 
 def score(reference: np.ndarray, found: np.ndarray) -> Json:
