@@ -83,10 +83,10 @@ def span(input_ids: Tensor, token_type_ids: Tensor, attention_mask: Tensor, star
 
 
 def pair(input_ids: Tensor, token_type_ids: Tensor, attention_mask: Tensor, label: Tensor, *,
-         config: Config) -> dict[str, Tensor]:
-    """Return two logits for a pair of sentences, from the pooled first token, and their loss."""
+         config: Config, classes: int = 2) -> dict[str, Tensor]:
+    """Return a logit for each class of a pair of sentences, from the pooled first token, and their loss."""
     x = pooler(encoder(input_ids, token_type_ids, attention_mask, config), config)
-    logits = x.dropout(config.dropout, name="dropout").dense(2, init=INIT, name="classifier")
+    logits = x.dropout(config.dropout, name="dropout").dense(classes, init=INIT, name="classifier")
     return {"logits": logits, "loss": logits.cross_entropy(label, name="loss")}
 
 

@@ -23,19 +23,19 @@ POOLS = {"3b": ("maxpool3", 3), "4e": ("maxpool4", 2)}  # after these blocks: na
 HEADS = {"4a": "aux1", "4d": "aux2"}  # on these blocks
 
 
-def googlenet(image: Tensor, label: Tensor) -> dict[str, Tensor]:
-    """Return 1000 logits, and a loss that reads both auxiliary classifiers too; node names are torchvision's."""
+def googlenet(image: Tensor, label: Tensor, *, classes: int = 1000) -> dict[str, Tensor]:
+    """Return a logit per class, and a loss that reads both auxiliary classifiers too; node names are torchvision's."""
     at_least(SMALLEST, image)
     x, heads = stem(image), []
     for block, widths in WIDTHS.items():
         x = inception(x, widths, f"inception{block}")
         if block in HEADS:
-            heads.append(auxiliary(x, HEADS[block]).cross_entropy(label, name=f"{HEADS[block]}.loss"))
+            heads.append(auxiliary(x, classes, HEADS[block]).cross_entropy(label, name=f"{HEADS[block]}.loss"))
         if block in POOLS:
             name, kernel = POOLS[block]
             x = x.max_pool(kernel, stride=2, ceil=True, name=name)
     x = x.adaptive_avg_pool(1, name="avgpool").flatten(name="flatten").dropout(0.2, name="dropout")
-    logits = x.dense(1000, name="fc")
+    logits = x.dense(classes, name="fc")
     aux = heads[0].add(heads[1], name="aux.loss").scale(AUXILIARY, name="aux.weighted")
     return {"logits": logits, "loss": logits.cross_entropy(label, name="main_loss").add(aux, name="loss")}
 
@@ -56,12 +56,12 @@ def inception(x: Tensor, widths: tuple[int, int, int, int, int, int], scope: str
     return first.concat(second, third, unit(fourth, projected, 1, name=f"{scope}.branch4.1"), name=f"{scope}.concat")
 
 
-def auxiliary(x: Tensor, scope: str) -> Tensor:
+def auxiliary(x: Tensor, classes: int, scope: str) -> Tensor:
     """Return the logits of a classifier that only training looks at."""
     x = unit(x.adaptive_avg_pool(4, name=f"{scope}.avgpool"), 128, 1, name=f"{scope}.conv").flatten(
         name=f"{scope}.flatten")
     x = x.dense(1024, name=f"{scope}.fc1").relu(name=f"{scope}.relu").dropout(0.7, name=f"{scope}.dropout")
-    return x.dense(1000, name=f"{scope}.fc2")
+    return x.dense(classes, name=f"{scope}.fc2")
 
 
 MODELS = [Model("googlenet", googlenet, INPUTS, task="classification", checkpoint="torchvision googlenet",

@@ -10,8 +10,8 @@ AUXILIARY = 0.4  # weight of its loss, as in TF-slim's train_image_classifier.py
 ROW, COLUMN = (1, 7), (7, 1)
 
 
-def inception_v3(image: Tensor, label: Tensor) -> dict[str, Tensor]:
-    """Return 1000 logits, and a loss that reads the auxiliary classifier too; node names are torchvision's."""
+def inception_v3(image: Tensor, label: Tensor, *, classes: int = 1000) -> dict[str, Tensor]:
+    """Return a logit per class, and a loss that reads the auxiliary classifier too; node names are torchvision's."""
     at_least(SMALLEST, image)
     x = unit(stem(image), 80, 1, name="Conv2d_3b_1x1")
     x = unit(x, 192, 3, name="Conv2d_4a_3x3").max_pool(3, stride=2, name="maxpool2")
@@ -20,12 +20,12 @@ def inception_v3(image: Tensor, label: Tensor) -> dict[str, Tensor]:
     x = block_b(x, "Mixed_6a")
     for scope, width in (("Mixed_6b", 128), ("Mixed_6c", 160), ("Mixed_6d", 160), ("Mixed_6e", 192)):
         x = block_c(x, width, scope)
-    aux = auxiliary(x).cross_entropy(label, name="AuxLogits.loss").scale(AUXILIARY, name="AuxLogits.weighted")
+    aux = auxiliary(x, classes).cross_entropy(label, name="AuxLogits.loss").scale(AUXILIARY, name="AuxLogits.weighted")
     x = block_d(x, "Mixed_7a")
     for scope in ("Mixed_7b", "Mixed_7c"):
         x = block_e(x, scope)
     x = x.adaptive_avg_pool(1, name="avgpool").dropout(0.5, name="dropout").flatten(name="flatten")
-    logits = x.dense(1000, name="fc")
+    logits = x.dense(classes, name="fc")
     return {"logits": logits, "loss": logits.cross_entropy(label, name="main_loss").add(aux, name="loss")}
 
 
@@ -113,11 +113,11 @@ def split(x: Tensor, scope: str) -> Tensor:
     return row.concat(column, name=f"{scope}.concat")
 
 
-def auxiliary(x: Tensor) -> Tensor:
+def auxiliary(x: Tensor, classes: int) -> Tensor:
     """Return the logits of the classifier that only training looks at."""
     x = unit(x.avg_pool(5, stride=3, name="AuxLogits.pool"), 128, 1, name="AuxLogits.conv0")
     x = unit(x, 768, 5, name="AuxLogits.conv1").adaptive_avg_pool(1, name="AuxLogits.avgpool")
-    return x.flatten(name="AuxLogits.flatten").dense(1000, name="AuxLogits.fc")
+    return x.flatten(name="AuxLogits.flatten").dense(classes, name="AuxLogits.fc")
 
 
 MODELS = [Model("inception_v3", inception_v3, INPUTS, task="classification", checkpoint="torchvision inception_v3",

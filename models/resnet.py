@@ -39,15 +39,16 @@ def conv_norm(x: Tensor, filters: int, kernel: int, stride: int, conv: str, norm
     return y.batch_norm(eps=1e-5, momentum=0.1, name=norm)
 
 
-def resnet(image: Tensor, label: Tensor, *, block: Block, blocks: tuple[int, ...]) -> dict[str, Tensor]:
-    """Return 1000 logits and their loss; ``blocks`` counts the blocks of each of the four stages."""
+def resnet(image: Tensor, label: Tensor, *, block: Block, blocks: tuple[int, ...],
+           classes: int = 1000) -> dict[str, Tensor]:
+    """Return a logit for each class and their loss; ``blocks`` counts the blocks of each of the four stages."""
     x = conv_norm(image, 64, 7, 2, "conv1", "bn1").relu(name="relu")
     x = x.max_pool(kernel=3, stride=2, pad=1, name="maxpool")
     for stage, count in enumerate(blocks):
         for index in range(count):
             stride = 2 if stage and not index else 1
             x = block(x, 64 << stage, stride, f"layer{stage + 1}.{index}")
-    logits = x.adaptive_avg_pool(1, name="avgpool").flatten(name="flatten").dense(1000, name="fc")
+    logits = x.adaptive_avg_pool(1, name="avgpool").flatten(name="flatten").dense(classes, name="fc")
     return {"logits": logits, "loss": logits.cross_entropy(label, name="loss")}
 
 

@@ -9,8 +9,8 @@ from dlcompare.core.graph.ops import Tensor
 INPUTS = {"image": Input((3, 224, 224)), "label": Input((), "int64", "label", high=1000)}
 
 
-def vgg(image: Tensor, label: Tensor, *, convs: tuple[int, ...]) -> dict[str, Tensor]:
-    """Return 1000 logits and their loss; ``convs`` holds the 3x3 convolutions of each of the five stages."""
+def vgg(image: Tensor, label: Tensor, *, convs: tuple[int, ...], classes: int = 1000) -> dict[str, Tensor]:
+    """Return a logit for each class and their loss; ``convs`` holds the 3x3 convolutions of each of the five stages."""
     x, index = image, 0
     for filters, count in zip((64, 128, 256, 512, 512), convs, strict=True):
         for _ in range(count):
@@ -21,7 +21,7 @@ def vgg(image: Tensor, label: Tensor, *, convs: tuple[int, ...]) -> dict[str, Te
     x = x.adaptive_avg_pool(7, name="avgpool").flatten(name="flatten")
     x = x.dense(4096, name="classifier.0").relu(name="classifier.1").dropout(0.5, name="classifier.2")
     x = x.dense(4096, name="classifier.3").relu(name="classifier.4").dropout(0.5, name="classifier.5")
-    logits = x.dense(1000, name="classifier.6")
+    logits = x.dense(classes, name="classifier.6")
     return {"logits": logits, "loss": logits.cross_entropy(label, name="loss")}
 
 

@@ -65,7 +65,7 @@ def case(name: str, job: Job) -> Case:
 
 def whole(model: Model, job: Job) -> Case:
     """Return the case of a whole model under a job's image size, weights, seed and batch."""
-    graph = without_dropout(model.graph(job.image_size))
+    graph = without_dropout(model.graph(job.image_size, job.classes))
     params = read_weights(job.weights, graph) if job.weights else initial_params(graph, job.seed)
     kind, argument = plugins().dataset("synthetic")
     data = kind.open(argument, graph.inputs, seed=job.seed, train=True, loaders=1)

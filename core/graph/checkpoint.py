@@ -1,19 +1,20 @@
-"""PyTorch's zip-format state_dict files, read without PyTorch and without trusting pickle.
+"""PyTorch's files, read without PyTorch and without trusting pickle.
 
 The pickle inside such a file is run by an unpickler that knows six kinds of things: dictionaries, ordered
-dictionaries, lists, text, numbers, and tensors as views of the file's own byte records. It can look up no other class
-or function, so the worst a hostile file achieves is an error message.
+dictionaries, lists, text, numbers, and tensors as views of the file's own bytes. Whatever else it names, a class or a
+function, becomes an ``Unread`` that does nothing, so the worst a hostile file achieves is an error message.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -21,45 +22,101 @@ from dlcompare.core.errors import UsageError
 
 # Names under which PyTorch pickles a storage's element type -> ours; bf16 has no NumPy dtype.
 STORAGES = {"FloatStorage": "f4", "HalfStorage": "f2", "DoubleStorage": "f8", "BFloat16Storage": "bf16",
-            "LongStorage": "i8"}
+            "LongStorage": "i8", "IntStorage": "i4", "ShortStorage": "i2", "CharStorage": "i1", "ByteStorage": "u1",
+            "BoolStorage": "u1"}
 ADVICE = "save it anew in PyTorch with torch.save(model.state_dict(), PATH), or as safetensors"
+LEGACY = pickle.dumps(0x1950A86A20F9469CFC6C, 2)  # what a file of PyTorch before 1.6 begins with
+
+Storages = Callable[[str, str, int], Any]  # key, kind and count -> the flat array, or an Unread
 
 
-def read_state_dict(path: Path) -> dict[str, np.ndarray]:
-    """Return the tensors of a file that ``torch.save`` (PyTorch 1.6 or later) wrote, by name, as read-only views.
+class Unread:
+    """What a file holds that is no tensor: it swallows every call and every state, and only knows its name."""
 
-    ``{"state_dict": {...}, ...}`` is unwrapped. Element types: float32, float16, float64, bfloat16 (widened to
-    float32), int64.
+    what = "object"
+
+    def __new__(cls, *_: Any, **__: Any) -> Unread:
+        return super().__new__(cls)
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __call__(self, *_: Any, **__: Any) -> Unread:
+        return self
+
+    def swallow(self, *_: Any) -> None:
+        pass
+
+    __setstate__ = __setitem__ = append = extend = add = swallow
+
+
+def unread(what: str) -> type[Unread]:
+    """Return the class of what stands for things of a name."""
+    return type("Unread", (Unread,), {"what": what})
+
+
+def read_state_dict(path: Path) -> dict[str, Any]:
+    """Return what ``torch.save`` wrote, in its zip format or the one before PyTorch 1.6, as dictionaries by name.
+
+    Tensors are read-only views; element types: float32, float16, float64, bfloat16 (widened to float32), integers. What
+    is neither tensor, dictionary, list, text nor number is an ``Unread``.
 
     Raises:
-        UsageError: not such a file, damaged, or it holds something that is not a tensor; names what.
+        UsageError: not such a file, damaged, or there is no tensor in it; names what is.
     """
-    if not zipfile.is_zipfile(path):
-        raise UsageError(f"{str(path)!r} is neither safetensors nor PyTorch's zip format (it may be cut short, or "
-                         f"older than PyTorch 1.6); {ADVICE}")
+    with path.open("rb") as file:
+        legacy = file.read(len(LEGACY)) == LEGACY
     try:
-        with zipfile.ZipFile(path) as archive:
-            content = _TensorUnpickler(_Records(archive)).load()
+        content = read_legacy(path) if legacy else read_zip(path)
+    except zipfile.BadZipFile as error:
+        raise UsageError(f"{str(path)!r} is neither safetensors nor a file of PyTorch's torch.save, or it is damaged "
+                         f"or cut short: {error}; {ADVICE}") from error
     except Exception as error:  # a damaged pickle can raise anything
         raise UsageError(f"cannot read {str(path)!r} as a PyTorch state_dict: {error}; {ADVICE}") from error
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    if not isinstance(content, dict) or not content:
-        raise UsageError(f"{str(path)!r} holds no tensors by name; {ADVICE}")
-    for name, value in content.items():
-        if not isinstance(value, np.ndarray):
-            raise UsageError(f"{str(path)!r} holds a {type(value).__name__} named {name!r}, not a tensor; {ADVICE}")
-    return {str(name): value for name, value in content.items()}
+    held = [(name, value) for _, one in dictionaries({"": content}) for name, value in one.items()]
+    if not isinstance(content, dict) or not any(isinstance(value, np.ndarray) for _, value in held):
+        raise UsageError(f"{str(path)!r} holds no tensors by name{instead(held)}; {ADVICE}")
+    return content
+
+
+def instead(held: list[tuple[Any, Any]]) -> str:
+    """Return in words what a file holds that should hold tensors."""
+    for name, value in held:
+        if isinstance(value, Unread):
+            return f"; it holds a {value.what}, and only tensors are read"
+        if name and not isinstance(value, Mapping):
+            return f"; it holds a {type(value).__name__} named {str(name)!r}, not a tensor"
+    return ""
+
+
+def dictionaries(tree: Mapping[Any, Any]) -> Iterator[tuple[tuple[str, ...], Mapping[Any, Any]]]:
+    """Yield a dictionary and those in it, each once, outer ones first, with the names that lead to it."""
+    waiting: list[tuple[tuple[str, ...], Mapping[Any, Any]]] = [((), tree)]
+    seen = {id(tree)}
+    while waiting:
+        path, here = waiting.pop(0)
+        yield path, here
+        for name, value in here.items():
+            if isinstance(value, Mapping) and id(value) not in seen:  # a hostile one may hold itself
+                seen.add(id(value))
+                waiting.append(((*path, str(name)), value))
 
 
 def numbers(data: bytes, kind: str, *, order: str = "<") -> np.ndarray:
-    """Return raw bytes as a flat array; ``kind`` is f4, f2, f8, i8 or bf16 (widened to float32)."""
+    """Return raw bytes as a flat array; ``kind`` is that of a NumPy type, or bf16 (widened to float32)."""
     if kind != "bf16":
         return np.frombuffer(data, dtype=order + kind)
     return (np.frombuffer(data, dtype=order + "u2").astype(np.uint32) << 16).view(np.float32)
 
 
-class _Records:
+def read_zip(path: Path) -> Any:
+    """Return the object that a file of PyTorch 1.6 or later holds."""
+    with zipfile.ZipFile(path) as archive:
+        records = Records(archive)
+        return TensorUnpickler(io.BytesIO(records.read("data.pkl")), records.array).load()
+
+
+class Records:
     """The byte records beside the pickle; each is read once, however many tensors share it."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
@@ -77,40 +134,81 @@ class _Records:
             raise ValueError(f"record {name!r} is compressed")
         return self.archive.read(info)
 
-    def array(self, key: str, kind: str) -> np.ndarray:
+    def array(self, key: str, kind: str, count: int) -> np.ndarray:
         if (key, kind) not in self.arrays:
             self.arrays[key, kind] = numbers(self.read(f"data/{key}"), kind, order=self.order)
+        if len(self.arrays[key, kind]) != count:
+            raise ValueError(f"record {key!r} holds {len(self.arrays[key, kind])} elements of {count}")
         return self.arrays[key, kind]
 
 
-class _Kind(str):
+def read_legacy(path: Path) -> Any:
+    """Return the object that a file from before PyTorch 1.6 holds.
+
+    Such a file is pickles one after another: the magic number, a version, the machine, the object, the keys of its
+    storages; then each storage, its number of elements before it. So the object is unpickled twice: first to learn of
+    which type each storage is, and, once they are read, with them in it.
+    """
+    with path.open("rb") as file:
+        _, version, machine = (TensorUnpickler(file, unread_storage).load() for _ in range(3))
+        if version != 1001:
+            raise ValueError(f"its format has version {version}, not 1001")
+        kinds: dict[str, str] = {}
+        begin = file.tell()
+        TensorUnpickler(file, lambda key, kind, count: unread_storage(kinds.setdefault(key, kind))).load()
+        keys = TensorUnpickler(file, unread_storage).load()
+        order = "<" if machine["little_endian"] else ">"
+        arrays = {key: numbers(read_storage(file, kinds[key], order), kinds[key], order=order) for key in keys}
+        file.seek(begin)
+        return TensorUnpickler(file, lambda key, kind, count: arrays[key]).load()
+
+
+def unread_storage(*_: Any) -> Unread:
+    return Unread()
+
+
+def read_storage(file: IO[bytes], kind: str, order: str) -> bytes:
+    """Return the bytes of the storage that begins here, its length before it."""
+    count = int.from_bytes(file.read(8), "little" if order == "<" else "big", signed=True)
+    size = count * (2 if kind == "bf16" else np.dtype(kind).itemsize)
+    if not 0 <= size <= os.fstat(file.fileno()).st_size - file.tell():
+        raise ValueError(f"it is cut short: a storage of {size} bytes is not whole")
+    return file.read(size)
+
+
+class Kind(str):
     """An element type as the pickle names it: inert, not callable."""
 
 
-class _TensorUnpickler(pickle.Unpickler):
-    def __init__(self, records: _Records) -> None:
-        super().__init__(io.BytesIO(records.read("data.pkl")))
-        self.records = records
+class TensorUnpickler(pickle.Unpickler):
+    """Runs a pickle in which nothing can be called but what is listed here."""
+
+    def __init__(self, file: IO[bytes], storages: Storages) -> None:
+        super().__init__(file, encoding="utf-8")
+        self.storages = storages
 
     def find_class(self, module: str, name: str) -> Any:
         if module == "torch" and name in STORAGES:
-            return _Kind(STORAGES[name])
-        if (module, name) not in CONSTRUCTORS:
-            raise ValueError(f"it holds a {module}.{name}, and only tensors are read")
-        return CONSTRUCTORS[module, name]
+            return Kind(STORAGES[name])
+        return CONSTRUCTORS.get((module, name)) or unread(f"{module}.{name}")
 
-    def persistent_load(self, pid: Any) -> np.ndarray:
-        what, kind, key, _, count = pid
-        if what != "storage" or not isinstance(kind, _Kind) or not isinstance(key, str):
+    def persistent_load(self, pid: Any) -> Any:
+        what, kind, key, _, count, *view = pid
+        if isinstance(kind, type) and issubclass(kind, Unread):  # complex numbers and the like
+            return kind()
+        if what != "storage" or not isinstance(kind, Kind) or not isinstance(key, str):
             raise ValueError(f"it refers to {what!r}, and only tensors are read")
-        array = self.records.array(key, kind)
-        if len(array) != count:
-            raise ValueError(f"record {key!r} holds {len(array)} elements of {count}")
-        return array
+        array = self.storages(key, kind, count)
+        if isinstance(array, Unread) or view in ([], [None]):
+            return array
+        _, offset, size = view[0]
+        return array[offset:offset + size]
 
 
-def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> np.ndarray:
+def rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Any:
     """Return the view that a pickled tensor is; refuse one that reaches outside its storage."""
+    if isinstance(storage, Unread):
+        return storage
     if not isinstance(storage, np.ndarray) or storage.ndim != 1 or len(size) != len(stride):
         raise ValueError("a tensor is malformed")
     if min([offset, *size, *stride], default=0) < 0:
@@ -123,12 +221,14 @@ def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) 
     return np.lib.stride_tricks.as_strided(start, tuple(size), steps, writeable=False)
 
 
-def _rebuild_parameter(tensor: Any, *_: Any) -> Any:
+def rebuild_parameter(tensor: Any, *_: Any) -> Any:
     return tensor
 
 
 CONSTRUCTORS: Mapping[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
-    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+    ("torch._utils", "_rebuild_tensor"): rebuild_tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): rebuild_tensor,
+    ("torch._utils", "_rebuild_parameter"): rebuild_parameter,
+    ("torch._utils", "_rebuild_parameter_with_state"): rebuild_parameter,
 }

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +13,9 @@ import numpy as np
 from dlcompare.core.errors import UsageError, unknown
 from dlcompare.core.files import whole
 
-from . import Graph, Shape, checkpoint
+from . import Graph, Shape, fit, naming, weights_file
 
 Initialiser = Callable[[np.random.Generator, Shape], np.ndarray]
-
-# Buffers that published checkpoints carry beside their parameters: a batch counter, and the constant 0, 1, 2, ...
-IGNORED = ("num_batches_tracked", "position_ids")
-SHOWN = 3  # misfits named in an error before the rest are only counted
 
 
 def _normal(std: Callable[[Shape], float]) -> Initialiser:
@@ -69,67 +65,39 @@ def params_sha256(params: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def read_weights(path: str | Path, graph: Graph) -> dict[str, np.ndarray]:
-    """Return a graph's parameters from a ``.safetensors`` file or a PyTorch zip-format state_dict, float32.
+@dataclass(frozen=True)
+class Weights:
+    """A graph's parameters out of a file; ``unread`` names what else it holds, ``drawn`` what it does not."""
 
-    PyTorch's files are pickles; they are read without PyTorch by a reader that can construct tensors and nothing
-    else (see ``torchfile``). ``{"state_dict": ...}`` around the tensors and ``module.`` before every name are
-    accepted; buffers that are no parameters (``num_batches_tracked``, ``position_ids``) are passed over. A parameter
-    that the loss does not reach may be missing (checkpoints of BERT with a span head have no pooler): it is drawn.
+    params: dict[str, np.ndarray]
+    unread: tuple[str, ...]
+    drawn: tuple[str, ...]
+
+
+def read_weights(path: str | Path, graph: Graph, seed: int = 0) -> dict[str, np.ndarray]:
+    """Return a graph's parameters from a file, float32; see :func:`load_weights`."""
+    return load_weights(path, graph, seed).params
+
+
+def load_weights(path: str | Path, graph: Graph, seed: int = 0) -> Weights:
+    """Return a graph's parameters from a ``.safetensors`` file, a PyTorch checkpoint, or the index of several files.
+
+    PyTorch's files are pickles; they are read without PyTorch by a reader that can construct tensors and nothing else
+    (see ``checkpoint``). Dictionaries around the tensors, prefixes before their names and old spellings of them are
+    seen through (``naming``). Drawn from the seed, where they are missing, are a head, auxiliary classifiers, and what
+    the loss does not reach (``fit``).
 
     Raises:
-        UsageError: the file cannot be read, or a tensor is missing, unexpected or of another shape; names them.
+        UsageError: the file cannot be read; a tensor is missing or of another shape; a number is not finite.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UsageError(f"there is no weights file {str(path)!r}; give a .safetensors file or a PyTorch state_dict")
-    read = _read_safetensors if path.suffix == ".safetensors" else checkpoint.read_state_dict
-    found = _plain_names(read(path))
-    misfits = [*_misnamed(found, graph), *_misshapen(found, graph)]
-    if misfits:
-        more = f"; and {len(misfits) - SHOWN} more" if len(misfits) > SHOWN else ""
-        raise UsageError(f"weights file {str(path)!r} does not fit model {graph.name!r}: "
-                         f"{'; '.join(misfits[:SHOWN])}{more}")
-    return {name: np.array(found[name], dtype=np.float32, order="C") if name in found
-            else _draw(name, param.shape, init=param.init, seed=0) for name, param in graph.params().items()}
-
-
-def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    from safetensors import SafetensorError, deserialize
-
-    types = {"F32": "f4", "F16": "f2", "F64": "f8", "BF16": "bf16", "I64": "i8"}
-    arrays = {}
-    try:
-        for name, view in deserialize(path.read_bytes()):
-            if view["dtype"] not in types:
-                raise UsageError(f"tensor {name!r} of {str(path)!r} holds {view['dtype']}; read are {', '.join(types)}")
-            arrays[name] = checkpoint.numbers(view["data"], types[view["dtype"]]).reshape(view["shape"])
-    except (SafetensorError, OSError) as error:
-        raise UsageError(f"{str(path)!r} is not a whole safetensors file: {error}") from error
-    return arrays
-
-
-def _plain_names(found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    prefix = "module." if all(name.startswith("module.") for name in found) else ""
-    return {name[len(prefix):]: array for name, array in found.items() if name.rpartition(".")[2] not in IGNORED}
-
-
-def _misnamed(found: Mapping[str, np.ndarray], graph: Graph) -> Iterable[str]:
-    wanted = graph.params()
-    missing = [node.param_name(k) for node in graph.needed("loss") for k in node.params
-               if node.param_name(k) not in found]
-    for name in found:
-        if name not in wanted:
-            near = difflib.get_close_matches(name, missing or wanted, n=1)
-            yield f"unexpected tensor {name!r}" + (f" (nearest parameter: {near[0]!r})" if near else "")
-    for name in missing:
-        yield f"missing tensor {name!r}, shape {wanted[name].shape}"
-
-
-def _misshapen(found: Mapping[str, np.ndarray], graph: Graph) -> Iterable[str]:
-    for name, param in graph.params().items():
-        if name in found and found[name].shape != param.shape:
-            yield f"tensor {name!r} has shape {found[name].shape}, wanted {param.shape}"
+    path, wanted = Path(path), graph.params()
+    found = naming.find(weights_file.read_file(path), graph)
+    drawn = fit.check_fit(path, found, graph)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is then refused
+        params = {name: _draw(name, param.shape, init=param.init, seed=seed) if name in drawn
+                  else np.array(found.arrays[name], dtype=np.float32, order="C") for name, param in wanted.items()}
+    fit.check_finite(path, params)
+    return Weights(params, found.unread, drawn)
 
 
 def write_params(path: str | Path, params: Mapping[str, np.ndarray]) -> None:

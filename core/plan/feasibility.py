@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+from dlcompare.core.errors import UsageError
 from dlcompare.core.graph import Graph
 from dlcompare.core.graph.cost import training_bytes
 from dlcompare.core.machine.accelerators import gpus
@@ -26,6 +28,20 @@ def refusal(plugins: Plugins, job: Job, graph: Graph) -> str | None:
     if job.port and (trouble := port_trouble(job.port)):
         return trouble
     return too_large(job, graph) if job.device == "cpu" else too_few_gpus(job)
+
+
+def check_batch_norm(graph: Graph, batch: int) -> None:
+    """Raise UsageError if a batch norm would have one value of each channel to normalise.
+
+    Its variance is then 0, and the unbiased one that running statistics take is 0 / 0; frameworks make of it an error,
+    NaN or zeros, each in its own way.
+    """
+    for node in graph.nodes:
+        if node.op == "batch_norm" and batch * math.prod(node.shape[1:]) == 1:
+            raise UsageError(
+                f"a batch of 1 leaves batch norm {node.name!r} of model {graph.name!r} one value of each channel (its "
+                f"images are {' x '.join(map(str, node.shape[1:]))} there), and one value has no variance: no "
+                f"framework can train that; use --batch 2 or more, or a larger --image-size")
 
 
 def too_few_gpus(job: Job) -> str | None:

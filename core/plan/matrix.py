@@ -17,6 +17,7 @@ from dlcompare.core.plugins.registry import Plugins
 from dlcompare.core.settings import default_of
 
 from .bad_samples import bad_samples
+from .feasibility import check_batch_norm, default_device
 from .plan import Plan
 from .variants import Variant, parse
 
@@ -51,12 +52,15 @@ def matrix(plugins: Plugins, cls: type[J], settings: Mapping[str, Any], **fixed:
         given["weights"] = existing_file(given["weights"])
     asked = sides(plugins, frameworks, device=given.get("device"))
     known = plugins.model(model)
-    graph = known.graph(given.get("image_size"))
+    graph = known.graph(given.get("image_size"), given.get("classes"))
+    if given.get("weights"):
+        check_weights(given["weights"], graph)
     shared = {**defaults(plugins, cls, known, [side.framework for side in asked], given), **given}
     wanted = [{"execution": next(iter(plugins.backend(side.framework).executions)), **shared, **side.settings}
               for side in asked]
     for one in wanted:
         one["data"] = check_data(plugins, one["data"], graph)
+        check_batch_norm(graph, one["batch"])
     leave_out(plugins, wanted)
     jobs = tuple(cls(**{**one, "framework": side.framework, **fixed}) for side, one in zip(asked, wanted, strict=True))
     distinct(asked, jobs)
@@ -85,8 +89,6 @@ def require_names(given: Mapping[str, Any]) -> tuple[list[str], str]:
 def defaults(plugins: Plugins, cls: type[BaseJob], model: Model, frameworks: Sequence[str],
              given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what this machine and this model set where nobody says."""
-    from .feasibility import default_device
-
     device = given.get("device") or default_device(plugins, frameworks)
     return {"data": model.data, "device": device, "batch": default_of(cls, "batch", device=device),
             "threads": max(1, len(os.sched_getaffinity(0)) // given.get("workers", 1))}
@@ -130,8 +132,16 @@ def make_absolute(data: str) -> str:
     return f"{name}:{Path(argument).resolve()}" if argument and Path(argument).exists() else data
 
 
+def check_weights(path: str, graph: Graph) -> None:
+    """Raise UsageError if a file of weights cannot be read, does not fit the network, or holds NaN."""
+    from dlcompare.core.graph.params import load_weights  # late: it needs NumPy
+
+    load_weights(path, graph)
+
+
 def existing_file(path: str) -> str:
     """Return the absolute path of a file that exists; UsageError otherwise."""
     if not Path(path).is_file():
-        raise UsageError(f"the weights file {path} does not exist; --weights takes a .safetensors or .pth file")
+        raise UsageError(f"the weights file {path} does not exist; --weights takes a .safetensors or .pth file, or the "
+                         "*.index.json of several")
     return str(Path(path).resolve())

@@ -55,7 +55,7 @@ class FrameworkEngine(Engine):
     def open(self, job: InferenceJob, folder: Path) -> Session:
         from dlcompare.core.graph.params import read_weights
 
-        graph = self.model(job.model).graph(job.image_size)
+        graph = self.model(job.model).graph(job.image_size, job.classes)
         params = read_weights(str(job.weights), graph)
         return FrameworkSession(job, self.backend.trainer(graph, params, training(job)))
 
@@ -63,7 +63,7 @@ class FrameworkEngine(Engine):
 def training(job: InferenceJob) -> Job:
     """Return the training job whose trainer predicts."""
     return Job(framework=job.engine, model=job.model, data=job.data, device=job.device, precision=job.precision,
-               batch=job.batch, image_size=job.image_size, threads=job.threads, seed=job.seed)
+               batch=job.batch, image_size=job.image_size, classes=job.classes, threads=job.threads, seed=job.seed)
 
 
 class FrameworkSession(Session):

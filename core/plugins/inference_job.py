@@ -23,9 +23,9 @@ class InferenceJob(BaseJob):
     """One engine running one network at one precision and batch size.
 
     ``file`` is an ONNX file with the precision written into it, and ``sha256`` its content's hash,
-    ``network_sha256`` that of the FP32 file it was made from; engines that read
-    the neutral graph take ``model``, ``image_size`` and ``weights`` (safetensors) instead. ``inputs`` declares what
-    the network reads, the label included, so that a dataset can be opened for it; ``outputs`` names what it returns.
+    ``network_sha256`` that of the FP32 file it was made from; engines that read the neutral graph take ``model``,
+    ``image_size``, ``classes`` and ``weights`` (safetensors) instead. ``inputs`` declares what the network reads, the
+    label included, so that a dataset can be opened for it; ``outputs`` names what it returns.
 
     ``fixed_batch`` is the only batch size that the file takes; None: any.
 
@@ -43,6 +43,7 @@ class InferenceJob(BaseJob):
     network_sha256: str | None = None
     weights: str | None = setting(None, build=True)
     image_size: int | None = setting(None, build=True)
+    classes: int | None = setting(None, build=True)
     inputs: Mapping[str, Input] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
     task: str = setting("measure", choices=TASKS)

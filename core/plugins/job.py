@@ -116,8 +116,12 @@ class Job(BaseJob):
                              "the others.")
     image_size: int | None = setting(None, group=COMPARED, least=1, metavar="PIXELS",
                                      help="Side of the square image; default: the network's own.")
+    classes: int | None = setting(None, group=COMPARED, least=2, metavar="N",
+                                  help="Classes that the last layer tells apart; default: as many as published, "
+                                       "whatever the data have.")
     weights: str | None = setting(None, group=COMPARED, metavar="FILE",
-                                  help="Start from these parameters: .safetensors, or a PyTorch state_dict.")
+                                  help="Start from these parameters: .safetensors, a PyTorch checkpoint, or the "
+                                       "*.index.json of several files.")
     workers: int = setting(1, group=TRAINS, least=1, told=True, metavar="N", help="Worker processes that all-reduce.")
     batch: int = setting(8, group=TRAINS, least=1, machine=True, side=True, metavar="N",
                          per_device={"cuda": 64, "tpu": 64}, help="Samples per worker and step.")

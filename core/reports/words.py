@@ -49,6 +49,17 @@ def short(v: Values) -> str:
             "raise --windows or --steps")
 
 
+def weights(v: Values) -> str:
+    said = {"not in the weights file, so drawn from the seed": v["drawn"],
+            "in the weights file and left unread": v["unread"]}
+    return "; ".join(f"{what}: {some(names)}" for what, names in said.items() if names)
+
+
+def some(names: Sequence[str], most: int = 6) -> str:
+    """Return names in a row, those beyond so many only counted."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
 def warm_up(v: Values) -> str:
     tail = ", ".join(f"{seconds:.3g}" for seconds in v["last"]) or "none"
     return (f"step time had not settled after {v['steps']} warm-up steps (the last took {tail} s); "
@@ -94,6 +105,7 @@ WORDS: dict[str, Words] = {
     "warm-up": warm_up,
     "skipped samples": skipped_samples,
     "passed over": passed_over,
+    "weights": weights,
     "same first batch": lambda v: "several ranks read the same first batch, so the data may not be sharded",
     "crowded": lambda v: (
         f"{v['workers']} workers shared {v['cores']:g} usable cores, so each waited for the others' turns; this is "

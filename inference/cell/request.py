@@ -35,7 +35,8 @@ class InferenceRequest:
 
     model: str | None = setting(None, group=NETWORK, metavar="NAME", help="The network; see 'dlcompare list'.")
     weights: str | None = setting(None, group=NETWORK, metavar="FILE",
-                                  help="Its parameters: .safetensors, or a PyTorch state_dict.")
+                                  help="Its parameters: .safetensors, a PyTorch checkpoint, or the *.index.json of "
+                                       "several files.")
     from_run: str | None = setting(None, group=NETWORK, metavar="RUN",
                                    help="Take the network that a training run with --save has left; its model, image "
                                         "size and data need not be named.")
@@ -49,6 +50,9 @@ class InferenceRequest:
     fixed_batch: int | None = setting(None)  # that of the ONNX file
     labelled: bool = setting(True)  # whether --inputs, if they are given, hold labels
     image_size: int | None = setting(None, group=NETWORK, least=1, metavar="PIXELS", help="Side of the square image.")
+    classes: int | None = setting(None, group=NETWORK, least=2, metavar="N",
+                                  help="Classes that the last layer tells apart; default: as published, or as the run "
+                                       "trained.")
     engines: tuple[str, ...] = setting(
         (), group=COMPARED, flag="--engine", metavar="NAME[,NAME...]",
         help="Engines to compare: onnxruntime, openvino, tensorrt, or a framework, whose own predict is then measured.")
@@ -144,8 +148,8 @@ class InferenceRequest:
     @property
     def source(self) -> Source:
         """Return where the network comes from."""
-        return Source(model=self.model, image_size=self.image_size, weights=self.weights, seed=self.seed or 0,
-                      output=self.output, label_offset=self.label_offset,
+        return Source(model=self.model, image_size=self.image_size, classes=self.classes, weights=self.weights,
+                      seed=self.seed or 0, output=self.output, label_offset=self.label_offset,
                       preprocessing=Preprocessing(self.layout, self.channels, self.mean, self.std, self.pixels,
                                                   self.crop),
                       scored=self.accuracy and self.labelled and has_labels(str(self.data)), labelled=self.labelled,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from dlcompare.core.data.preprocess import USUAL, Preprocessing, looks_last
 from dlcompare.core.errors import UsageError
-from dlcompare.core.graph import Input
-from dlcompare.core.graph.params import initial_params, params_sha256, read_weights, write_params
+from dlcompare.core.graph import Graph, Input
+from dlcompare.core.graph.params import Weights, initial_params, load_weights, params_sha256, write_params
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.variables import WEIGHTS
 
@@ -38,6 +38,7 @@ class Network:
     outputs: tuple[str, ...]
     model: onnx.ModelProto
     image_size: int | None
+    classes: int | None  # of the last layer, if not the model's own
     weights: Path | None
     params_sha256: str | None
     origin: str
@@ -58,7 +59,8 @@ def network(source: Source, folder: Path) -> Network:
         cell = trained_cell(source.run)
         job = json.loads((cell / "job.json").read_text())
         source = dataclasses.replace(source, run=None, model=source.model or job["model"], weights=str(cell / WEIGHTS),
-                                     image_size=source.image_size or job["image_size"])
+                                     image_size=source.image_size or job["image_size"],
+                                     classes=source.classes or job.get("classes"))
         return of_model(source, folder, origin=f"trained by {job['framework']} on {job['data']}, {cell}")
     return of_model(source, folder, origin=source.weights or f"initial parameters of seed {source.seed}")
 
@@ -71,15 +73,29 @@ def of_model(source: Source, folder: Path, *, origin: str) -> Network:
         raise UsageError("--model must be given, as in: dlcompare infer --model resnet50 --weights FILE; or --onnx "
                          "FILE, or --from-run RUN; 'dlcompare list' shows what models there are")
     model = plugins().model(source.model)
-    graph = model.graph(source.image_size)
-    params = read_weights(source.weights, graph) if source.weights else initial_params(graph, source.seed)
+    graph = model.graph(source.image_size, source.classes)
+    read = load_weights(source.weights, graph, source.seed) if source.weights else None
+    params = read.params if read else initial_params(graph, source.seed)
     weights = folder / WEIGHTS
     write_params(weights, params)
     image = graph.inputs.get("image")
     return Network(model.name, model.task, graph.inputs, tuple(k for k in graph.outputs if k != "loss"),
-                   export(graph, params), image.shape[-1] if image else None, weights, params_sha256(params), origin,
-                   trained=bool(source.weights),
+                   export(graph, params), image.shape[-1] if image else None, source.classes, weights,
+                   params_sha256(params), origin + (in_part(read, source.seed) if read else ""),
+                   trained=read is not None and not answers_drawn(graph, read),
                    preprocessing=dataclasses.replace(source.preprocessing, layout="nchw").fitted(graph.inputs))
+
+
+def answers_drawn(graph: Graph, read: Weights) -> bool:
+    """Return whether what the network answers depends on a parameter that the file does not hold."""
+    answers = graph.needed(*(name for name in graph.outputs if name != "loss"))
+    return any(node.param_name(local) in read.drawn for node in answers for local in node.params)
+
+
+def in_part(read: Weights, seed: int) -> str:
+    """Return in words what a file of weights lacks, and what it holds besides; "" where it fits exactly."""
+    said = {f"drawn from seed {seed}": read.drawn, "left unread": read.unread}
+    return "".join(f"; {what}: {', '.join(names)}" for what, names in said.items() if names)
 
 
 def of_file(source: Source, path: Path) -> Network:
@@ -104,7 +120,7 @@ def of_file(source: Source, path: Path) -> Network:
     task = "classification" if source.labelled else "outputs"
     if source.labelled:
         inputs["label"] = dataclasses.replace(LABEL, high=classes and classes - (source.label_offset or 0))
-    return Network(path.stem, task, inputs, outputs, model, side(inputs), None, None,
+    return Network(path.stem, task, inputs, outputs, model, side(inputs), None, None, None,
                    f"{path}{', its floats of 16 bits as float32' if halves(held) else ''}", trained=True,
                    fixed_batch=batch(model), preprocessing=source.preprocessing.fitted(inputs))
 

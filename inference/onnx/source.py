@@ -23,6 +23,7 @@ class Source:
 
     model: str | None = None
     image_size: int | None = None
+    classes: int | None = None
     weights: str | None = None
     run: Path | None = None
     onnx: Path | None = None
@@ -37,6 +38,9 @@ class Source:
     def __post_init__(self) -> None:
         given = [f"--{name}" for name, value in (("weights", self.weights), ("from-run", self.run),
                                                  ("onnx", self.onnx)) if value]
+        if self.onnx and self.classes:
+            raise UsageError("--classes is for networks of dlcompare's own; an ONNX file has its last layer in it, so "
+                             "leave --classes out")
         if len(given) > 1:
             raise UsageError(f"{' and '.join(given)} both name the network's parameters; leave one of them out")
 

@@ -124,8 +124,8 @@ class Preparation:
             job, model=net.name, file=str(onnx) if onnx else None,
             sha256=self.sha256(onnx) if onnx else net.params_sha256,
             weights=str(net.weights) if net.weights and not onnx else None, image_size=net.image_size,
-            skip=self.skip, inputs=net.inputs, outputs=net.outputs, preprocessing=net.preprocessing,
-            fixed_batch=net.fixed_batch, label_offset=asked.label_offset or 0,
+            classes=net.classes, skip=self.skip, inputs=net.inputs, outputs=net.outputs,
+            preprocessing=net.preprocessing, fixed_batch=net.fixed_batch, label_offset=asked.label_offset or 0,
             largest_batch=net.fixed_batch or max((*asked.batches, PREDICT_BATCH)),
             cache=str(self.run.folder / "builds"))
         if not asked.engine_calibrates(job.precision):

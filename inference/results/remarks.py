@@ -18,7 +18,8 @@ GAIN = {"int8": 2.0}  # times FP32 of the same engine; less is worth a word
 def notes(results: Results, found: list[Speed]) -> Iterator[str]:
     """Yield in plain sentences what limits the numbers above."""
     if not results.network["trained"]:
-        yield "nobody has trained these parameters, so accuracy means nothing; name --weights or --from-run"
+        yield ("nobody has trained these parameters, or not all of them, so accuracy means nothing; name --weights of "
+               "a whole network, or --from-run")
     if not results.accuracy and results.data.partition(":")[0] == "synthetic":
         yield "synthetic labels are drawn at random: no accuracy was measured"
     yield from (sentence(Caveat(one["kind"], one["values"])) for one in results.caveats)

@@ -5,6 +5,7 @@
 Every tensor holds 0, 1/8, 2/8, ... in its own order, which all element types here hold exactly.
 """
 
+import argparse
 import math
 from collections import OrderedDict
 from pathlib import Path
@@ -36,6 +37,45 @@ def mixed():
     return state
 
 
+class Small(torch.nn.Module):
+    """The network of the tests, its parameters counting."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.bn, self.fc = torch.nn.Conv2d(3, 2, 3), torch.nn.BatchNorm2d(2), torch.nn.Linear(32, 3)
+        for value in [*self.parameters(), self.bn.running_mean, self.bn.running_var]:
+            value.data = counting(*value.shape)
+
+
+class Trained(torch.nn.Module):
+    """A loss with a weight of its own beside the network, as trained with Lightning."""
+
+    def __init__(self):
+        super().__init__()
+        self.model, self.loss = Small(), torch.nn.CrossEntropyLoss(weight=torch.ones(3))
+
+
+def published():
+    """Yield a checkpoint in each of the forms that training programs leave."""
+    small, optimiser = Small(), torch.optim.SGD(Small().parameters(), lr=0.1, momentum=0.9)
+    for value in optimiser.param_groups[0]["params"]:
+        value.grad = torch.ones_like(value)
+    optimiser.step()
+    halved = {name: value / 2 for name, value in small.state_dict().items()}
+    yield "references.pth", {  # torchvision's references
+        "model": small.state_dict(), "optimizer": optimiser.state_dict(), "epoch": 3, "model_ema": halved,
+        "args": argparse.Namespace(lr=0.1, device=torch.device("cpu"), path=Path("x"))}
+    yield "tutorial.pt", {"epoch": 5, "model_state_dict": small.state_dict(), "loss": torch.tensor(0.5),
+                          "optimizer_state_dict": optimiser.state_dict()}
+    yield "lightning.ckpt", {"epoch": 1, "pytorch-lightning_version": "2.4.0", "state_dict": Trained().state_dict(),
+                             "callbacks": {"ModelCheckpoint": {"best": Path("x")}}, "hyper_parameters": {"lr": 0.1}}
+    yield "averaged.pt", torch.optim.swa_utils.AveragedModel(small).state_dict()
+    yield "compiled.pt", torch.nn.DataParallel(torch.compile(small)).state_dict()
+    part = Small()
+    part.conv = torch.compile(part.conv)  # one layer alone, so the wrapper is within the names
+    yield "compiled_layer.pt", part.state_dict()
+
+
 def main():
     FOLDER.mkdir(exist_ok=True)
     torch.save(mixed(), FOLDER / "mixed.pt")
@@ -44,6 +84,8 @@ def main():
     torch.save(mixed(), FOLDER / "legacy.pt", _use_new_zipfile_serialization=False)
     torch.save({**mixed(), "conv.bias": counting(2).to(torch.complex64)}, FOLDER / "complex.pt")
     torch.save(torch.nn.Linear(2, 2), FOLDER / "module.pt")
+    for name, content in published():
+        torch.save(content, FOLDER / name)
 
 
 main()

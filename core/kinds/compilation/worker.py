@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def work(job: CompilationJob, folder: Path, events: Events) -> None:
     """Compile the train step for devices that need not be here, and leave what the compiler says of it."""
-    graph = plugins().model(job.model).graph(job.image_size)
+    graph = plugins().model(job.model).graph(job.image_size, job.classes)
     backend = plugins().backend(job.framework)
     events("compile")
     leave(RankResult(backend.compile_only(graph, initial_params(graph, job.seed), job)), folder)

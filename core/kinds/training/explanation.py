@@ -75,7 +75,7 @@ def study(plugins: Plugins, plan: Plan, slow: Side, fast: Side) -> Study:
         kept.append(Kept("input path", "both feed one batch that is placed once"))
     else:
         moves.append(without_input(one, two, jobs))
-    graph = plugins.model(one.model).graph(one.job["image_size"])
+    graph = plugins.model(one.model).graph(one.job["image_size"], one.job.get("classes"))
     refusals = {job.id: reason for job in jobs.values() if (reason := refusal(plugins, job, graph))}
     variants = {job.id: text for name, job in jobs.items() if (text := parse(name).text)}
     whole = dataclasses.replace(plan, jobs=tuple(jobs.values()), refusals=refusals, variants=variants,

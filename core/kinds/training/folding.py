@@ -78,7 +78,7 @@ def make_record(outline: Callable[..., T], job: Job, ranks: Sequence[RankResult]
 
 def look_up(job: Job, ranks: Sequence[RankResult], about: Circumstances, **more: Any) -> Known:
     """Return what this program knows of a job's network, device and certificate."""
-    graph = plugins().model(job.model).graph(job.image_size)
+    graph = plugins().model(job.model).graph(job.image_size, job.classes)
     total, image = cost(graph), graph.inputs.get("image")
     return Known(total.parameters, total.multiply_adds, image.shape[-1] if image else None,
                  peak_flops(about.system, job.device, job.precision, devices=job.workers), about.launch,
@@ -233,7 +233,7 @@ def caveats(record: Record, windows: Sequence[Window], ranks: Sequence[RankResul
     """Return what there is to say of a training record's windows and ranks."""
     steps = [item.seconds for item in ranks[0].warmup]
     settled = all(result.warmup_settled for result in ranks)
-    more = (doubts.warm_up(steps, settled=settled), same_share(ranks), crowding(record))
+    more = (doubts.warm_up(steps, settled=settled), same_share(ranks), crowding(record), weights_in_part(ranks[0]))
     samples = doubts.of_samples(record.job.get("skip", ()), ranks[0].passed_over)
     return (*samples, *doubts.of_windows(windows), *(one for one in more if one))
 
@@ -244,6 +244,13 @@ def crowding(record: Record) -> Caveat | None:
     if record.device != "cpu" or cores is None or record.workers <= cores:
         return None
     return Caveat.of("crowded", workers=record.workers, cores=cores)
+
+
+def weights_in_part(rank: RankResult) -> Caveat | None:
+    """Return a caveat when a weights file held more than the network's parameters, or less."""
+    if not rank.weights_unread and not rank.weights_drawn:
+        return None
+    return Caveat.of("weights", unread=list(rank.weights_unread), drawn=list(rank.weights_drawn))
 
 
 def same_share(ranks: Sequence[RankResult]) -> Caveat | None:

@@ -78,6 +78,8 @@ class RankResult:
     startup: dict[str, float]
     trained_sha256: str | None = None  # of the parameters kept as WEIGHTS, if they are
     passed_over: dict[str, int] = field(default_factory=dict)  # files among the samples that are none, by suffix
+    weights_unread: tuple[str, ...] = ()  # what a weights file held besides
+    weights_drawn: tuple[str, ...] = ()  # the parameters that it did not hold
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlcompare.core.data.feed import Feed
 from dlcompare.core.data.order import Sampler, order_sha256
-from dlcompare.core.graph.params import initial_params, params_sha256, read_weights, write_params
+from dlcompare.core.graph.params import Weights, initial_params, load_weights, params_sha256, write_params
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.records.choices import Choices
@@ -37,13 +38,13 @@ def work(job: Job, folder: Path, events: Events) -> None:
 def run_rank(job: Job, folder: Path, events: Events, result: type[RankResult], measure: Measure) -> None:
     """Train as ``measure`` says once the loop is warm, and leave this rank's raw result, with what that returned."""
     times = [time.perf_counter()]
-    graph = plugins().model(job.model).graph(job.image_size)
+    graph = plugins().model(job.model).graph(job.image_size, job.classes)
     events("parameters")
-    params = parameters(job, graph)
-    digest = params_sha256(params)
+    weights = parameters(job, graph)
+    digest = params_sha256(weights.params)
     times.append(time.perf_counter())
-    trainer = build_trainer(job, graph, params, events, times)
-    del params
+    trainer = build_trainer(job, graph, weights.params, events, times)
+    weights = dataclasses.replace(weights, params={})  # their memory is the trainer's now
     events("data", rank=trainer.rank)
     kind, argument = plugins().dataset(job.data)
     dataset = kind.open(argument, graph.inputs, seed=job.seed, train=True, loaders=job.loaders).without(job.skip)
@@ -62,15 +63,18 @@ def run_rank(job: Job, folder: Path, events: Events, result: type[RankResult], m
         trained_sha256=trained, params_sha256=digest, passed_over=dict(dataset.passed_over),
         sample_order_sha256=order_sha256(dataset.size, job.seed, names=dataset.names),
         first_batch_sha256=first_batch, versions=trainer.versions(), settings=Choices.of(trainer.settings()),
+        weights_unread=weights.unread, weights_drawn=weights.drawn,
         peak_bytes=trainer.peak_bytes(), rss_bytes=resident_bytes(), startup=phases(times, loop), **more),
         folder, rank=trainer.rank)
     trainer.gather(0.0)  # nobody leaves, and is taken for dead, before all have written
     trainer.close()
 
 
-def parameters(job: Job, graph: Graph) -> Arrays:
+def parameters(job: Job, graph: Graph) -> Weights:
     """Return the parameters a job starts from."""
-    return read_weights(Path(job.weights), graph) if job.weights else initial_params(graph, job.seed)
+    if job.weights:
+        return load_weights(job.weights, graph, job.seed)
+    return Weights(initial_params(graph, job.seed), unread=(), drawn=())
 
 
 def build_trainer(job: Job, graph: Graph, params: Arrays, events: Events, times: list[float]) -> Trainer:

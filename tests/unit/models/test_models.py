@@ -1,5 +1,6 @@
 """The models: their graphs as golden files, and that defining them costs nothing."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -45,6 +46,26 @@ def test_image_models_classify_into_a_thousand(name: str) -> None:
     assert graph.inputs["image"].shape == ((3, 299, 299) if name == "inception_v3" else (3, 224, 224))
     assert graph.inputs["label"].high == 1000
     assert graph.node(graph.outputs["logits"]).shape == (1000,)
+
+
+@pytest.mark.parametrize("name", [name for name, model in MODELS.items() if model.classes])
+def test_another_number_of_classes_changes_the_last_layers_alone(name: str) -> None:
+    own, other = MODELS[name].graph(), MODELS[name].graph(classes=10)
+    assert MODELS[name].graph(classes=MODELS[name].classes) == own
+    assert other.inputs["label"].high == 10 and other.node(other.outputs["logits"]).shape == (10,)
+    changed = [a for a, b in zip(own.nodes, other.nodes, strict=True) if a != b]
+    assert {node.op for node in changed} == {"dense"} and {node.shape for node in changed} == {(MODELS[name].classes,)}
+    assert all(param.shape[0] == 10 for name, param in other.params().items() if param != own.params()[name])
+
+
+def test_classes_are_for_classifiers_that_take_them() -> None:
+    with pytest.raises(UsageError, match="it is no classifier; leave --classes out"):
+        MODELS["bert-squad"].graph(classes=10)
+    model = MODELS["resnet18"]
+    fixed = dataclasses.replace(model, build=lambda image, label: model.build(image=image, label=label))
+    with pytest.raises(UsageError, match="it always tells 1000 apart; leave --classes out"):
+        fixed.graph(classes=10)
+    assert fixed.graph(classes=1000) == model.graph()
 
 
 @pytest.mark.parametrize("name", TEXT)

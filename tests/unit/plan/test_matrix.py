@@ -3,10 +3,12 @@
 import socket
 from pathlib import Path
 
+import numpy as np
 import pytest
 from asking import planned
 
 from dlcompare.core.errors import UsageError
+from dlcompare.core.graph.params import initial_params, write_params
 from dlcompare.core.judging.judging import Judging
 from dlcompare.core.plugins.registry import plugins
 
@@ -91,11 +93,44 @@ def test_a_baseline_must_be_one_of_the_sides() -> None:
     ({"weights": "/nowhere/w.safetensors"}, "does not exist"),
     ({"image_size": 2, "model": "alexnet"}, "cannot take 2 x 2"),
     ({"model": "bert-tiny"}, "reads no image"),
+    ({"classes": 9}, "has 10 classes, but this model tells only 9 apart; give --classes 10"),
+    ({"model": "bert-tiny", "image_size": None, "classes": 9}, "it is no classifier; leave --classes out"),
     ({"model": "bert-tiny", "image_size": None, "data": "digits"}, "synthetic"),
 ])
 def test_usage_errors_name_what_would_do(options: dict[str, object], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         planned("reference", **options)
+
+
+def test_weights_are_looked_at_before_anything_starts(tmp_path: Path) -> None:
+    params = initial_params(plugins().model("resnet18").graph(32, classes=10), 0)
+    path = str(tmp_path / "w.safetensors")
+    write_params(path, params)
+    assert planned("reference", weights=path, classes=10).jobs[0].weights == path
+    with pytest.raises(UsageError, match="give --classes 10"):
+        planned("reference", weights=path)
+    params["layer1.0.conv1.weight"][0, 0, 0, 0] = np.nan
+    write_params(path, params)
+    with pytest.raises(UsageError, match=r"1 of the 36864 numbers of 'layer1.0.conv1.weight' are not finite"):
+        planned("pytorch-ddp", "jax", weights=path, classes=10)
+
+
+@pytest.mark.parametrize("of", ["training", "verification", "time_to_accuracy"])
+def test_batch_norm_over_one_value_is_one_refusal_for_all(of: str) -> None:
+    """At 32 x 32 the last stage of resnet18 is 1 x 1, where a batch of 1 leaves nothing to take a variance of."""
+    more = {"target": "top1=0.9", "max_epochs": 1} if of == "time_to_accuracy" else {}
+    with pytest.raises(UsageError, match=r"batch norm 'layer4.0.bn1' .*one value.*--batch 2 or more"):
+        planned("all", of=of, batch=1, **more)
+    with pytest.raises(UsageError, match="--batch 2 or more"):
+        planned("jax", "mxnet:batch=1", of=of, **more)
+    assert planned("reference", of=of, batch=1, image_size=64, **more).jobs
+    assert planned("reference", of=of, batch=2, **more).jobs
+
+
+def test_the_last_layer_takes_the_classes_asked_for() -> None:
+    (job,) = planned("reference", classes=10).jobs
+    assert job.classes == 10 and "--classes 10" in job.reproduce()
+    assert "--classes" not in planned("reference").jobs[0].reproduce()
 
 
 def test_an_unknown_framework_lists_the_others() -> None:

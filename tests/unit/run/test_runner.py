@@ -300,14 +300,8 @@ def failed(command: Command) -> dict[str, Any]:
     return record
 
 
-@pytest.mark.parametrize(("words", "told"), [
-    (("--lr", "1e200"), "training diverged"),
-    (("--weights", "weights.safetensors"), "weights.safetensors"),
-])
-def test_what_goes_wrong_inside_a_worker_is_the_reason_of_its_record(start_slow: Start, tmp_path: Path,
-                                                                    words: tuple[str, ...], told: str) -> None:
-    (tmp_path / "weights.safetensors").write_bytes(b"\0" * 100)
-    assert told in failed(start_slow("--framework", "reference", *words))["reason"]
+def test_what_goes_wrong_inside_a_worker_is_the_reason_of_its_record(start_slow: Start) -> None:
+    assert "training diverged" in failed(start_slow("--framework", "reference", "--lr", "1e200"))["reason"]
 
 
 def test_memory_that_runs_out_in_a_worker_is_the_reason_of_its_record(start_slow: Start) -> None:
