@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,14 @@ FULL = 1 << 16  # bytes: less free space than that is none
 JOINING = "import", "build"  # a rank that has told no more has not joined
 TAIL = 1 << 16  # bytes of a log's end that are looked at
 ADVICE = "try a smaller --batch or fewer --workers"
+PREFIX = re.compile(r"^\[(rank)?\d+\](<stderr>|<stdout>)?:\s*")  # horovodrun's and torchrun's before a worker's lines
+# Last words of a process that ends itself, most telling first: glog's and Abseil's FATAL, a C++ exception, a signal
+# that Python noticed, the dynamic linker, an exception before a worker can leave word.
+FATAL = [re.compile(pattern) for pattern in (
+    r"^F\d{4} [\d:.]+", r"^what\(\):", r"\bCheck fail(ed|ure)\b", r"^Fatal Python error: ",
+    r"symbol lookup error: |error while loading shared libraries: ", r"^[\w.]*(Error|Exception): ")]
+KILLED = re.compile(r"\bSIGKILL\b|^Killed\b|[Ee]xit( with status)? code:? (137|-9)\b")  # as launchers tell it
+WAITING = re.compile(r"[Ww]aiting|[Mm]issing ranks|[Rr]endezvous|[Tt]imed out")
 
 
 def why(folder: Path, code: int) -> str:
@@ -47,7 +56,7 @@ def explain_stall(folder: Path, seconds: float) -> str:
     last = f"the last was {events[-1]['phase']!r}; " if events else ""
     return (f"no sign of life for {seconds:.0f} s ({last}{len(started)} worker processes started{which}, "
             f"and of the ranks {', '.join(map(str, joined)) or 'none'} joined); all were stopped. "
-            "Give --timeout more seconds if the model is that slow")
+            f"Give --timeout more seconds if the model is that slow{last_of_log(folder)}")
 
 
 def last_words(folder: Path) -> list[Json]:
@@ -70,6 +79,8 @@ def explain_death(silent: dict[int, int | None], folder: Path, said: Sequence[Js
     if told := memory_line(folder):
         return f"memory ran out in worker process {names} ({told}); {ADVICE}"
     then = f" Another worker said: {paragraph(said[0]['message'], 200)}" if said else ""
+    if told := fatal_line(folder):
+        return f"worker process {names} died, and the log says: {told}.{then}"
     return (f"worker process {names} died without a word, as one does that is killed by SIGKILL (the kernel does so "
             f"when memory runs out: then {ADVICE}) or crashes.{then}")
 
@@ -86,6 +97,30 @@ def explain_exception(word: Json, folder: Path) -> str:
 def memory_line(folder: Path) -> str:
     """Return the last line of the log's end that says that memory ran out."""
     return next((paragraph(line, 200) for line in reversed(tail(folder / "log.txt")) if ran_out(line)), "")
+
+
+def fatal_line(folder: Path) -> str:
+    """Return the line of the log in which a process says why it ends itself; "" if none does, or one was killed."""
+    lines = said_lines(folder)
+    if any(map(KILLED.search, lines)):
+        return ""
+    found = (line for sign in FATAL for line in lines if sign.search(line))
+    return paragraph(next(found, "")).rstrip(".")
+
+
+def last_of_log(folder: Path) -> str:
+    """Return in words what the log of a job that stands still says last, of waiting if it says anything of that."""
+    lines = said_lines(folder)
+    found = [line for line in lines if WAITING.search(line)] or lines
+    return f". The log says: {paragraph(found[-1])}" if found else ""
+
+
+def said_lines(folder: Path) -> list[str]:
+    """Return the last lines of a job's log that say something, as the workers wrote them, since the last command."""
+    log = folder / "log.txt"
+    lines = tail(log) if log.exists() else []
+    begin = max((place for place, line in enumerate(lines) if line.startswith("$ ")), default=-1)
+    return [PREFIX.sub("", line).strip() for line in lines[begin + 1:] if any(map(str.isalpha, line))]
 
 
 def read_events(folder: Path) -> list[Json]:

@@ -156,6 +156,32 @@ def test_a_worker_that_says_nothing_is_named_with_its_rank(tmp_path: Path) -> No
     assert "smaller --batch" in reason
 
 
+@pytest.mark.parametrize(("log", "told"), [
+    ("F1125 08:50:40.470954   29911 parse_flags_from_env.cc:234] Unknown flag in XLA_FLAGS: --xla_nonexistent=1\n"
+     "the process of rank 0 ended with exit code 1; the others are stopped", "Unknown flag in XLA_FLAGS: --xla_none"),
+    ("[0]<stderr>:terminate called after throwing an instance of 'gloo::IoException'\n"
+     "[0]<stderr>:  what():  [gloo/transport/tcp/unbound_buffer.cc:81] Timed out waiting 0ms for recv operation\n"
+     "[0]<stderr>:Aborted\nProcess 0 exit with status code 134.", "unbound_buffer.cc:81] Timed out waiting 0ms for"),
+    ("[rank0]:Fatal Python error: Segmentation fault\n", "Fatal Python error: Segmentation fault"),
+    ("python: symbol lookup error: libx.so: undefined symbol: y", "libx.so: undefined symbol: y"),
+    ("Traceback (most recent call last):\nImportError: libcudart.so.12: no such file", "ImportError: libcudart.so.12"),
+])
+def test_a_death_that_the_log_explains_is_not_put_down_to_memory(tmp_path: Path, log: str, told: str) -> None:
+    reason = failure.why(job_folder(tmp_path, ranks=1, log=f"$ python\nE1125 noise that harms nobody\n{log}\n"), 1)
+    assert reason.startswith("worker process 100 (rank 0) died, and the log says: ") and told in reason
+    assert "memory" not in reason and "\n" not in reason
+
+
+@pytest.mark.parametrize("log", [
+    "$ python -m x Error: y\nW1125 10:00:00 slow\n", "$ a\nF1125 08:50:40.4 of an earlier try\n$ a\nnothing\n",
+    "$ a\nOSError: which harmed nobody\nSignal 9 (SIGKILL) received by PID 100\n",
+    "$ a\nOSError: which harmed nobody\nProcess 0 exit with status code 137.\n",
+    "$ a\nOSError: which harmed nobody\nthe process of rank 0 ended with exit code -9; the others are stopped\n"])
+def test_a_log_without_a_reason_explains_no_death(tmp_path: Path, log: str) -> None:
+    job_folder(tmp_path, ranks=1, log=log)
+    assert "died without a word" in failure.why(tmp_path, 137)
+
+
 def test_a_worker_that_was_told_to_stop_or_has_finished_did_not_die_silently(tmp_path: Path) -> None:
     job_folder(tmp_path, ranks=3)
     word(tmp_path, 101, "it was told to stop", kind="stopped", at=1)
@@ -229,3 +255,11 @@ def test_a_log_that_cannot_be_written_is_an_error_of_ours(tmp_path: Path) -> Non
     (tmp_path / "log.txt").symlink_to("/dev/full")
     with pytest.raises(JobError, match=r"cannot write .*/log\.txt: No space left on device; make room"):
         launched(tmp_path, Job(framework="reference", model="resnet18"))
+
+
+@pytest.mark.parametrize(("log", "told"), [
+    ("$ horovodrun\n[1]<stderr>:One or more tensors are waiting for remainder of ranks\n[1]<stderr>:a warning\n",
+     ". The log says: One or more tensors are waiting for remainder of ranks"),
+    ("$ python\nreading the file\n===\n", ". The log says: reading the file"), ("$ python waiting\n", "that slow")])
+def test_a_stall_quotes_what_the_log_waits_for(tmp_path: Path, log: str, told: str) -> None:
+    assert failure.explain_stall(job_folder(tmp_path, log=log), 5).endswith(told)
