@@ -31,7 +31,8 @@ def check_fit(path: Path, found: Found, graph: Graph) -> tuple[str, ...]:
     heads = {wanted[name].shape[1:] for name in drawn & reached_by(graph, "loss")}
     if not lost and any(is_head(name, array, heads) for name, array in found.strays.items()):
         lost = missing
-    odd = [name for name, array in found.arrays.items() if array.shape != wanted[name].shape]
+    odd = [name for name, array in found.arrays.items()
+           if array.shape != wanted[name].shape or array.dtype.kind != "f"]
     if lost or odd:
         count = len(lost) + len(odd) + (len(found.strays) if lost else 0) - SHOWN
         words = itertools.islice(misfits(found, graph, lost, odd), SHOWN)
@@ -105,7 +106,10 @@ def misfits(found: Found, graph: Graph, lost: list[str], odd: list[str]) -> Iter
         near = nearest(name, lost)
         yield f"unexpected tensor {name!r}" + (f" (nearest parameter: {near!r})" if near else "")
     for name in odd:
-        yield f"tensor {name!r} has shape {found.arrays[name].shape}, wanted {wanted[name].shape}"
+        array = found.arrays[name]
+        yield (f"tensor {name!r} has shape {array.shape}, wanted {wanted[name].shape}"
+               if array.shape != wanted[name].shape else f"tensor {name!r} holds {array.dtype} (quantised?), wanted "
+               "floating-point numbers")
 
 
 def nearest(name: str, names: Collection[str]) -> str | None:

@@ -65,13 +65,17 @@ def test_resnet50_on_real_images_under_both(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_images_and_given_weights(tmp_path: Path, images: Path) -> None:
-    graph = plugins().model("resnet18").graph()
-    write_params(tmp_path / "w.safetensors", initial_params(graph, 7))
-    found = records("--model", "resnet18", "--image-size", "64", "--batch", "4", "--data", f"imagefolder:{images}",
-                    "--on-bad-sample", "skip", "--weights", str(tmp_path / "w.safetensors"), cwd=tmp_path)
+    """The weights have no head, which is drawn from the seed as without weights, for two classes."""
+    params = initial_params(plugins().model("resnet18").graph(), 7)
+    write_params(tmp_path / "w.safetensors", {name: one for name, one in params.items() if not name.startswith("fc.")})
+    words = ("--model", "resnet18", "--image-size", "64", "--batch", "4", "--classes", "2", "--seed", "7", "--data",
+             f"imagefolder:{images}", "--on-bad-sample", "skip")
+    found = records(*words, "--weights", str(tmp_path / "w.safetensors"), cwd=tmp_path)
     assert_comparable(found)
     assert all(r["job"]["skip"] == ["train/cat/0.jpg"] for r in found)
-    seeded = records("--model", "resnet18", "--image-size", "64", "--batch", "4", "--seed", "7", cwd=tmp_path)
+    assert all({"kind": "weights", "values": {"drawn": ["fc.weight", "fc.bias"], "unread": []}} in r["warnings"]
+               for r in found)
+    seeded = records(*words, cwd=tmp_path)
     assert {r["params_sha256"] for r in seeded} == {r["params_sha256"] for r in found}
 
 

@@ -1,6 +1,7 @@
 """Checkpoints in the forms in which they are published; the PyTorch files were written by a real PyTorch."""
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -145,6 +146,17 @@ def test_another_number_of_classes_is_refused_with_what_to_do(tmp_path: Path) ->
     other = {"fc.weight": np.ones((7, 32), np.float32), "fc.bias": np.ones(7, np.float32)}
     with pytest.raises(UsageError, match=r"has shape \(7, 32\), wanted \(3, 32\).*7 classes.*give --classes 7$"):
         load(tmp_path, COUNTING | other)
+
+
+def test_integers_are_no_parameters(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"tensor 'fc.weight' holds int8 \(quantised"):
+        load(tmp_path, COUNTING | {"fc.weight": np.ones((3, 32), np.int8)})
+
+
+def test_a_name_without_end_takes_no_time() -> None:
+    begin = time.process_time()
+    assert find({"." * 1_000_000: np.ones(1), **COUNTING}, GRAPH).arrays.keys() == COUNTING.keys()
+    assert time.process_time() - begin < 2
 
 
 def test_suggestions_go_by_the_end_of_a_name(tmp_path: Path) -> None:

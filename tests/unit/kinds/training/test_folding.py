@@ -86,6 +86,8 @@ def test_one_window_has_no_interval_and_a_warning() -> None:
     ({"feed": 0.5}, "input was too slow"),
     ({"warmup_settled": False}, "had not settled after 3 warm-up steps"),
     ({"first_batch_sha256": sha("one")}, "the same first batch"),
+    ({"weights_drawn": ("fc.weight", "fc.bias")}, "not in the weights file, so drawn from the seed: fc.weight, fc"),
+    ({"weights_unread": tuple("abcdefgh")}, "in the weights file and left unread: a, b, c, d, e, f and 2 more"),
 ])
 def test_doubts_are_written_into_the_record(given: dict[str, Any], words: str) -> None:
     made = finished(job(), ranks(job(), **given))
