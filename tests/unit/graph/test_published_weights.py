@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 
 from dlcompare.core.errors import UsageError
 from dlcompare.core.graph import Graph
+from dlcompare.core.graph.fit import nearest
 from dlcompare.core.graph.naming import find
 from dlcompare.core.graph.params import Weights, initial_params, load_weights
 from dlcompare.core.plugins.registry import plugins
@@ -160,9 +161,12 @@ def test_a_name_without_end_takes_no_time() -> None:
 
 
 def test_suggestions_go_by_the_end_of_a_name(tmp_path: Path) -> None:
-    """By spelling 'encoder.layer.10...' is nearer to 'layer.1...' than what it is; by its end there is no doubt."""
+    names = ["bert.encoder.layer.1.output.dense.weight", "h.1.output.dense.bias"]  # the second is spelt more alike
+    assert nearest("h.1.output.dense.weight", names) == names[0]
+    assert nearest("fc.biass", ["fc.bias", "fc.weight"]) == "fc.bias"
+    assert nearest("odd", ["fc.bias"]) is None
     params = {name: array for name, array in bert().items() if "layer.1.output.dense" not in name}
-    odd = "transformer.block.1.layer.1.output.dense.weight"
+    odd = "blocks.1.output.dense.weight"
     with pytest.raises(UsageError) as caught:
         load(tmp_path, params | {odd: np.ones((64, 256), np.float32)}, TINY)
     assert f"unexpected tensor {odd!r} (nearest parameter: 'bert.encoder.layer.1.output.dense.weight')" in str(
