@@ -87,7 +87,7 @@ def near(job: Job, number: int, folder: Path) -> Path:
 
     rng, path = np.random.default_rng(number), folder / f"parameters-{number}.safetensors"
     if not path.exists():
-        params = parameters(job, plugins().model(job.model).graph(job.image_size))
+        params = parameters(job, plugins().model(job.model).graph(job.image_size, job.classes)).params
         write_params(path, {name: (value * (1 + AMPLITUDE * rng.uniform(-1, 1, value.shape))).astype(np.float32)
                             for name, value in params.items()})
     return path
