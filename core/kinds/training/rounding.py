@@ -42,7 +42,7 @@ def losses_moved(run: Run, records: Sequence[TrainingRecord]) -> Moved | None:
         return None
     fastest = max(proved, key=lambda one: one.throughput.value if one.throughput else 0.0)
     job = job_of(fastest)
-    place = kept(job, parted)
+    place = kept(fastest, job, parted)
     if not place.exists():
         moved = try_twins(run, fastest, job, parted)
         if moved is None:
@@ -57,12 +57,12 @@ def job_of(record: TrainingRecord) -> Job:
     return Job(**{spec.name: record.job[spec.name] for spec in dataclasses.fields(Job) if spec.name in record.job})
 
 
-def kept(job: Job, step: int) -> Path:
-    """Return where the outcome is kept: under a hash of what decides the losses up to a step."""
+def kept(record: TrainingRecord, job: Job, step: int) -> Path:
+    """Return where the outcome is kept: under a hash of what decides the losses up to a step, as the record has it."""
     same = dataclasses.replace(job, framework="", execution=None, layout=None, threads=1, loaders=1, steps=None,
-                               windows=1, window_seconds=1.0, warmup_steps=1, port=None, save=False)
-    weights = hashlib.sha256(Path(job.weights).read_bytes()).hexdigest() if job.weights else ""
-    digest = hashlib.sha256(f"{same.to_json()}{weights}{step}{AMPLITUDE}{TWINS}".encode()).hexdigest()
+                               windows=1, window_seconds=1.0, warmup_steps=1, port=None, weights=None, save=False)
+    start = f"{record.params_sha256} {record.sample_order_sha256} {record.first_batch_sha256}"
+    digest = hashlib.sha256(f"{same.to_json()} {start} {step} {AMPLITUDE} {TWINS}".encode()).hexdigest()
     return cache_root() / ROUNDING / f"{digest[:16]}.json"
 
 

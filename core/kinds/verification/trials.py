@@ -108,8 +108,11 @@ def kept(name: str, job: VerificationJob) -> Path:
     """Return where the outcome of trials is kept: under a hash of the job, the case, the source and NumPy's version."""
     import numpy as np
 
+    from dlcompare.core.conformance.oracle import case
+    from dlcompare.core.graph.params import params_sha256
+
     speaks = source_sha256(dataclasses.replace(job, framework=ORACLE))
-    weights = hashlib.sha256(Path(job.weights).read_bytes()).hexdigest() if job.weights else ""
+    weights = params_sha256(case(name, job).params) if job.weights else ""
     digest = hashlib.sha256("\0".join([job.to_json(), name, speaks, weights, np.__version__]).encode()).hexdigest()
     return cache_root() / KEPT / f"{digest[:16]}.json"
 
