@@ -76,8 +76,10 @@ def plan(request: Request) -> Plan:
                              f"not {workers}")
     settings = {**with_small_images(settle(request)), "data": "synthetic"}  # which every network can read
     found = matrix(plugins(), VerificationJob, settings)
-    jobs = tuple(dataclasses.replace(job, workers=workers, cases=choose(job))
-                 for workers in request.own.check_workers for job in found.jobs)
+    asked = [settings.get("threads") or side.settings.get("threads") for side in found.sides]
+    jobs = tuple(dataclasses.replace(job, workers=workers, cases=choose(job),
+                                     threads=threads or max(1, job.threads // workers))  # all cores, between them
+                 for workers in request.own.check_workers for job, threads in zip(found.jobs, asked, strict=True))
     sides = found.sides * len(request.own.check_workers)
     return dataclasses.replace(found, jobs=jobs, sides=sides).plan(
         {job.id: refusal(plugins(), job, found.graph) for job in jobs})

@@ -67,6 +67,13 @@ def test_each_framework_is_verified_with_each_number_of_workers() -> None:
     assert "one process" in planned("reference", of="verification").refusals[refused.id]
 
 
+def test_workers_share_the_cores_unless_threads_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)))
+    made = planned("pytorch-ddp", "jax:threads=3", of="verification", own={"check_workers": (1, 4)})
+    assert [(job.framework, job.workers, job.threads) for job in made.jobs] == [
+        ("pytorch-ddp", 1, 8), ("jax", 1, 3), ("pytorch-ddp", 4, 2), ("jax", 4, 3)]
+
+
 @pytest.mark.parametrize("workers", [0, 3, 8])
 def test_workers_that_do_not_divide_the_samples_are_refused(workers: int) -> None:
     with pytest.raises(UsageError, match=f"among the workers: 1, 2 or 4, not {workers}"):
