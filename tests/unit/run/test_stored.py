@@ -21,6 +21,7 @@ PUBLISHED = {  # whatever of the published results holds records: of which kind,
     "2026-11-24-four-cpu/verdict.json": ("training", 24),
     "2026-11-24-four-cpu/explain.json": ("training", 30),
     "2026-11-24-four-cpu/target.json": ("time_to_accuracy", 4),
+    "2026-11-25-resnet50-cpu/records.json": ("training", 2),
 }
 
 
