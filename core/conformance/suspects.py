@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dlcompare.core.plugins.backend import Arrays
 
     from .cases import Case
-    from .oracle import Expected
+    from .check import Expected
 
 Array = np.ndarray
 

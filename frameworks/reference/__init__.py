@@ -43,9 +43,9 @@ class Reference(Backend):
 
     def oracle(self, graph: Graph, params: Arrays, job: Job, **emulation: Any) -> Trainer:
         """Return the trainer that verification judges by; ``emulation``: ``replicas`` and ``noise``."""
-        from .trainer import ReferenceTrainer
+        from .oracle import Oracle
 
-        return ReferenceTrainer(graph, params, job, **emulation)
+        return Oracle(graph, params, job, **emulation)
 
 
 @hookimpl

@@ -73,14 +73,11 @@ class ReferenceTrainer(Trainer):
         return placed
 
     def step(self, placed: Arrays, lr: float) -> None:
-        losses, gradients = [], []
-        for rank, share in enumerate(self.shares(placed)):
-            tape = self.forward(share, nodes=self.graph.needed("loss"), rank=rank)
-            losses.append(float(tape.values[self.graph.outputs["loss"]]))
+        tapes, gradients = self.differentiate(placed)
+        for rank, tape in enumerate(tapes):
             self.follow(tape, rank=rank)
-            gradients.append(self.backward(tape))
-        self.update(self.average(gradients), lr)
-        self.loss = float(np.mean(losses))
+        self.update(gradients, lr)
+        self.loss = float(np.mean([tape.values[self.graph.outputs["loss"]] for tape in tapes]))
 
     def wait(self) -> float:
         """Return the last step's loss, the mean over replicas; NaN before the first step."""
@@ -94,13 +91,12 @@ class ReferenceTrainer(Trainer):
         return {name: tape.values[node] for name, node in self.graph.outputs.items()}
 
     def activations(self, batch: Arrays) -> Arrays:
-        nodes, shares = self.graph.needed(), enumerate(self.shares(self.place(batch)))
-        tapes = [self.forward(share, nodes=nodes, rank=rank) for rank, share in shares]
+        nodes = self.graph.needed()
+        tapes = self.passes(self.place(batch), nodes)
         return {n.name: join([tape.values[n.name] for tape in tapes]) for n in nodes}
 
     def gradients(self, batch: Arrays) -> Arrays:
-        nodes, shares = self.graph.needed("loss"), enumerate(self.shares(self.place(batch)))
-        return self.average([self.backward(self.forward(share, nodes=nodes, rank=rank)) for rank, share in shares])
+        return self.differentiate(self.place(batch))[1]
 
     def params(self) -> Arrays:
         state = self.state(rank=0)
@@ -112,6 +108,15 @@ class ReferenceTrainer(Trainer):
 
     def versions(self) -> dict[str, str]:
         return {"numpy": np.__version__}
+
+    def differentiate(self, placed: Arrays) -> tuple[list[Tape], Arrays]:
+        """Return each replica's forward pass on its share of a batch, and the gradients of the mean loss."""
+        tapes = self.passes(placed, self.graph.needed("loss"))
+        return tapes, self.average([self.backward(tape) for tape in tapes])
+
+    def passes(self, placed: Arrays, nodes: Sequence[Node]) -> list[Tape]:
+        """Return each replica's forward pass on its share of a batch; changes no state."""
+        return [self.forward(share, nodes=nodes, rank=rank) for rank, share in enumerate(self.shares(placed))]
 
     def average(self, shares: Sequence[Arrays]) -> Arrays:
         """Return the mean of the replicas' gradients; here a test makes them a sum."""

@@ -31,9 +31,9 @@ class Verification(Kind):
     forms = ("table", "json")
 
     def prepare(self, plan: Plan, run: Run) -> Prepared:
-        """Have the trials of the reference run while the workers do."""
+        """Have the reference work while the workers do."""
         def begin(job: Any) -> Any:
-            self.part("trials").begin(job)
+            self.part("reference").begin(job)
             return job
 
         return begin

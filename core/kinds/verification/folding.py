@@ -9,19 +9,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from dlcompare.core.conformance import certificate, oracle
-from dlcompare.core.conformance.check import Check
+from dlcompare.core.conformance import certificate, expectation, oracle
+from dlcompare.core.conformance.check import Check, Expected
 from dlcompare.core.conformance.diagnosis import ANSWERS, Evidence, diagnose
-from dlcompare.core.conformance.oracle import Expected
 from dlcompare.core.conformance.suspects import evidence, examine
 from dlcompare.core.kinds.kind import Kind, Started
 from dlcompare.core.records.choices import Choices
 
+from .reference import reference_work
 from .request import VerificationJob, alike
 from .result import RankResult, VerificationRecord, case_file
-from .trials import trials
 
 if TYPE_CHECKING:
     from dlcompare.core.conformance.cases import Case
@@ -85,29 +82,21 @@ def judge_case(name: str, case: Case, job: VerificationJob, file: Path, raised: 
 
     if raised is not None:
         return [Check(case.name, "raised", math.inf, 1.0)], dataclasses.replace(evidence(case), raised=raised)
-    return examine(case, oracle.case_job(case, job), seen=load_file(file), want=expectation(name, alike(job), tell))
+    return examine(case, oracle.case_job(case, job), seen=load_file(file), want=expect(name, alike(job), tell))
 
 
-def expectation(name: str, job: str, tell: Callable[..., None]) -> Expected:
+def expect(name: str, job: str, tell: Callable[..., None]) -> Expected:
     """Return what the reference shows on a case; jobs that differ only in framework share its work."""
     if name != oracle.MODEL:
         return tiny_expectation(name, job)
-    wanted, exact = exact_run(job)
-    moved = trials(name, job).moved(lambda over, of: tell(over, f"the reference's trials, {over} of {of}"))
+    wanted, work = VerificationJob.from_json(job), reference_work(name, job)
+    moved = work.moved(lambda over, of: tell(over, f"the reference's trials, {over} of {of}"))
     case = oracle.case(name, wanted)
-    return oracle.expected(case, oracle.case_job(case, wanted), exact, moved)
+    return expectation.conclude(case, oracle.case_job(case, wanted), work.exact(), moved)
 
 
 @functools.lru_cache(maxsize=1024)
 def tiny_expectation(name: str, job: str) -> Expected:
     wanted = VerificationJob.from_json(job)
     case = oracle.case(name, wanted)
-    return oracle.expectation(case, oracle.case_job(case, wanted))
-
-
-@functools.lru_cache(maxsize=2)  # of a large network they take gigabytes
-def exact_run(job: str) -> tuple[VerificationJob, dict[str, np.ndarray]]:
-    """Return a job, and what the reference shows on its model."""
-    wanted = VerificationJob.from_json(job)
-    case = oracle.case(oracle.MODEL, wanted)
-    return wanted, oracle.expect(case, oracle.case_job(case, wanted))
+    return expectation.derive(case, oracle.case_job(case, wanted))

@@ -12,7 +12,7 @@ import pytest
 import tiny
 
 from dlcompare.core.conformance import certificate, source
-from dlcompare.core.conformance.oracle import Check
+from dlcompare.core.conformance.check import Check
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import BUILTIN, Plugins
 

@@ -13,11 +13,10 @@ from broken_dropout import MISTAKES as MASKS
 from broken_dropout import Masks
 from group import Worker, observed
 
-from dlcompare.core.conformance import oracle
+from dlcompare.core.conformance import expectation, oracle
 from dlcompare.core.conformance.cases import Case
-from dlcompare.core.conformance.check import Check
+from dlcompare.core.conformance.check import Check, Expected
 from dlcompare.core.conformance.diagnosis import Evidence, compare_workers, diagnose
-from dlcompare.core.conformance.oracle import Expected
 from dlcompare.core.conformance.suspects import RULES, examine
 from dlcompare.core.plugins.job import Job
 from dlcompare.frameworks.reference.ops import TABLE
@@ -118,7 +117,7 @@ def complete(make: type[Worker]) -> type[Worker]:
 def wanted(name: str, workers: int) -> tuple[Case, Job, Expected]:
     job = Job("pytorch-ddp", "resnet18", workers=workers)
     case = oracle.case(name, job)
-    return case, oracle.case_job(case, job), oracle.expectation(case, oracle.case_job(case, job))
+    return case, oracle.case_job(case, job), expectation.derive(case, oracle.case_job(case, job))
 
 
 def told(make: type[Worker], workers: int = 1) -> str | None:

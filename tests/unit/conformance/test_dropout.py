@@ -10,9 +10,9 @@ import pytest
 from broken_dropout import MISTAKES, Masks, dropping
 from group import Worker, observed
 
-from dlcompare.core.conformance import dropout, oracle
+from dlcompare.core.conformance import dropout, expectation, oracle
 from dlcompare.core.conformance.cases import Case
-from dlcompare.core.conformance.oracle import Check, Expected
+from dlcompare.core.conformance.check import Check, Expected
 from dlcompare.core.plugins.job import Job
 
 
@@ -24,7 +24,7 @@ def case_of(workers: int) -> tuple[Case, Job]:
 
 @functools.cache
 def wanted(workers: int) -> Expected:
-    return oracle.expectation(*case_of(workers))
+    return expectation.derive(*case_of(workers))
 
 
 def failed(make: type[Worker], workers: int) -> list[Check]:

@@ -13,9 +13,10 @@ from broken import MISTAKES, Asynchronous, NoSynchronisation, SummedGradients, w
 from broken_ops import BiasedRunningVariance, SamePadding
 from group import Rounded, Worker, observed
 
-from dlcompare.core.conformance import cases, dropout, oracle
+from dlcompare.core.conformance import cases, dropout, expectation, oracle
 from dlcompare.core.conformance.cases import RECIPES, Case
-from dlcompare.core.conformance.oracle import FACTOR, ROUNDING, Check, Expected
+from dlcompare.core.conformance.check import Check, Expected
+from dlcompare.core.conformance.expectation import FACTOR, ROUNDING
 from dlcompare.core.graph.ops import OPS
 from dlcompare.core.plugins.job import Job
 from dlcompare.frameworks.reference.ops import TABLE
@@ -34,7 +35,7 @@ def case_of(name: str, workers: int = 1, precision: str = "fp32") -> tuple[Case,
 
 @functools.cache
 def wanted(name: str, workers: int = 1, precision: str = "fp32") -> Expected:
-    return oracle.expectation(*case_of(name, workers, precision))
+    return expectation.derive(*case_of(name, workers, precision))
 
 
 def checked(name: str, make: type[Worker] = Worker, workers: int = 1) -> list[Check]:
@@ -122,7 +123,7 @@ def test_a_gradient_off_by_a_ten_thousandth_is_caught(op: str) -> None:
 def noisy(name: str, workers: int, amplitude: float) -> list[Check]:
     rng = np.random.default_rng(5)
     case, job = case_of(name, workers)
-    seen = oracle.expect(case, job, lambda x: np.asarray(x * (1 + amplitude * rng.uniform(-1, 1, x.shape))))
+    seen = expectation.expect(case, job, lambda x: np.asarray(x * (1 + amplitude * rng.uniform(-1, 1, x.shape))))
     return oracle.judge(case, seen, wanted(name, workers))
 
 
@@ -144,16 +145,16 @@ def test_no_tolerance_is_wider_than_a_thousandth(name: str) -> None:
 def test_a_single_number_takes_the_tolerance_of_the_worst_of_its_kind() -> None:
     exact = {"evaluation/y": np.ones(3), "evaluation/loss": np.array(1.0), "activation/loss": np.array(1.0)}
     moved = {"evaluation/y": 0.01, "evaluation/loss": 1e-9, "activation/loss": 1e-9}
-    allowed = oracle.tolerances(exact, dict.fromkeys(exact, 1.0), moved, 1e-6)
-    assert allowed["evaluation/loss"] == allowed["evaluation/y"] == oracle.SLACK * 0.01
-    assert allowed["activation/loss"] == oracle.SLACK * 1e-6
+    allowed = expectation.tolerances(exact, dict.fromkeys(exact, 1.0), moved, 1e-6)
+    assert allowed["evaluation/loss"] == allowed["evaluation/y"] == expectation.SLACK * 0.01
+    assert allowed["activation/loss"] == expectation.SLACK * 1e-6
 
 
 @pytest.mark.parametrize("model", ["tiny-residual", "bert-tiny"])
 def test_on_a_whole_model_no_tolerance_swallows_what_training_did(model: str) -> None:
     job = Job("reference", model, batch=4)
     case = oracle.whole(RESIDUAL, job) if model == RESIDUAL.name else oracle.case("model", job)
-    want = oracle.expectation(case, oracle.case_job(case, job))
+    want = expectation.derive(case, oracle.case_job(case, job))
     null = {k for k in case.graph.trained() if np.linalg.norm(want.exact[f"gradient/{k}"]) < 1e-9}
     for name in {*case.params} - null - (case.params.keys() - {*case.graph.trained()}):
         quantity = f"parameter/{name}"
@@ -261,9 +262,9 @@ def test_the_semantics_give_the_numbers_in_use() -> None:
     told = " ".join(SEMANTICS.split())
     assert f"for a = {FACTOR:g} roundings (2⁻²² in fp32, 2⁻¹² in tf32 and fp16, 2⁻⁹ in bf16" in told
     assert ROUNDING == {"fp32": 2.0**-22, "tf32": 2.0**-12, "bf16": 2.0**-9, "fp16": 2.0**-12}
-    assert oracle.STORED == 2.0**-23
-    assert f"by {oracle.SLACK:g} times what that noise did" in told
-    assert f"in the worst of {oracle.TRIALS} trials," in told
+    assert expectation.STORED == 2.0**-23
+    assert f"by {expectation.SLACK:g} times what that noise did" in told
+    assert f"in the worst of {expectation.TRIALS} trials," in told
     assert f"above {100 * oracle.HIDDEN:.0f} % of the whole" in told
     assert f"(rate {dropout.RATE:g})" in told and f"to {100 * dropout.LOOSE:g} %" in told
     assert f"a chance of {dropout.CHANCE:g}," in told

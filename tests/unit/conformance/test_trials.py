@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from running import PLUGINS
 
-from dlcompare.core.conformance import cases, oracle
+from dlcompare.core.conformance import cases, expectation, oracle
 from dlcompare.core.errors import JobError
-from dlcompare.core.kinds.verification import trials
+from dlcompare.core.kinds.verification import reference
 from dlcompare.core.kinds.verification.request import VerificationJob, alike
 
 
@@ -22,38 +22,58 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> VerificationJob:
 
 
 def test_noise_is_uniform_within_its_amplitude_and_another_for_each_seed() -> None:
-    apply, ones = oracle.noise(1e-3, seed=0), np.ones((3, oracle.ROW // 2))
+    apply, ones = expectation.noise(1e-3, seed=0), np.ones((3, expectation.ROW // 2))
     first, second = apply(ones) - 1, apply(ones) - 1
     assert np.abs(first).max() <= 1e-3 < 1.01 * np.abs(first).max()
     assert abs(first.mean()) < 1e-5 and first.std() == pytest.approx(1e-3 / 3**0.5, rel=0.01)
     assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 0.01
-    assert not np.array_equal(oracle.noise(1e-3, seed=1)(ones) - 1, first)
-    assert oracle.noise(1e-3, seed=0)(np.float64(2.0)).shape == ()
+    assert not np.array_equal(expectation.noise(1e-3, seed=1)(ones) - 1, first)
+    assert expectation.noise(1e-3, seed=0)(np.float64(2.0)).shape == ()
 
 
 def test_trials_in_processes_show_what_they_show_in_this_one_and_are_kept(job: VerificationJob) -> None:
     told: list[int] = []
-    moved = trials.Trials(oracle.MODEL, job).moved(lambda over, of: told.append(of))
+    work = reference.ReferenceWork(oracle.MODEL, job)
+    moved = work.moved(lambda over, of: told.append(of))
     case = oracle.case(oracle.MODEL, job)
     wanted = oracle.case_job(case, job)
-    exact = oracle.expect(case, wanted)
-    here = oracle.worst(oracle.trial(case, wanted, exact, number) for number in range(oracle.TRIALS))
-    assert moved == pytest.approx(here, rel=1e-6) and set(told) == {oracle.TRIALS}
-    again = trials.Trials(oracle.MODEL, job)
-    assert again.processes == [] and again.moved(lambda over, of: None) == moved
+    exact = expectation.expect(case, wanted)
+    here = expectation.worst(expectation.trial(case, wanted, exact, number) for number in range(expectation.TRIALS))
+    assert moved == pytest.approx(here, rel=1e-6) and set(told) == {expectation.TRIALS}
+    shown = work.exact()
+    assert shown.keys() == exact.keys()
+    assert all(np.allclose(shown[name], exact[name], rtol=1e-9, atol=1e-14) for name in exact)
+    again = reference.ReferenceWork(oracle.MODEL, job)
+    assert again.moved(lambda over, of: told.append(-1)) == moved and -1 not in told, "they are not run again"
+    assert len(again.processes) == 1 and again.exact().keys() == exact.keys(), "but the exact run is"
+    folder = again.folder
+    del again
+    assert not folder.exists()
 
 
 def test_what_decides_the_outcome_decides_the_name_it_is_kept_under(job: VerificationJob) -> None:
     other = VerificationJob.from_json(job.to_json().replace('"seed": 0', '"seed": 1'))
-    assert trials.kept(oracle.MODEL, job) != trials.kept(oracle.MODEL, other)
+    assert reference.kept(oracle.MODEL, job) != reference.kept(oracle.MODEL, other)
 
 
 def test_a_trial_that_fails_says_why(job: VerificationJob, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(PLUGINS))
-    monkeypatch.setattr(trials, "side_by_side", lambda name, job: 1)
-    under_way = trials.Trials("no-such-case", job)
+    monkeypatch.setattr(reference, "side_by_side", lambda name, job: 1)
+    under_way = reference.ReferenceWork("no-such-case", job)
     with pytest.raises(JobError, match="exit code 1: KeyError: 'no-such-case'"):
         under_way.moved(lambda over, of: None)
+
+
+def test_one_process_that_dies_ends_the_others_that_wait_for_it(
+        job: VerificationJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reference, "side_by_side", lambda name, job: 2)
+    work = reference.ReferenceWork(oracle.MODEL, job)
+    first, second = work.processes
+    first.kill()
+    with pytest.raises(JobError, match="exit code -9: without a word"):
+        work.exact()
+    del work
+    assert second.wait(10) == -9
 
 
 def test_tiny_cases_are_taken_over_from_a_certificate_of_the_same_build(

@@ -9,6 +9,7 @@ from dlcompare.core.graph.ops import trace
 from dlcompare.core.plugins.job import Job
 from dlcompare.frameworks.reference.norms import BatchNorm
 from dlcompare.frameworks.reference.ops import TABLE
+from dlcompare.frameworks.reference.oracle import Oracle
 from dlcompare.frameworks.reference.trainer import ReferenceTrainer
 
 JOB = Job("reference", "tiny", momentum=0.8, weight_decay=0.05)
@@ -266,3 +267,27 @@ def test_it_tells_what_it_is():
     assert subject.gather(3.5) == [3.5] and (subject.rank, subject.world) == (0, 1)
     assert np.isnan(subject.wait()) and subject.versions() == {"numpy": np.__version__}
     assert subject.settings()["arithmetic"] == "float64" and subject.settings()["emulated_workers"] == 2
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("name", GRAPHS)
+def test_the_oracle_shows_what_the_reference_does_with_less_work(name: str, replicas: int) -> None:
+    """Activations, gradients and a step of one batch share a pass; of another, or after a step, nothing is shared."""
+    graph, passes = GRAPHS[name], []
+
+    class Counting(Oracle):
+        def forward(self, share, *, nodes, rank=0, training=True):
+            passes.append(training)
+            return super().forward(share, nodes=nodes, rank=rank, training=training)
+
+    plain, oracle = (make(graph, params_of(graph), JOB, replicas=replicas) for make in (ReferenceTrainer, Counting))
+    first, second = batch_of(graph), batch_of(graph, seed=3)
+    for batch in (first, second, second):
+        for show in ("predict", "activations", "gradients"):
+            seen, want = getattr(oracle, show)(batch), getattr(plain, show)(batch)
+            assert seen.keys() == want.keys() and all(np.array_equal(seen[k], want[k]) for k in want)
+        for trainer in (plain, oracle):
+            trainer.step(trainer.place(batch), 0.1)
+        assert oracle.wait() == plain.wait()
+        assert all(np.array_equal(oracle.params()[k], v) for k, v in plain.params().items())
+    assert sum(passes) == 3 * replicas and passes.count(False) == 3

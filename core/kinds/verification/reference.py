@@ -1,0 +1,187 @@
+"""The reference's work on a whole model: an exact run and trials, side by side in processes of their own.
+
+It takes longer than all else, and every framework is held against the same: so it begins when the first worker does.
+What the trials showed is kept in the cache folder under a hash of all that it depends on; the exact run, half a
+gigabyte for ResNet-50 and a tenth of the work, is not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from dlcompare.core.conformance import expectation, oracle
+from dlcompare.core.conformance.expectation import TRIALS, worst
+from dlcompare.core.conformance.oracle import MODEL
+from dlcompare.core.conformance.source import source_sha256
+from dlcompare.core.errors import JobError
+from dlcompare.core.files import cache_root, whole, write
+from dlcompare.core.graph.cost import cost
+from dlcompare.core.graph.params import params_sha256
+from dlcompare.core.launch.lifeline import leave_when_told
+from dlcompare.core.machine.memory import free_memory
+from dlcompare.core.plugins.backend import ORACLE
+from dlcompare.core.variables import PARENT
+
+from .request import VerificationJob, alike
+
+Moved = dict[str, float]  # how far the trials moved each quantity at most
+# One thread each; and what arrays leave free is kept for the next, for the kernel takes longer to clear fresh pages for
+# a large one than NumPy to fill it.
+SETTINGS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
+            "MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**40)}
+POLL_SECONDS = 0.2
+KEPT = "trials"  # the folder of the cache that holds what they showed
+EXACT = "exact.safetensors"
+Arrays = dict[str, np.ndarray]
+
+
+class ReferenceWork:
+    """The reference's work on one model and job, under way or done."""
+
+    def __init__(self, name: str, job: VerificationJob) -> None:
+        self.place = kept(name, job)
+        self.folder = Path(tempfile.mkdtemp(prefix="dlcompare-reference-"))
+        self.processes: list[subprocess.Popen[bytes]] = []
+        weakref.finalize(self, stop, self.processes, self.folder)
+        write(self.folder / "job.json", job.to_json())
+        missing = 0 if self.place.exists() else TRIALS
+        environment = {**os.environ, **SETTINGS, PARENT: str(os.getpid())}
+        for number in range(side_by_side(name, job) if missing else 1):
+            words = [sys.executable, "-m", __name__, str(self.folder), name, str(number), str(missing)]
+            with (self.folder / f"log-{number}.txt").open("wb") as log:
+                self.processes.append(subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL, stdout=log,
+                                                       stderr=log))
+
+    def exact(self) -> Arrays:
+        """Wait for the exact run and return what the reference shows, by quantity, in float64.
+
+        Raises:
+            JobError: a process failed.
+        """
+        while not (self.folder / EXACT).exists():
+            self.check()
+            time.sleep(POLL_SECONDS)
+        return read_exact(self.folder)
+
+    def moved(self, tell: Callable[[int, int], None]) -> Moved:
+        """Wait for the trials and return how far they moved each quantity; ``tell`` hears how many are over, and of how
+        many.
+
+        Raises:
+            JobError: a process failed.
+        """
+        while not self.place.exists():
+            self.check()
+            over = list(self.folder.glob("trial-*.json"))
+            tell(len(over), TRIALS)
+            if len(over) < TRIALS:
+                time.sleep(POLL_SECONDS)
+                continue
+            self.place.parent.mkdir(parents=True, exist_ok=True)
+            write(self.place, json.dumps(worst(json.loads(path.read_text()) for path in over)))
+        moved: Moved = json.loads(self.place.read_text())
+        return moved
+
+    def check(self) -> None:
+        """Raise JobError if a process failed, with the last it said."""
+        for number, process in enumerate(self.processes):
+            if process.poll():
+                said = (self.folder / f"log-{number}.txt").read_text(errors="replace").strip().splitlines()
+                raise JobError(f"the reference's work ended with exit code {process.returncode}: "
+                               f"{said[-1] if said else 'without a word, as when memory runs out'}")
+
+
+def stop(processes: list[subprocess.Popen[bytes]], folder: Path) -> None:
+    """End what is still running and remove what it left."""
+    for process in processes:
+        process.kill()
+        process.wait()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def begin(job: VerificationJob) -> None:
+    """Begin what a job will be judged by, if it has the model among its cases."""
+    if MODEL in job.cases:
+        reference_work(MODEL, alike(job))
+
+
+@functools.lru_cache(maxsize=1024)
+def reference_work(name: str, job: str) -> ReferenceWork:
+    """Return the reference's work on a case under a job (as text, the same for all that share it), begun by the first
+    call.
+    """
+    return ReferenceWork(name, VerificationJob.from_json(job))
+
+
+def kept(name: str, job: VerificationJob) -> Path:
+    """Return where the outcome of trials is kept: under a hash of the job, the case, the source and NumPy's version."""
+    speaks = source_sha256(dataclasses.replace(job, framework=ORACLE))
+    weights = params_sha256(oracle.case(name, job).params) if job.weights else ""
+    digest = hashlib.sha256("\0".join([job.to_json(), name, speaks, weights, np.__version__]).encode()).hexdigest()
+    return cache_root() / KEPT / f"{digest[:16]}.json"
+
+
+def side_by_side(name: str, job: VerificationJob) -> int:
+    """Return how many processes may run trials at once: one for each core, as far as memory goes."""
+    total = cost(oracle.case(name, job).graph)
+    need = 8 * (8 * total.parameters + 6 * total.activations * job.batch * job.workers)
+    return max(1, min(TRIALS, len(os.sched_getaffinity(0)), free_memory() // need))
+
+
+def main(folder: Path, name: str, number: int, missing: int) -> None:
+    """Run trials while some of the ``missing`` are left, and write down what each showed; number 0 first runs exactly.
+
+    The others have a trial to run meanwhile, and want the exact run only when that is over.
+    """
+    leave_when_told(folder)
+    job = VerificationJob.from_json((folder / "job.json").read_text())
+    case = oracle.case(name, job)
+    wanted = oracle.case_job(case, job)
+    if number == 0:
+        write_exact(folder, expectation.expect(case, wanted))
+    for trial in range(missing):
+        if claim(folder, trial):
+            seen = expectation.disturbed(case, wanted, trial)
+            while not (folder / EXACT).exists():
+                time.sleep(POLL_SECONDS)
+            write(folder / f"trial-{trial}.json", json.dumps(expectation.moved(seen, read_exact(folder))))
+
+
+def claim(folder: Path, trial: int) -> bool:
+    """Return whether a trial is this process's own: nobody began it."""
+    try:
+        (folder / f"begun-{trial}").touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def write_exact(folder: Path, exact: Arrays) -> None:
+    from safetensors.numpy import save_file
+
+    with whole(folder / EXACT) as part:
+        save_file({name: np.asarray(array, order="C") for name, array in exact.items()}, part)
+
+
+def read_exact(folder: Path) -> Arrays:
+    from safetensors.numpy import load_file
+
+    return load_file(folder / EXACT)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:]))
