@@ -42,7 +42,7 @@ class Reference(Backend):
         return ReferenceTrainer(graph, params, job)
 
     def oracle(self, graph: Graph, params: Arrays, job: Job, **emulation: Any) -> Trainer:
-        """Return the trainer that verification judges by; ``emulation``: ``replicas`` and ``noise``."""
+        """Return the trainer that verification judges by; ``emulation``: ``replicas``, ``noise``, ``dtype``."""
         from .oracle import Oracle
 
         return Oracle(graph, params, job, **emulation)

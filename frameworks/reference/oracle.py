@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,15 @@ class Oracle(ReferenceTrainer):
 
     A verification asks for all three, one after the other: a quarter of its work. Until the parameters change they
     are what they were.
+
+    Args:
+        dtype: what parameters are rounded to before ops compute with them. Where ``noise`` rounds as well, ops run in
+            that precision; what steps make of the parameters is float64 in any.
     """
+
+    def __init__(self, *args: Any, dtype: type = np.float64, **emulation: Any) -> None:
+        super().__init__(*args, **emulation)
+        self.dtype = dtype
 
     seen: tuple[Arrays, list[Tape]] | None = None  # the batch of the last passes, and these
     slopes: Arrays | None = None  # the gradients that belong to them
@@ -40,6 +48,9 @@ class Oracle(ReferenceTrainer):
     def update(self, gradients: Arrays, lr: float) -> None:
         super().update(gradients, lr)
         self.seen = self.slopes = None
+
+    def operands(self, *, rank: int) -> Mapping[str, np.ndarray]:
+        return {name: array.astype(self.dtype, copy=False) for name, array in self.state(rank=rank).items()}
 
 
 def equal(one: Arrays, other: Arrays) -> bool:

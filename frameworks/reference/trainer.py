@@ -146,9 +146,13 @@ class ReferenceTrainer(Trainer):
     def state(self, *, rank: int) -> Mapping[str, Array]:
         return {**self.weights, **self.statistics[rank]}
 
+    def operands(self, *, rank: int) -> Mapping[str, Array]:
+        """Return what a replica's ops compute with."""
+        return self.state(rank=rank)
+
     def forward(self, share: Arrays, *, nodes: Iterable[Node], rank: int = 0, training: bool = True) -> Tape:
         """Run the nodes in order on one replica's share; changes no state."""
-        state, tape = self.state(rank=rank), Tape(dict(share))
+        state, tape = self.operands(rank=rank), Tape(dict(share))
         for node in nodes:
             inputs = tuple(tape.values[name] for name in node.inputs)
             call = Call(node.name, node.attrs, inputs, {k: state[node.param_name(k)] for k in node.params}, training)

@@ -123,7 +123,8 @@ def test_a_gradient_off_by_a_ten_thousandth_is_caught(op: str) -> None:
 def noisy(name: str, workers: int, amplitude: float) -> list[Check]:
     rng = np.random.default_rng(5)
     case, job = case_of(name, workers)
-    seen = expectation.expect(case, job, lambda x: np.asarray(x * (1 + amplitude * rng.uniform(-1, 1, x.shape))))
+    seen = expectation.expect(case, job, noise=lambda x: np.asarray(
+        x * (1 + amplitude * rng.uniform(-1, 1, x.shape))))
     return oracle.judge(case, seen, wanted(name, workers))
 
 

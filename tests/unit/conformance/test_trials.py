@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -49,6 +50,20 @@ def test_trials_in_processes_show_what_they_show_in_this_one_and_are_kept(job: V
     folder = again.folder
     del again
     assert not folder.exists()
+
+
+def test_trials_in_float32_allow_what_those_in_float64_do(job: VerificationJob) -> None:
+    case = oracle.case(oracle.MODEL, job)
+    wanted = oracle.case_job(case, job)
+    exact = expectation.expect(case, wanted)
+    assert case.heavy and all(array.dtype == np.float64 for array in exact.values())
+    half, whole = (expectation.worst(expectation.trial(dataclasses.replace(case, heavy=heavy), wanted, exact, number)
+                                     for number in range(4)) for heavy in (True, False))
+    held = [name for name, value in whole.items() if value]
+    ratios = [half[name] / whole[name] for name in held]
+    assert float(np.median(ratios)) == pytest.approx(1, abs=0.05)
+    shown = expectation.disturbed(case, wanted, 0)
+    assert {array.dtype.name for name, array in shown.items() if name.startswith("gradient/")} == {"float32"}
 
 
 def test_what_decides_the_outcome_decides_the_name_it_is_kept_under(job: VerificationJob) -> None:
