@@ -31,9 +31,9 @@ class Verification(Kind):
     forms = ("table", "json")
 
     def prepare(self, plan: Plan, run: Run) -> Prepared:
-        """Have the reference work while the workers do."""
+        """Have the reference work while the workers do, for the jobs to come as well."""
         def begin(job: Any) -> Any:
-            self.part("reference").begin(job)
+            self.part("reference").begin(self.part("request").judged_by(plan, job))
             return job
 
         return begin

@@ -8,7 +8,6 @@ gigabyte for ResNet-50 and a tenth of the work, is not.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import json
 import os
@@ -18,14 +17,13 @@ import sys
 import tempfile
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from dlcompare.core.conformance import expectation, oracle
 from dlcompare.core.conformance.expectation import TRIALS, worst
-from dlcompare.core.conformance.oracle import MODEL
 from dlcompare.core.conformance.source import source_sha256
 from dlcompare.core.errors import JobError
 from dlcompare.core.files import cache_root, whole, write
@@ -36,7 +34,7 @@ from dlcompare.core.machine.memory import free_memory
 from dlcompare.core.plugins.backend import ORACLE
 from dlcompare.core.variables import PARENT
 
-from .request import VerificationJob, alike
+from .request import VerificationJob
 
 Moved = dict[str, float]  # how far the trials moved each quantity at most
 # One thread each; and what arrays leave free is kept for the next, for the kernel takes longer to clear fresh pages for
@@ -45,7 +43,7 @@ SETTINGS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREAD
             "MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**40)}
 POLL_SECONDS = 0.2
 KEPT = "trials"  # the folder of the cache that holds what they showed
-EXACT = "exact.safetensors"
+EXACT, JOB = "exact.safetensors", "job.json"
 Arrays = dict[str, np.ndarray]
 
 
@@ -53,18 +51,13 @@ class ReferenceWork:
     """The reference's work on one model and job, under way or done."""
 
     def __init__(self, name: str, job: VerificationJob) -> None:
-        self.place = kept(name, job)
+        self.name, self.job, self.place = name, job, kept(name, job)
         self.folder = Path(tempfile.mkdtemp(prefix="dlcompare-reference-"))
         self.processes: list[subprocess.Popen[bytes]] = []
+        self.logs = self.folder  # of the processes, which the first of several works holds
         weakref.finalize(self, stop, self.processes, self.folder)
-        write(self.folder / "job.json", job.to_json())
-        missing = 0 if self.place.exists() else TRIALS
-        environment = {**os.environ, **SETTINGS, PARENT: str(os.getpid())}
-        for number in range(side_by_side(name, job) if missing else 1):
-            words = [sys.executable, "-m", __name__, str(self.folder), name, str(number), str(missing)]
-            with (self.folder / f"log-{number}.txt").open("wb") as log:
-                self.processes.append(subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL, stdout=log,
-                                                       stderr=log))
+        write(self.folder / JOB, json.dumps({"name": name, "job": job.to_json(),
+                                             "trials": 0 if self.place.exists() else TRIALS}))
 
     def exact(self) -> Arrays:
         """Wait for the exact run and return what the reference shows, by quantity, in float64.
@@ -100,7 +93,7 @@ class ReferenceWork:
         """Raise JobError if a process failed, with the last it said."""
         for number, process in enumerate(self.processes):
             if process.poll():
-                said = (self.folder / f"log-{number}.txt").read_text(errors="replace").strip().splitlines()
+                said = (self.logs / f"log-{number}.txt").read_text(errors="replace").strip().splitlines()
                 raise JobError(f"the reference's work ended with exit code {process.returncode}: "
                                f"{said[-1] if said else 'without a word, as when memory runs out'}")
 
@@ -113,18 +106,35 @@ def stop(processes: list[subprocess.Popen[bytes]], folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def begin(job: VerificationJob) -> None:
-    """Begin what a job will be judged by, if it has the model among its cases."""
-    if MODEL in job.cases:
-        reference_work(MODEL, alike(job))
+_begun: dict[tuple[str, str], ReferenceWork] = {}
 
 
-@functools.lru_cache(maxsize=1024)
 def reference_work(name: str, job: str) -> ReferenceWork:
     """Return the reference's work on a case under a job (as text, the same for all that share it), begun by the first
     call.
     """
-    return ReferenceWork(name, VerificationJob.from_json(job))
+    if (name, job) not in _begun:
+        begin([(name, job)])
+    return _begun[name, job]
+
+
+def begin(wanted: Iterable[tuple[str, str]]) -> None:
+    """Begin the work on some cases and jobs, one after the other, that nobody began."""
+    new = [key for key in dict.fromkeys(wanted) if key not in _begun]
+    works = [ReferenceWork(name, VerificationJob.from_json(job)) for name, job in new]
+    processes = [start(number, works) for number in range(min(map(side_by_side, works), default=0))]
+    for work in works:
+        work.processes += processes
+        work.logs = works[0].folder
+    _begun.update(zip(new, works, strict=True))
+
+
+def start(number: int, works: Sequence[ReferenceWork]) -> subprocess.Popen[bytes]:
+    """Start one of the processes that take part in some works."""
+    words = [sys.executable, "-m", __name__, str(number), *(str(work.folder) for work in works)]
+    environment = {**os.environ, **SETTINGS, PARENT: str(os.getpid())}
+    with (works[0].folder / f"log-{number}.txt").open("wb") as log:
+        return subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
 
 def kept(name: str, job: VerificationJob) -> Path:
@@ -135,27 +145,34 @@ def kept(name: str, job: VerificationJob) -> Path:
     return cache_root() / KEPT / f"{digest[:16]}.json"
 
 
-def side_by_side(name: str, job: VerificationJob) -> int:
-    """Return how many processes may run trials at once: one for each core, as far as memory goes."""
-    total = cost(oracle.case(name, job).graph)
-    need = 8 * (8 * total.parameters + 6 * total.activations * job.batch * job.workers)
+def side_by_side(work: ReferenceWork) -> int:
+    """Return how many processes may do a work at once: one for each core, as far as memory goes."""
+    total = cost(oracle.case(work.name, work.job).graph)
+    need = 8 * (8 * total.parameters + 6 * total.activations * work.job.batch * work.job.workers)
     return max(1, min(TRIALS, len(os.sched_getaffinity(0)), free_memory() // need))
 
 
-def main(folder: Path, name: str, number: int, missing: int) -> None:
-    """Run trials while some of the ``missing`` are left, and write down what each showed; number 0 first runs exactly.
+def main(number: int, folders: Sequence[Path]) -> None:
+    """Take part in the works of some folders, one after the other."""
+    leave_when_told(folders[0])
+    for folder in folders:
+        take_part(number, folder)
+
+
+def take_part(number: int, folder: Path) -> None:
+    """Run trials while some are left, and write down what each showed; process number 0 first runs exactly.
 
     The others have a trial to run meanwhile, and want the exact run only when that is over.
     """
-    leave_when_told(folder)
-    job = VerificationJob.from_json((folder / "job.json").read_text())
-    case = oracle.case(name, job)
-    wanted = oracle.case_job(case, job)
+    wanted = json.loads((folder / JOB).read_text())
+    job = VerificationJob.from_json(wanted["job"])
+    case = oracle.case(wanted["name"], job)
+    plain = oracle.case_job(case, job)
     if number == 0:
-        write_exact(folder, expectation.expect(case, wanted))
-    for trial in range(missing):
+        write_exact(folder, expectation.expect(case, plain))
+    for trial in range(wanted["trials"]):
         if claim(folder, trial):
-            seen = expectation.disturbed(case, wanted, trial)
+            seen = expectation.disturbed(case, plain, trial)
             while not (folder / EXACT).exists():
                 time.sleep(POLL_SECONDS)
             write(folder / f"trial-{trial}.json", json.dumps(expectation.moved(seen, read_exact(folder))))
@@ -184,4 +201,4 @@ def read_exact(folder: Path) -> Arrays:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:]))
+    main(int(sys.argv[1]), [Path(folder) for folder in sys.argv[2:]])

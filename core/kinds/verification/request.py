@@ -58,6 +58,15 @@ def alike(job: VerificationJob) -> str:
                                cases_only=False, fail_fast=False, cases_from=None).to_json()
 
 
+def judged_by(plan: Plan, job: VerificationJob) -> list[tuple[str, str]]:
+    """Return what a job and those after it in a plan are judged by: the whole networks among their cases, and alike."""
+    from dlcompare.core.conformance.oracle import MODEL
+
+    place = [one.id for one in plan.jobs].index(job.id)
+    return [(MODEL, alike(one)) for one in plan.jobs[place:]
+            if isinstance(one, VerificationJob) and MODEL in one.cases and one.id not in plan.refusals]
+
+
 @dataclass(frozen=True)
 class Own(Compiled):
     """What verification offers beside the fields of its job."""

@@ -22,6 +22,13 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> VerificationJob:
     return VerificationJob.from_json(alike(VerificationJob(framework="reference", model="bert-tiny", batch=2)))
 
 
+def begun(name: str, job: VerificationJob) -> reference.ReferenceWork:
+    """Begin a work anew."""
+    key = name, job.to_json()
+    reference.reference_work(*key)
+    return reference._begun.pop(key)
+
+
 def test_noise_is_uniform_within_its_amplitude_and_another_for_each_seed() -> None:
     apply, ones = expectation.noise(1e-3, seed=0), np.ones((3, expectation.ROW // 2))
     first, second = apply(ones) - 1, apply(ones) - 1
@@ -34,7 +41,7 @@ def test_noise_is_uniform_within_its_amplitude_and_another_for_each_seed() -> No
 
 def test_trials_in_processes_show_what_they_show_in_this_one_and_are_kept(job: VerificationJob) -> None:
     told: list[int] = []
-    work = reference.ReferenceWork(oracle.MODEL, job)
+    work = begun(oracle.MODEL, job)
     moved = work.moved(lambda over, of: told.append(of))
     case = oracle.case(oracle.MODEL, job)
     wanted = oracle.case_job(case, job)
@@ -44,9 +51,9 @@ def test_trials_in_processes_show_what_they_show_in_this_one_and_are_kept(job: V
     shown = work.exact()
     assert shown.keys() == exact.keys()
     assert all(np.allclose(shown[name], exact[name], rtol=1e-9, atol=1e-14) for name in exact)
-    again = reference.ReferenceWork(oracle.MODEL, job)
+    again = begun(oracle.MODEL, job)
     assert again.moved(lambda over, of: told.append(-1)) == moved and -1 not in told, "they are not run again"
-    assert len(again.processes) == 1 and again.exact().keys() == exact.keys(), "but the exact run is"
+    assert again.exact().keys() == exact.keys(), "but the exact run is"
     folder = again.folder
     del again
     assert not folder.exists()
@@ -73,22 +80,32 @@ def test_what_decides_the_outcome_decides_the_name_it_is_kept_under(job: Verific
 
 def test_a_trial_that_fails_says_why(job: VerificationJob, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(PLUGINS))
-    monkeypatch.setattr(reference, "side_by_side", lambda name, job: 1)
-    under_way = reference.ReferenceWork("no-such-case", job)
+    monkeypatch.setattr(reference, "side_by_side", lambda work: 1)
+    under_way = begun("no-such-case", job)
     with pytest.raises(JobError, match="exit code 1: KeyError: 'no-such-case'"):
         under_way.moved(lambda over, of: None)
 
 
 def test_one_process_that_dies_ends_the_others_that_wait_for_it(
         job: VerificationJob, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reference, "side_by_side", lambda name, job: 2)
-    work = reference.ReferenceWork(oracle.MODEL, job)
+    monkeypatch.setattr(reference, "side_by_side", lambda work: 2)
+    work = begun(oracle.MODEL, job)
     first, second = work.processes
     first.kill()
     with pytest.raises(JobError, match="exit code -9: without a word"):
         work.exact()
     del work
     assert second.wait(10) == -9
+
+
+def test_works_for_later_jobs_are_done_by_the_same_processes_in_turn(job: VerificationJob) -> None:
+    keys = [(oracle.MODEL, dataclasses.replace(job, workers=workers).to_json()) for workers in (1, 2)]
+    reference.begin([*keys, *keys])
+    first, second = (reference._begun.pop(key) for key in keys)
+    assert first.processes == second.processes and first.folder != second.folder
+    output = next(name for name, array in first.exact().items() if name.startswith("evaluation/") and array.ndim)
+    assert len(second.exact()[output]) == 2 * len(first.exact()[output]) == 4
+    assert second.moved(lambda over, of: None).keys() == first.moved(lambda over, of: None).keys()
 
 
 def test_tiny_cases_are_taken_over_from_a_certificate_of_the_same_build(
