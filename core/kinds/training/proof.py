@@ -73,7 +73,9 @@ def verify(run: Run, name: str, records: Sequence[TrainingRecord], *, anew: bool
     try:
         plan = of.plan(Request(settings, of.own(check_workers=tuple({1, workers}) if anew else (workers,))))
     except UsageError as error:  # such as a model that cannot be as small as the reference would have it
-        run.tell(None, {"phase": "verification", "text": f"not verified: {error}"})
+        by_hand = f"dlcompare verify --framework {settings['framework']} --model {about['model']} --image-size PIXELS"
+        run.tell(None, {"phase": "verification", "text": f"not verified: {error}. Larger images take the reference "
+                                                         f"minutes and gigabytes; to have it: {by_hand}"})
         return
     if not anew:
         plan = without_known_cases(plan, {one.framework: one.environment for one in records})

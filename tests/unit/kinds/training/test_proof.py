@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
+from fabricated import finished, job
 from running import Command
+
+from dlcompare.core.kinds.training import proof
 
 WORDS = ("--framework", "slow", "--windows", "2")
 
@@ -52,3 +57,12 @@ def test_a_rounding_that_moves_the_losses_far_is_found_and_kept(start_slow: Call
     assert again.wait() == 1
     assert again.records()["slow"]["rounding"] == command.records()["slow"]["rounding"]
     assert not (again.runs[-1] / "rounding").exists(), "the outcome is kept"
+
+
+def test_a_network_too_large_to_be_verified_by_the_way_says_how_to_have_it() -> None:
+    told: list[str] = []
+    run: Any = SimpleNamespace(tell=lambda job, event: told.append(event["text"]))
+    proof.verify(run, "verification-0", [finished(job(model="inception_v3"))], anew=False)
+    (text,) = told
+    assert "need 299 x 299 at least" in text
+    assert text.endswith("dlcompare verify --framework pytorch-ddp --model inception_v3 --image-size PIXELS")

@@ -16,7 +16,7 @@ from dlcompare.core.errors import UsageError
 from dlcompare.core.graph import Input
 from dlcompare.core.graph.model import Model
 from dlcompare.core.kinds.verification import request
-from dlcompare.core.kinds.verification.request import VerificationJob
+from dlcompare.core.kinds.verification.request import VerificationJob, alike, judged_by
 from dlcompare.core.plugins.registry import BUILTIN, Plugins
 
 SIZES = {"small": 28, "middling": 64, "large": 65}
@@ -65,6 +65,16 @@ def test_each_framework_is_verified_with_each_number_of_workers() -> None:
     assert all(job.cases == oracle.names(job) for job in plan.jobs)
     (_, refused) = planned("reference", of="verification").jobs
     assert "one process" in planned("reference", of="verification").refusals[refused.id]
+
+
+def test_the_reference_works_for_a_job_and_those_after_it() -> None:
+    plan = planned("reference", "jax", of="verification", own={"check_workers": (1, 2)})
+    one, first, refused, second = plan.jobs
+    assert refused.id in plan.refusals
+    assert judged_by(plan, one) == [(oracle.MODEL, alike(job)) for job in (one, first, second)]
+    assert judged_by(plan, second) == [(oracle.MODEL, alike(second))]
+    few = planned("jax", of="verification", case=("relu",))
+    assert judged_by(few, few.jobs[0]) == []
 
 
 def test_workers_share_the_cores_unless_threads_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
