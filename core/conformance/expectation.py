@@ -10,6 +10,7 @@ is made larger, not what it did: a ReLU on the edge of 0 turns over whole or not
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -93,12 +94,10 @@ def amplitude(job: Job) -> float:
 def noise(amplitude: float, *, seed: int, dtype: type = np.float64) -> Noise:
     """Return a function that multiplies an array by 1 + amplitude * u, u uniform in [-1, 1], and rounds to ``dtype``.
 
-    The factors are stretches of one row drawn beforehand, each from a place of its own: a draw for each element takes
-    longer than most ops do.
+    The factors are stretches of one row drawn beforehand, each from a place of its own, which the seed decides: a draw
+    for each element takes longer than most ops do.
     """
-    rng = np.random.default_rng(seed)
-    row = 1 + amplitude * rng.uniform(-1, 1, ROW)
-    row = np.concatenate([row, row]).astype(dtype)  # twice, so that a stretch may begin anywhere
+    rng, row = np.random.default_rng(seed), factors(amplitude, dtype)
 
     def apply(x: np.ndarray) -> np.ndarray:
         flat: np.ndarray = x.reshape(-1)
@@ -109,6 +108,13 @@ def noise(amplitude: float, *, seed: int, dtype: type = np.float64) -> Noise:
         return result.reshape(x.shape)
 
     return apply
+
+
+@functools.lru_cache(maxsize=2)
+def factors(amplitude: float, dtype: type) -> np.ndarray:
+    """Return the row of factors, twice, so that a stretch may begin anywhere."""
+    row = 1 + amplitude * np.random.default_rng(ROW).uniform(-1, 1, ROW)
+    return np.concatenate([row, row]).astype(dtype)
 
 
 def own_size(case: Case, exact: Arrays, quantity: str) -> float:
