@@ -40,7 +40,17 @@ def fold(kind: Kind, job: VerificationJob, ranks: Sequence[RankResult], about: S
         job, about, status="ok", checks=checks, first_divergence=divergence, certificate=path,
         diagnosis=diagnose(checks, known), failures={name: one.raised for name, one in known.items() if one.raised},
         environment=first.versions, settings=Choices.of(first.settings))
+    if record.passed:
+        clear(job, about.folder)
     return record
+
+
+def clear(job: VerificationJob, folder: Path) -> None:
+    """Remove what was seen, hundreds of megabytes for a large network; where a check fails one may want to look."""
+    for number in range(len(job.cases)):
+        (folder / case_file(number)).unlink(missing_ok=True)
+    for mark in folder.glob("*.seen-*"):
+        mark.unlink()
 
 
 def keep(job: VerificationJob, checks: Sequence[Check], versions: dict[str, str], divergence: str | None,

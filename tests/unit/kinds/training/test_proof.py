@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,12 @@ from dlcompare.core.kinds.training import proof
 WORDS = ("--framework", "slow", "--windows", "2")
 
 
+def seen(command: Command) -> list[Path]:
+    """Return what a verification beside a command left of what it saw."""
+    folder = command.runs[-1] / "verification-0"
+    return [*folder.glob("*/case-*.safetensors"), *folder.glob("*/*.seen-*")]
+
+
 def test_a_comparison_makes_the_certificates_that_it_lacks_and_the_next_one_uses_them(
         start_slow: Callable[..., Command]) -> None:
     first = start_slow(*WORDS, "--verify", "auto", SLOW_STEP="0")
@@ -23,6 +30,7 @@ def test_a_comparison_makes_the_certificates_that_it_lacks_and_the_next_one_uses
     assert record["verified"]["passed"] and first.kept() == first.records()
     (proof,) = json.loads((first.runs[-1] / "verification-0" / "records.json").read_text())
     assert proof["kind"] == "verification" and proof["status"] == "ok"
+    assert seen(first) == [], "what agreed need not be kept"
     second = start_slow(*WORDS, "--verify", "auto", SLOW_STEP="0")
     assert second.wait() == 0
     assert second.records()["slow"]["verified"] == record["verified"]
@@ -44,6 +52,7 @@ def test_a_framework_that_computes_something_else_is_told_so_and_fails_the_comma
     assert command.wait() == 1
     record = command.records()["drifting"]
     assert record["status"] == "ok" and not record["verified"]["passed"]
+    assert seen(command), "what differs can be looked at"
 
 
 def test_a_rounding_that_moves_the_losses_far_is_found_and_kept(start_slow: Callable[..., Command]) -> None:
