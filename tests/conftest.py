@@ -1,12 +1,11 @@
 """What tests of both kinds share: the command line in a process of its own, and its processes."""
 
-import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from running import PLUGINS, Command
+from running import SLOW, Command, offering
 
 # A script's background jobs ignore Ctrl-C, and so would every program that a test starts and then interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -31,8 +30,7 @@ def start_slow(start: Callable[..., Command], tmp_path: Path) -> Callable[..., C
     """Return ``start`` for two steps a job on the tests' own tiny network and misbehaving backends, which are not
     verified unless ``--verify`` says so.
     """
-    path = os.pathsep.join([str(PLUGINS), *filter(None, [os.environ.get("PYTHONPATH")])])
-    variables = {"PYTHONPATH": path, "DLCOMPARE_PLUGINS": "slow", "DLCOMPARE_CACHE": str(tmp_path / "cache")}
+    variables = {**offering(*SLOW), "DLCOMPARE_CACHE": str(tmp_path / "cache")}
 
     def begin(*words: str, **options: str) -> Command:
         light = ("--model", "speck", "--device", "cpu", "--batch", "2", "--steps", "1", "--windows", "2")

@@ -18,6 +18,13 @@ import psutil
 
 TRACE = "DLCOMPARE_TEST"  # whatever a command starts inherits it, however many sessions are opened
 PLUGINS = Path(__file__).with_name("plugins")
+SLOW = ("slow", "masks")  # the latter so that its workers find it
+
+
+def offering(*plugins: str) -> dict[str, str]:
+    """Return the variables that make a command load plugins of the tests."""
+    path = os.pathsep.join([str(PLUGINS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {"PYTHONPATH": path, "DLCOMPARE_PLUGINS": ",".join(plugins)}
 
 
 class Command:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import PLUGINS
+from running import SLOW, offering
 
 FOUR = ("pytorch-ddp", "tf-horovod", "jax", "mxnet")
 STEPS = 30
@@ -21,10 +21,8 @@ LEAK = 16 << 20  # bytes that 9,000 steps more may add: under 2 KB a step, where
 
 
 def dlcompare(*words: str, cwd: Path) -> list[dict[str, Any]]:
-    path = os.pathsep.join([str(PLUGINS), *filter(None, [os.environ.get("PYTHONPATH")])])
     answer = subprocess.run([sys.executable, "-m", "dlcompare.core", *words, "--format", "json"], cwd=cwd, text=True,
-                            capture_output=True, timeout=1200, check=False,
-                            env={**os.environ, "PYTHONPATH": path, "DLCOMPARE_PLUGINS": "slow"})
+                            capture_output=True, timeout=1200, check=False, env={**os.environ, **offering(*SLOW)})
     assert answer.returncode == 0, answer.stdout + answer.stderr
     return json.loads(answer.stdout)
 

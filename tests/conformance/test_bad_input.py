@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from running import PLUGINS, Command
+from running import SLOW, Command, offering
 
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import plugins
@@ -35,8 +35,7 @@ def framework(request: pytest.FixtureRequest, environment: Callable[[str], Path]
 @pytest.fixture
 def train(start: Start) -> Start:
     """Return a function that starts ``dlcompare WORDS`` on two workers and a tiny network."""
-    path = os.pathsep.join([str(PLUGINS), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return lambda *words, **more: start(*LIGHT, *words, PYTHONPATH=path, DLCOMPARE_PLUGINS="slow", **more)
+    return lambda *words, **more: start(*LIGHT, *words, **offering(*SLOW), **more)
 
 
 def failure(command: Command, framework: str, *, within: float) -> str:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import onnx
 import pytest
-from running import PLUGINS, Command, eventually
+from running import Command, eventually, offering
 from safetensors.numpy import load_file, save_file
 from spoiled import spoil, spoil_stream
 
@@ -148,7 +148,7 @@ def test_every_calibrator_holds_half_a_point(trained: Path, tmp_path: Path, rule
 def test_bert_in_int8_runs_and_is_reported(tmp_path: Path) -> None:
     """Nobody has trained it, so nothing is said of accuracy; its answers stay FP32's, and its dense layers are INT8."""
     done = dlcompare("infer", "--model", "bert-tiny", "--data", "words", "--engine", "onnxruntime,openvino",
-                     "--no-speed", "--format", "json", cwd=tmp_path, DLCOMPARE_PLUGINS="tiny", PYTHONPATH=str(PLUGINS))
+                     "--no-speed", "--format", "json", cwd=tmp_path, **offering("tiny"))
     for engine in ("onnxruntime", "openvino"):
         row, audit = done.accuracy(engine, "int8"), done.found["calibration"]["audit"][engine]
         assert row["metric"] == "exact match" and row["against_fp32"]["sqnr_db"] > 25

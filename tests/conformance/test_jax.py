@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import PLUGINS
+from running import SLOW, offering
 
 Environment = Callable[..., Path]
 COMPILE = ("--framework", "jax", "--device", "tpu", "--compile-only")
@@ -86,9 +86,8 @@ def test_training_on_a_tpu_needs_one(tmp_path: Path) -> None:
 
 def test_a_rank_that_never_joins_is_named_in_time(tmp_path: Path, environment: Environment) -> None:
     python = environment("jax")
-    path = os.pathsep.join([str(PLUGINS), *filter(None, [os.environ.get("PYTHONPATH")])])
     answer = dlcompare("--framework", "jax-absent", "--model", "speck", "--workers", "2", "--env", str(python),
-                       "--format", "json", cwd=tmp_path, PYTHONPATH=path, DLCOMPARE_PLUGINS="absent,slow")
+                       "--format", "json", cwd=tmp_path, **offering("absent", *SLOW))
     (found,) = json.loads(answer.stdout)
     assert found["status"] == "failed" and found["duration_s"] < 60
     assert "have not joined within 5 s: rank 1 never started to" in found["reason"]

@@ -15,7 +15,7 @@ import mxnet_probe
 import numpy as np
 import psutil
 import pytest
-from running import PLUGINS, Command, eventually
+from running import SLOW, Command, eventually, offering
 
 from dlcompare.core.environments.interpreters import check
 from dlcompare.core.environments.sources import linked_sources
@@ -38,8 +38,7 @@ def python(environment: Callable[[str], Path]) -> Path:
 
 @pytest.fixture
 def train(start: Start, python: Path) -> Callable[..., Command]:
-    path = os.pathsep.join([str(PLUGINS), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return lambda *words: start(*TRAIN, *words, PYTHONPATH=path, DLCOMPARE_PLUGINS="slow")
+    return lambda *words: start(*TRAIN, *words, **offering(*SLOW))
 
 
 @pytest.fixture
@@ -175,8 +174,7 @@ def test_steps_without_a_rate_other_batches_and_onlookers(python: Path, executio
 def test_horovod_listens_on_loopback_and_a_killed_worker_ends_its_job(
         start: Start, environment: Callable[[str], Path]) -> None:
     environment("mxnet-horovod")
-    path = os.pathsep.join([str(PLUGINS), *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = start("--framework", "mxnet-horovod", *TRAIN[2:], PYTHONPATH=path, DLCOMPARE_PLUGINS="slow")
+    command = start("--framework", "mxnet-horovod", *TRAIN[2:], **offering(*SLOW))
     command.until("mxnet-horovod", "window", within=120)
     family = [psutil.Process(pid) for pid in command.left()]
     heard = {s.laddr.ip for p in family for s in p.net_connections() if s.status == psutil.CONN_LISTEN}

@@ -5,29 +5,9 @@ from __future__ import annotations
 import numpy as np
 from broken import Mistake
 from group import Worker
+from masks import Masks
 
 from dlcompare.core.conformance.dropout import NAME
-from dlcompare.frameworks.reference.ops import Dropout
-
-
-class Masks(Dropout):
-    """Draws a mask for each pass in training."""
-
-    def __init__(self, rank: int) -> None:
-        self.rng = np.random.default_rng(rank)
-
-    def draw(self, call):
-        return self.rng.random(call.x.shape) >= call.attrs["rate"]
-
-    def scale(self, call):
-        return 1 / (1 - call.attrs["rate"])
-
-    def forward(self, call):
-        kept = self.draw(call) * self.scale(call) if call.training else np.ones_like(call.x)
-        return call.x * kept, kept
-
-    def backward(self, call, saved, grad):
-        return (grad * saved,), {}
 
 
 def dropping(make: type[Masks]) -> type[Worker]:
@@ -87,7 +67,7 @@ class WholeFeatures(Masks):
 
 
 class OneStreamForAllRanks(Masks):
-    def __init__(self, rank: int) -> None:
+    def __init__(self, seed: int) -> None:
         super().__init__(0)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from slow import Board, Slow
+from slow import Board, Slow, table_with_masks
 
 from dlcompare.core import hookimpl
 from dlcompare.core.errors import JobError
@@ -18,16 +18,11 @@ class Lacking(Slow):
     name = "lacking"
 
     def trainer(self, graph: Any, params: Any, job: Any) -> Any:
-        from broken_dropout import Masks
-
         from dlcompare.frameworks.reference.trainer import ReferenceTrainer
 
-        table = {"dropout": Masks(0)}
         if any(node.op == "gelu" for node in graph.nodes):
             raise KeyError("gelu")
-        trainer = ReferenceTrainer(graph, params, job)
-        trainer.table = {**trainer.table, **table}
-        return trainer
+        return ReferenceTrainer(graph, params, job, table=table_with_masks())
 
 
 class LackingInPairs(Lacking):

@@ -1,4 +1,4 @@
-"""A plugin as a stranger would write it: a network, a backend and a dataset, all tiny."""
+"""A plugin as a stranger would write it: a network, a backend and a dataset, all tiny, in one file alone."""
 
 from __future__ import annotations
 

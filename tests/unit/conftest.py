@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import PLUGINS
+from running import SLOW, offering
 
 from dlcompare.core.kinds.kind import kind
 
@@ -19,13 +19,12 @@ from dlcompare.core.kinds.kind import kind
 def worker(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """Return a function that starts a worker on a job in ``tmp_path``; ``of`` is its kind."""
     started = []
-    path = os.pathsep.join([str(PLUGINS), os.environ.get("PYTHONPATH", "")])
 
     def begin(framework: str = "reference", *, of: str = "training", log: Path | None = None,
               variables: dict[str, str] | None = None, **job: Any) -> subprocess.Popen[bytes]:
         wanted = {"model": "speck", "batch": 2, "steps": 1, "windows": 2, "warmup_steps": 1, **job}
         (tmp_path / "job.json").write_text(kind(of).job(framework=framework, **wanted).to_json())
-        environment = {**os.environ, "PYTHONPATH": path, "DLCOMPARE_PLUGINS": "slow", **(variables or {})}
+        environment = {**os.environ, **offering(*SLOW), **(variables or {})}
         with (log or tmp_path / "log.txt").open("ab") as file:
             started.append(subprocess.Popen([sys.executable, "-m", "dlcompare.core.worker", "job.json", "."],
                                             cwd=tmp_path, env=environment, stdout=file, stderr=file))

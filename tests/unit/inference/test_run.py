@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import PLUGINS
+from running import offering
 
 WORDS = ("--model", "tiny-residual", "--engine", "reference", "--data", "stripes", "--precision", "fp32", "--batch",
          "1,2", "--rounds", "3", "--windows", "1", "--window-seconds", "0.02", "--samples", "6")
 
 
 def infer(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "DLCOMPARE_PLUGINS": "tiny", "PYTHONPATH": str(PLUGINS)}
+    environment = {**os.environ, **offering("tiny")}
     return subprocess.run([sys.executable, "-m", "dlcompare.core", *words], cwd=folder, capture_output=True, text=True,
                           env=environment, timeout=300, check=False)
 

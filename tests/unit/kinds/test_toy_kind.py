@@ -15,13 +15,12 @@ from typing import Any
 
 import jsonschema
 import pytest
-from running import PLUGINS, Command, eventually
+from running import PLUGINS, Command, eventually, offering
 from toy_kind.result import ToyRecord
 
 from dlcompare.core.typed_json import json_schema
 
-PATH = os.pathsep.join([str(PLUGINS), *filter(None, [os.environ.get("PYTHONPATH")])])
-VARIABLES = {"PYTHONPATH": PATH, "DLCOMPARE_PLUGINS": "toy_kind", "COLUMNS": "160"}
+VARIABLES = {**offering("toy_kind"), "COLUMNS": "160"}
 TWO_ROUNDS = ("toy", "--way", "forwards,backwards,device", "--megabytes", "2", "--rounds", "2")
 CORE = Path(__file__).parents[3] / "core"
 

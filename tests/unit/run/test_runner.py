@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from running import PLUGINS, Command
+from running import SLOW, Command, offering
 
 from dlcompare.core.cli.progress import Progress
 from dlcompare.core.records.caveat import Caveat
@@ -102,8 +102,7 @@ def test_what_is_no_result_fails_its_job_and_no_other(start_slow: Start) -> None
 
 def test_a_verification_is_kept_and_resumed(start: Start, tmp_path: Path) -> None:
     """One worker is verified, two are refused, which is neither proof nor run again for nothing."""
-    variables = {"PYTHONPATH": os.pathsep.join([str(PLUGINS), *filter(None, [os.environ.get("PYTHONPATH")])]),
-                 "DLCOMPARE_PLUGINS": "slow", "DLCOMPARE_CACHE": str(tmp_path / "cache")}
+    variables = {**offering(*SLOW), "DLCOMPARE_CACHE": str(tmp_path / "cache")}
     words = ("verify", "--framework", "reference", "--model", "speck", "--check-workers")
     first = start(*words, "1,2", **variables)
     assert first.wait() == 1, "what is refused is not verified"

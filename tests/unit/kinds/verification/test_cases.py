@@ -9,16 +9,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-PLUGINS = Path(__file__).parents[3] / "plugins"
-LOADED = "slow,lacking,broken_dropout,broken,broken_ops,group"  # the latter so that the workers find them
+from running import SLOW, offering
+
+LOADED = (*SLOW, "lacking", "broken_dropout", "broken", "broken_ops", "group")  # the latter for the workers too
 
 
 def verify(*words: str, cwd: Path) -> tuple[int, str, str]:
-    path = os.pathsep.join([str(PLUGINS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    variables = {**offering(*LOADED), "DLCOMPARE_CACHE": str(cwd / "cache")}
     answer = subprocess.run(
         [sys.executable, "-m", "dlcompare.core", "verify", "--model", "speck", *words], cwd=cwd, text=True, timeout=120,
-        capture_output=True, check=False, env={**os.environ, "PYTHONPATH": path, "DLCOMPARE_PLUGINS": LOADED,
-                                               "DLCOMPARE_CACHE": str(cwd / "cache")})
+        capture_output=True, check=False, env={**os.environ, **variables})
     return answer.returncode, answer.stdout, answer.stderr
 
 
