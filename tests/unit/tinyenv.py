@@ -54,12 +54,16 @@ def write_sdist(folder: Path, name: str) -> None:
             archive.addfile(info, io.BytesIO(text.encode()))
 
 
-def prepared(home: Path) -> Iterator[Path]:
-    """Yield the folder, which holds ``tiny.lock`` and the cache, with pip's and our variables leading into it."""
+def furnish(home: Path) -> None:
+    """Put ``tiny.lock`` and what pip may install into a folder."""
     (home / "packages").mkdir()
     write_wheel(home / "packages", "tiny")
     write_sdist(home / "packages", "compiled")
     (home / "tiny.lock").write_text("# what the tiny framework needs\n\ntiny==1.0\n")
+
+
+def led(home: Path) -> Iterator[Path]:
+    """Yield the folder, with pip's and our variables leading into it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DLCOMPARE_CACHE", str(home / "cache"))
         patch.setenv("PIP_NO_INDEX", "1")

@@ -1,19 +1,21 @@
 """The command line as a user meets it: in a process of its own."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from running import SLOW, offering
 
-TINY = ("--framework", "reference", "--model", "resnet18", "--image-size", "32", "--batch", "2", "--windows", "2",
-        "--steps", "1")
+TINY = ("--framework", "reference", "--model", "speck", "--batch", "2", "--windows", "2", "--steps", "1", "--verify",
+        "off")
 
 
 def dlcompare(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "dlcompare.core", *words], cwd=cwd, capture_output=True, text=True,
-                          timeout=300, check=False)
+                          timeout=300, check=False, env={**os.environ, **offering(*SLOW)})
 
 
 def test_help_groups_the_options_and_shows_examples(tmp_path: Path) -> None:
@@ -58,11 +60,11 @@ def test_a_run_gives_records_that_report_shows_again(tmp_path: Path) -> None:
     answer = dlcompare(*TINY, "--format", "json", cwd=tmp_path)
     assert answer.returncode == 0, answer.stderr
     (record,) = json.loads(answer.stdout)
-    assert record["status"] == "ok" and len(record["windows"]) == 2 and record["image_size"] == 32
+    assert record["status"] == "ok" and len(record["windows"]) == 2 and record["dataset"] == "digits"
     (run,) = (tmp_path / "runs").iterdir()
     again = dlcompare("report", str(run), "--format", "json", cwd=tmp_path)
     assert json.loads(again.stdout) == [record]
-    assert "resnet18" in dlcompare("report", str(run), "--format", "csv", cwd=tmp_path).stdout
+    assert "speck" in dlcompare("report", str(run), "--format", "csv", cwd=tmp_path).stdout
 
 
 def test_a_refused_job_is_a_record_and_exit_code_1(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A home of its own for each file of tests, and an environment made there."""
+"""A home that all files of tests share, and an environment that the first to want it makes there."""
 
 from __future__ import annotations
 
@@ -6,15 +6,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tinyenv import compiling, prepared, tiny
+from tinyenv import compiling, furnish, led, tiny
 
 from dlcompare.core.environments import resolve
 from dlcompare.core.plugins.runtime import EnvironmentSpec
 
 
+@pytest.fixture(scope="session")
+def furnished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    furnish(folder := tmp_path_factory.mktemp("home"))
+    return folder
+
+
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    yield from prepared(tmp_path_factory.mktemp("home"))
+def home(furnished: Path) -> Iterator[Path]:
+    yield from led(furnished)
 
 
 @pytest.fixture(scope="module")
