@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,9 +16,7 @@ import tiny
 from onnx import helper
 from running import PLUGINS
 
-from dlcompare.core.environments import resolve
 from dlcompare.core.environments.sources import linked_sources
-from dlcompare.core.errors import EnvironmentUnavailable
 from dlcompare.core.graph.ops import trace
 from dlcompare.core.graph.params import initial_params, write_params
 from dlcompare.core.launch.start import WORKER
@@ -63,19 +60,6 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Network:
     batch = tiny.Stripes(graph.inputs).batch(np.arange(SAMPLES), epoch=0)
     oracle = plugins().backend("reference").trainer(graph, params, Job("reference", "tiny-residual"))
     return Network(export(graph, params), weights, batch["image"], oracle.predict(batch)["logits"])
-
-
-@pytest.fixture(scope="module")
-def python() -> Callable[[str], Path]:
-    """Return a function from an engine's name to the Python that runs it; skips where there can be none."""
-    @cache
-    def found(name: str) -> Path:
-        try:
-            return resolve.resolve(None, plugins().engine(name), "cpu", print)
-        except EnvironmentUnavailable as error:
-            pytest.skip(str(error))
-
-    return found
 
 
 class Bench:
@@ -137,8 +121,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, network: Network, python: Callable[[str], Path]) -> Bench:
-    return Bench(tmp_path, network, python)
+def bench(tmp_path: Path, network: Network, engine_environment: Callable[[str], Path]) -> Bench:
+    return Bench(tmp_path, network, engine_environment)
 
 
 def quantised(network: Network, engine: Engine, *, scheme: str | None = None, **how: Any) -> onnx.ModelProto:
@@ -267,9 +251,9 @@ def test_openvinos_bf16_is_asked_for_and_seen(bench: Bench) -> None:
     assert said["ran"]["precision"] == "bf16"
 
 
-def test_openvino_cannot_send_anything(python: Callable[[str], Path]) -> None:
+def test_openvino_cannot_send_anything(engine_environment: Callable[[str], Path]) -> None:
     code = "import importlib.util as u, openvino; print(u.find_spec('openvino_telemetry'))"
-    assert subprocess.run([python("openvino"), "-c", code], capture_output=True, text=True,
+    assert subprocess.run([engine_environment("openvino"), "-c", code], capture_output=True, text=True,
                           check=True).stdout == "None\n"
 
 
