@@ -99,7 +99,19 @@ def kernels(results: Results) -> Iterator[str]:
             yield (f"{engine}'s INT8 kernels deviate from the file's arithmetic on this device (saturation is the "
                    f"usual cause){where}: {signal(found['sqnr_db'])} of the logits where exact arithmetic of the very "
                    f"same file gives {signal(found['exact_db'])}, over {found['samples']} samples. What its INT8 loses "
-                   f"is not the file's fault{advice}")
+                   f"is not the file's fault{advice}{floor_of_kernels(results, engine, found)}")
+
+
+def floor_of_kernels(results: Results, engine: str, audit: Mapping[str, Any]) -> str:
+    """Return what became of an accuracy floor under kernels that deviate, beside what exact arithmetic answers."""
+    floors = (row["against_fp32"]["floor"] for row in results.accuracy if row["engine"] == engine
+              and row["precision"] == "int8" and row.get("against_fp32"))
+    floor = next(floors, None)
+    if not floor:
+        return ""
+    return (f". The floor of {floor['floor']:g} is judged by what these kernels answer: {floor['verdict']}; FP32's "
+            f"answer is given for {100 * audit['agreement']:.2f} % of those samples, by exact arithmetic for "
+            f"{100 * audit['exact_agreement']:.2f} %")
 
 
 def signal(ratio: float | None) -> str:

@@ -116,8 +116,10 @@ def accuracy_table(results: Results) -> Table:
                          overflow="fold")
     for row in results.accuracy:
         deviates = audit_of(results, row["engine"], row["precision"]).get("deviates")
-        ran = f"{precision_cell(row.get('ran'))}{', kernels deviate' if deviates else ''}"
-        table.add_row(row["engine"], row["precision"], ran, *score_cells(row))
+        mark = ", kernels deviate" if deviates else ""
+        *cells, floor = score_cells(row)
+        table.add_row(row["engine"], row["precision"], f"{precision_cell(row.get('ran'))}{mark}", *cells,
+                      f"{floor}{floor and mark}")
     return table
 
 
