@@ -175,12 +175,34 @@ def floor_verdict(before: np.ndarray, after: np.ndarray, floor: float) -> Json:
 
 
 def sqnr(reference: np.ndarray, found: np.ndarray) -> float | None:
-    """Return the signal-to-quantisation-noise ratio in decibels; None if nothing differs at all."""
+    """Return the signal-to-quantisation-noise ratio in decibels; None if nothing differs at all.
+
+    Where the reference's rows are probabilities it is that of their logits: of a softmax's answers nearly all are 0 or
+    1, whatever the noise before it, so that a few samples would decide.
+    """
     import numpy as np
 
+    if distributions(reference):
+        reference, found = logits_of(reference), logits_of(found)
     signal = float(np.sum(np.square(reference, dtype=np.float64)))
     noise = float(np.sum(np.square(reference.astype(np.float64) - found)))
     return 10 * math.log10(signal / noise) if signal and noise else None
+
+
+def distributions(rows: np.ndarray) -> bool:
+    """Return whether each row is a softmax's answer."""
+    import numpy as np
+
+    sums = rows.sum(axis=1) if rows.ndim == 2 and rows.shape[1] > 1 else np.zeros(1)
+    return bool((rows >= 0).all() and np.allclose(sums, 1, atol=1e-3))
+
+
+def logits_of(probabilities: np.ndarray) -> np.ndarray:
+    """Return logits with these probabilities, those of a row about zero; the least number stands for none at all."""
+    import numpy as np
+
+    logits: np.ndarray = np.log(np.maximum(probabilities.astype(np.float64), np.finfo(np.float32).tiny))
+    return logits - logits.mean(axis=1, keepdims=True)
 
 
 def worst_classes(reference: Answers, found: Answers) -> list[Json]:

@@ -115,6 +115,23 @@ def test_signal_to_noise_is_in_decibels() -> None:
     assert accuracy.sqnr(logits, logits) is None
 
 
+def test_probabilities_are_judged_by_their_logits_of_which_the_sure_ones_show_nothing() -> None:
+    logits, _ = some(6)
+    logits -= logits.mean(axis=1, keepdims=True)
+    noisy = logits + np.random.default_rng(7).standard_normal(logits.shape)
+    wanted = accuracy.sqnr(logits, noisy - noisy.mean(axis=1, keepdims=True))
+    for sharp in (1, 5):
+        found = accuracy.sqnr(*(softmax(sharp * x).astype(np.float32) for x in (logits, noisy)))
+        assert found == pytest.approx(wanted, abs=0.01)
+    assert accuracy.sqnr(np.eye(3), np.eye(3)) is None
+    assert math.isfinite(accuracy.sqnr(np.eye(3), np.eye(3)[::-1]) or math.nan), "a probability of zero has a logit"
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True))
+
+
 def test_the_worst_classes_are_those_that_lost_most() -> None:
     labels = np.repeat(np.arange(4), 50)
     logits = np.eye(4)[labels]
