@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +41,7 @@ class Files:
         self.folder, self.network, self.plan, self.collect = folder, network, plan, collect
         self.weight_bits, self.exact = weight_bits, exact
         self.judged: dict[str, Any] = {}  # how the rules were judged, if they were
+        self.is_balanced = False  # whether INT8 is made from the balanced network
         self._base: onnx.ModelProto | None = None
         self._artifact: Artifact | None = None
         self.objections: dict[str, None] = {}  # of TensorRT's rules to the files written for it, in order
@@ -80,12 +83,27 @@ class Files:
 
     @property
     def base(self) -> onnx.ModelProto:
-        """Return the network that INT8 is made from: FP32, equalised if that was asked for."""
+        """Return the network that INT8 is made from: FP32, equalised if that was asked for, balanced if that was found
+        to help."""
         if self._base is None:
             from dlcompare.inference.precision.equalise import equalise
 
             self._base = equalise(self.network.model) if self.plan.equalise else self.network.model
         return self._base
+
+    @cached_property
+    def balanced(self) -> Files | None:
+        """Return the files of the network with its layers' inputs balanced, to be calibrated anew; None where there is
+        little to balance."""
+        from dlcompare.inference.precision.balance import balance
+
+        base = balance(self.base, self.artifact)
+        if base is None:
+            return None
+        plan = dataclasses.replace(self.plan, calibration=None)
+        made = Files(self.folder / "balanced", self.network, plan, self.collect, self.weight_bits, self.exact)
+        made._base = base
+        return made
 
     def ranges(self, scheme: str, rule: str) -> Mapping[str, tuple[float, float]]:
         """Return the range of every tensor by a rule, for a way of writing it."""
@@ -96,7 +114,7 @@ class Files:
 
     def rule(self, scheme: str = "u8s8", bits: int = 8) -> str:
         """Return the rule of the plan; where that leaves it open, the one that serves the network best, judged once,
-        in the first way of writing it that is asked for."""
+        in the first way of writing it that is asked for. With it the network is balanced where that serves better."""
         if self.plan.calibrator != AUTO:
             return self.plan.calibrator
         if not self.judged:
@@ -104,6 +122,8 @@ class Files:
                 self.judged = {"ranking": rank(self, self.exact, scheme, bits), "reason": None}
             except JobError as error:
                 self.judged = {"ranking": [{"rule": UNJUDGED}], "reason": str(error)}
+            if self.judged["ranking"][0].get("balanced") and self.balanced:
+                self.is_balanced, self._base, self._artifact = True, self.balanced.base, self.balanced.artifact
         return str(self.judged["ranking"][0]["rule"])
 
     @property
@@ -134,6 +154,7 @@ class Files:
             return {"rule": self.plan.calibrator, "judged": None, "samples": list(samples.calibration),
                     "samples_sha256": ids_sha256(samples.calibration), "protocol": self.plan.protocol,
                     "split": "train" if samples.calibration_train else "test", "data": None, "equalised": False,
+                    "balanced": False,
                     "tensors": None, "most_sensitive": {}, "objections": [], "network_sha256": None, "weights": {},
                     "audit": {}, "layers": {}}
         if self._artifact is None:
@@ -145,7 +166,7 @@ class Files:
         return {"rule": self.rule(), "judged": kept if self.judged else None, "samples": ids,
                 "samples_sha256": ids_sha256(ids), "split": "train" if self._artifact.meta["train"] else "test",
                 "data": self._artifact.meta["data"],
-                "protocol": self.plan.protocol, "equalised": self.plan.equalise,
+                "protocol": self.plan.protocol, "equalised": self.plan.equalise, "balanced": self.is_balanced,
                 "tensors": len(self._artifact.tensors), "most_sensitive": dict(worst),
                 "objections": list(self.objections), "weights": dict(weights), "audit": dict(audit),
                 "layers": dict(layers), "network_sha256": self._artifact.meta["sha256"]}

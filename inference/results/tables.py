@@ -53,9 +53,14 @@ def networks(runs: Sequence[Results]) -> Table:
 
 
 def rule(results: Results) -> str:
-    """Return by which rule INT8 was calibrated."""
+    """Return by which rule INT8 was calibrated, and what was done to the network first."""
     made = results.calibration
-    return f"{made['rule']}{', equalised' if made['equalised'] else ''}" if made else ""
+    return f"{made['rule']}{', equalised' if made['equalised'] else ''}{balanced(made)}" if made else ""
+
+
+def balanced(made: Json) -> str:
+    """Return whether layers' inputs were balanced with their weights; records from before that do not say."""
+    return ", balanced" if made.get("balanced") else ""
 
 
 def reference(network: str) -> Mapping[str, str] | None:
@@ -101,7 +106,7 @@ def rules(judged: Json | None) -> Iterator[Text]:
     """Yield how the rules of calibration did, best first, where they were tried."""
     if judged and not judged["reason"]:
         held = "held back from calibration" if judged["held_back"] else "that also calibrated"
-        found = ", ".join(f"{one['rule']} {signal(one['sqnr_db'])} and {percent(one['agreement'])}"
+        found = ", ".join(f"{one['rule']}{balanced(one)} {signal(one['sqnr_db'])} and {percent(one['agreement'])}"
                           for one in judged["ranking"])
         yield Text(f"rules by logits and same answers on {judged['samples']} samples {held}, in exact arithmetic: "
                    f"{found}")

@@ -206,6 +206,9 @@ def test_the_ranking_of_rules_is_printed_with_what_it_was_found_on(results: Resu
     made = {**(results.calibration or {}), "rule": "mse", "judged": judged}
     text = " ".join(render(dataclasses.replace(results, calibration=made)).split())
     assert "64 samples held back from calibration, in exact arithmetic: mse 40.5 dB and 100.00 %, entropy 3.0" in text
+    balanced = {**made, "balanced": True, "judged": {**judged, "ranking": [{**ranking[0], "balanced": True}]}}
+    text = " ".join(render(dataclasses.replace(results, calibration=balanced)).split())
+    assert "INT8: mse, balanced over 1250 samples" in text and "arithmetic: mse, balanced 40.5 dB" in text
     made["judged"] = {"ranking": [{"rule": "mse"}], "reason": "no engine", "samples": 0, "held_back": True}
     text = " ".join(render(dataclasses.replace(results, calibration=made)).split())
     assert "no calibration rule could be judged, so mse was taken: no engine" in text and "held back" not in text
