@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import onnx
 
 BEST = "export it with a dynamic batch axis alone, for example torch.onnx.export(..., dynamic_axes={'image': {0: 'N'}})"
+FIX = "give the others their sizes with onnx.tools.update_model_dims.update_inputs_outputs_dims"
 GIVE = "give values for every input with --inputs FILE.npz"
 WHOLE = "state"  # the role of what is given as it is, whatever the batch: scalars, states of a recurrent network
 
@@ -53,8 +54,8 @@ def declared_inputs(model: onnx.ModelProto, given: Shapes | None = None) -> dict
                              f"such an input, or {GIVE}; its precision is chosen by --precision")
         fixed = tuple(size for size in shape[1:] if size)
         if len(fixed) != len(shape) - 1:
-            raise UsageError(f"input {name!r} has shape {shape}: only the first axis, the batch, may be open; {BEST}, "
-                             f"or {GIVE}")
+            raise UsageError(f"input {name!r} has shape {shape}: only the first axis, the batch, may be open; {FIX}, "
+                             f"or {BEST}, or {GIVE}")
         declared[name] = with_role(model, name, fixed, kind)
     return declared
 

@@ -203,7 +203,8 @@ def test_a_fixed_batch_is_told() -> None:
 
 @pytest.mark.parametrize(("model", "said"), [
     (network(()), r"input 'x' has shape \(\): a scalar or a state"),
-    (network(("N", "length")), r"input 'x' has shape \(None, None\): only the first axis, the batch, may be open"),
+    (network(("N", "length")), r"input 'x' has shape \(None, None\): only the first axis, the batch, may be open; "
+                                   "give the others their sizes with onnx.tools.update_model_dims"),
     (network(kind=TensorProto.FLOAT16), "input 'x' is float16; a dataset gives float32 or int64")])
 def test_inputs_that_no_dataset_can_fill_are_refused(model: onnx.ModelProto, said: str) -> None:
     with pytest.raises(UsageError, match=said):

@@ -23,6 +23,7 @@ PUBLISHED = {  # whatever of the published results holds records: of which kind,
     "2026-11-24-four-cpu/target.json": ("time_to_accuracy", 4),
     "2026-11-25-minilm-int8/records-mse.json": ("inference", 6),
     "2026-11-25-minilm-int8/records.json": ("inference", 6),
+    "2026-11-25-mobilenetv3-int8/records.json": ("inference", 4),
     "2026-11-25-resnet50-cpu/records.json": ("training", 2),
 }
 
