@@ -150,8 +150,7 @@ class Renderer:
         """Quantise the weight of a layer by output channel, and in u8s8 its bias in steps of input times weight."""
         made, axis, weight = node.output[0], output_axis(node), self.wiring.value(node.input[1]).astype(np.float32)
         bias = self.wiring.value(node.input[2]) if len(node.input) > 2 and node.input[2] else None
-        others = tuple(a for a in range(weight.ndim) if a != axis)
-        scale = np.maximum(np.abs(weight).max(axis=others) / np.float32(self.levels), np.float32(LEAST_SCALE))
+        scale = weight_scale(weight, axis, self.levels)
         name = f"{made}/weight"
         if self.scheme == "s8s8":
             self.before[made] = self.float_weights(node, name, scale, axis)
@@ -159,8 +158,7 @@ class Renderer:
         reading = self.constants[f"{self.placed.sources[node.input[0]]}/scale"]
         if bias is not None:  # where a channel's weights are as good as nothing, steps of the bias would overflow
             scale = np.maximum(scale, np.abs(bias) / (reading * np.float32(LARGEST_BIAS)))
-        shape = [-1 if a == axis else 1 for a in range(weight.ndim)]
-        integers = np.clip(np.rint(weight / scale.reshape(shape)), -self.levels, self.levels).astype(np.int8)
+        integers = weight_steps(weight, scale, axis, self.levels).astype(np.int8)
         self.before[made] = [self.dequantised_constant(name, integers, scale.astype(np.float32), axis)]
         node.input[1] = f"{name}/dequantised"
         if bias is not None:
@@ -190,6 +188,32 @@ class Renderer:
         from onnx import helper
 
         return helper.make_node(kind, inputs, [output], name=output, **attrs)
+
+
+def weight_scale(weight: np.ndarray, axis: int, levels: int) -> np.ndarray:
+    """Return the step of a weight for each output channel."""
+    others = tuple(a for a in range(weight.ndim) if a != axis)
+    found: np.ndarray = np.maximum(np.abs(weight).max(axis=others) / np.float32(levels), np.float32(LEAST_SCALE))
+    return found
+
+
+def weight_steps(weight: np.ndarray, scale: np.ndarray, axis: int, levels: int) -> np.ndarray:
+    """Return a weight in whole steps of its channels."""
+    found: np.ndarray = np.clip(np.rint(weight / along(scale, axis, weight.ndim)), -levels, levels)
+    return found
+
+
+def along(scale: np.ndarray, axis: int, axes: int) -> np.ndarray:
+    """Return one value for each output channel, to be multiplied with a weight of so many axes."""
+    return scale.reshape([-1 if a == axis else 1 for a in range(axes)])
+
+
+def rounded(weight: np.ndarray, axis: int, bits: int) -> np.ndarray:
+    """Return a weight as a layer in INT8 has it."""
+    levels = WEIGHT_LEVELS[bits]
+    scale = weight_scale(weight, axis, levels)
+    found: np.ndarray = weight_steps(weight, scale, axis, levels) * along(scale, axis, weight.ndim)
+    return found
 
 
 def layers_left(model: onnx.ModelProto) -> list[str]:

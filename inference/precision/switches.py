@@ -1,4 +1,5 @@
-"""A network in FP32 in which one activation at a time can be rounded to eight bits, or clipped to its range.
+"""A network in FP32 in which one activation at a time can be rounded to eight bits, or clipped to its range, or one
+layer's weights rounded.
 
 So what each costs is seen where it counts, in the network's answers, and rounding is told from clipping: a tensor whose
 values matter most may be small beside others, and one that is clipped may have a fine step.
@@ -11,27 +12,32 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dlcompare.inference.onnx.wiring import Wiring
+from dlcompare.inference.onnx.wiring import Wiring, output_axis
 
 from .histograms import Artifact
+from .placement import Placement
+from .quantise import rounded
 from .ranges import step
 
 if TYPE_CHECKING:
     import onnx
 
-ROUNDING, CLIPPING = "rounding", "clipping"
+ROUNDING, CLIPPING, WEIGHTS = "rounding", "clipping", "weights"
 Ranges = Mapping[str, tuple[float, float]]
 
 
-def switched(model: onnx.ModelProto, ranges: Ranges, clipped: set[str], *, scheme: str) -> onnx.ModelProto:
-    """Return the network with inputs ``TENSOR/rounding`` for each tensor and ``TENSOR/clipping`` for those clipped: one
-    number each, 1 for on and 0 for off, when the network computes what it did."""
+def switched(model: onnx.ModelProto, ranges: Ranges, clipped: set[str], *, scheme: str,
+             bits: int = 8) -> onnx.ModelProto:
+    """Return the network with inputs ``TENSOR/rounding`` for each tensor, ``TENSOR/clipping`` for those clipped, and
+    ``OUTPUT/weights`` for each layer, by what it makes, whose weights take so many ``bits``: one number each, 1 for on
+    and 0 for off, when the network computes what it did."""
     from onnx import helper
 
     made = type(model)()
     made.CopyFrom(model)
     wiring = Wiring.of(made)
-    nodes: dict[str, list[onnx.NodeProto]] = {}
+    nodes: dict[str, list[onnx.NodeProto]] = {"": [
+        node for layer in layers(wiring, scheme) for node in rounding_weights(made, wiring, layer, bits)]}
     for tensor, (low, high) in ranges.items():
         maker = wiring.producers.get(tensor)
         source, result = (tensor, f"{tensor}/switched") if maker is None else (f"{tensor}/float", tensor)
@@ -46,6 +52,27 @@ def switched(model: onnx.ModelProto, ranges: Ranges, clipped: set[str], *, schem
     ordered = [type(node).FromString(node.SerializeToString()) for node in in_order(wiring, nodes)]
     del made.graph.node[:]
     made.graph.node.extend(ordered)
+    return made
+
+
+def layers(wiring: Wiring, scheme: str) -> dict[str, str]:
+    """Return by what it makes the activation that each layer in INT8 reads."""
+    placed = Placement.of(wiring, scheme, frozenset())
+    return {node.output[0]: placed.sources[node.input[0]] for node in placed.layers}
+
+
+def rounding_weights(model: onnx.ModelProto, wiring: Wiring, layer: str, bits: int) -> list[onnx.NodeProto]:
+    """Let a layer read its weight plus what rounding changes of it, times a switch; return the nodes that add it."""
+    from onnx import helper, numpy_helper
+
+    node, switch = wiring.producers[layer], f"{layer}/{WEIGHTS}"
+    weight = wiring.value(node.input[1]).astype(np.float32)
+    change = (rounded(weight, output_axis(node), bits) - weight).astype(np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(change, f"{switch}/change"))
+    model.graph.input.append(helper.make_tensor_value_info(switch, 1, [1]))
+    made = [helper.make_node("Mul", [f"{switch}/change", switch], [f"{switch}/changed"], name=f"{switch}/changed"),
+            helper.make_node("Add", [node.input[1], f"{switch}/changed"], [f"{switch}/switched"], name=switch)]
+    node.input[1] = f"{switch}/switched"
     return made
 
 

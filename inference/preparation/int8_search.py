@@ -144,14 +144,14 @@ class Search:
 
     def worst_first(self, files: Files, rule: str) -> list[frozenset[str]]:
         """Return tensors in the order in which they are to stay in FP32, each with its neighbours: a layer is in INT8
-        only if what it reads and what it makes both are. In the order of what was measured; where nothing could be,
-        of what calibration saw."""
+        only if what it reads and what it makes both are. In the order of what was measured, of a tensor or of the
+        weights that meet it; where nothing could be, of what calibration saw."""
         from dlcompare.inference.precision.sensitivity import neighbours, ranking
 
         scheme = str(self.engine.scheme)
         try:
-            self.sensitivity[:] = measure(self.preparation, files, scheme, rule)
-            worst = [one["tensor"] for one in self.sensitivity]
+            self.sensitivity[:] = measure(self.preparation, files, scheme, rule, bits=files.weight_bits(self.engine))
+            worst = list(dict.fromkeys(one["tensor"] for one in self.sensitivity))
         except JobError:
             worst = [tensor for tensor, _ in ranking(files.artifact, files.ranges(scheme, rule), scheme=scheme)]
         return [neighbours(files.base, tensor) for tensor in worst]

@@ -77,13 +77,19 @@ def sensitive_tensors(results: Results) -> Iterator[str]:
 def searched(search: Mapping[str, Any]) -> Iterator[str]:
     """Yield what a search measured of tensors, and whether its choice is computed as its file says."""
     if worst := search.get("sensitivity", [])[:WORST]:
-        said = ", ".join(f"{one['tensor']} {signal(one['sqnr_db'])} (rounding {signal(one['rounding_db'])}, clipping "
-                         f"{signal(one['clipping_db'])})" for one in worst)
         yield (f"signal to noise of {search['engine']}'s logits where one of these tensors alone takes eight bits, "
-               f"worst first: {said}")
+               f"worst first: {', '.join(map(sensitive, worst))}")
     if search.get("audit", {}).get("deviates"):
         yield (f"{search['engine']}'s INT8 kernels deviate from the arithmetic of the file that the search chose, so "
                "what it found is these kernels' accuracy on this device")
+
+
+def sensitive(one: Mapping[str, Any]) -> str:
+    """Return what eight bits cost an activation, or the weights of a layer."""
+    if one.get("weights"):
+        return f"the weights that make {one['weights']} {signal(one['sqnr_db'])}"
+    return (f"{one['tensor']} {signal(one['sqnr_db'])} (rounding {signal(one['rounding_db'])}, clipping "
+            f"{signal(one['clipping_db'])})")
 
 
 def kernels(results: Results) -> Iterator[str]:

@@ -236,7 +236,7 @@ def searched(verdict: str) -> Json:
              "against_fp32": {"difference": PAIRED, "floor": floor}}
     tensor = {"tensor": "relu1", "sqnr_db": 3.4, "rounding_db": 30.0, "clipping_db": 3.4}
     return {"engine": "onnxruntime", "verdict": verdict, "outcome": "so it ended", "candidates": [tried],
-            "sensitivity": [tensor], "audit": AUDIT}
+            "sensitivity": [tensor, {"tensor": "relu1", "weights": "conv2", "sqnr_db": 12.5}], "audit": AUDIT}
 
 
 @pytest.mark.parametrize("verdict", ["pass", "fail"])
@@ -246,7 +246,8 @@ def test_a_search_in_vain_is_a_failure_even_if_no_floor_was_named(results: Resul
     other = dataclasses.replace(results, accuracy=rows, searches=[searched(verdict)])
     assert other.well == (verdict == "pass")
     text = " ".join(render(other).split())
-    for words in ("so it ended", "77.64 %", "relu1 3.4 dB (rounding 30.0 dB, clipping 3.4 dB)",
+    for words in ("so it ended", "77.64 %", "relu1 3.4 dB (rounding 30.0 dB, clipping 3.4 dB), the weights "
+                  "that make conv2 12.5 dB",
                   "deviate from the arithmetic of the file that the search chose"):
         assert words in text, words
 
