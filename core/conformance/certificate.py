@@ -52,8 +52,8 @@ def find(job: Job, versions: dict[str, str]) -> dict[str, Any]:
 
     ``verified`` is the newest that speaks for the job: of the same framework, model, precision, execution, layout,
     device and library versions, of at least as many workers, and of the same source that decides the arithmetic; the
-    image size may differ, for it changes no layer's arithmetic. Where there is none, ``verified_before`` is the newest
-    that would but for its source.
+    image size and the number of classes may differ, for they change no layer's arithmetic. Where there is none,
+    ``verified_before`` is the newest that would but for its source.
     """
     own = source_sha256(job)
     newest: dict[bool, dict[str, Any] | None] = {True: None, False: None}

@@ -69,6 +69,9 @@ class DatasetKind:
     ``check(argument, inputs)`` runs in the parent and raises UsageError for what can be seen to be wrong beforehand.
     ``scan(argument, seconds=)`` runs in the parent and returns the names of samples that cannot be read, with the
     reason, as far as so many seconds go; None where samples cannot be damaged.
+    ``classes(argument)`` runs in the parent too, and in workers, and returns how many classes the labels are of; None
+    if nobody knows. ``size(argument, without=)`` runs in the parent and returns how many samples there are to train
+    with, less those of some names; None where there are always enough.
     """
 
     name: str
@@ -76,4 +79,6 @@ class DatasetKind:
     open: Callable[..., Dataset]
     check: Callable[[str, Mapping[str, Input]], None]
     scan: Callable[..., Mapping[str, str]] | None = None
+    classes: Callable[[str], int | None] | None = None
+    size: Callable[..., int] | None = None
     pixels: Pixels | None = None  # of its images, if they are made so

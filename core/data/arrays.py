@@ -6,7 +6,7 @@ There is one set of samples, for whatever purpose. An array ``label`` holds clas
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,21 @@ STATE = "state"  # the role of an input that has no axis of samples, and is give
 def check(argument: str, inputs: Mapping[str, Input]) -> None:
     """Raise UsageError unless there is an array of the right shape for each input, all of as many samples."""
     Arrays(read(argument), inputs)
+
+
+def classes(argument: str) -> int | None:
+    """Return one more than the greatest label; None where there are no labels of classes."""
+    label = read(argument).get("label")
+    if label is None or label.ndim != 1 or not label.size or label.dtype.kind not in "iu":
+        return None
+    if label.min() < 0:
+        raise UsageError(f"the array 'label' holds {label.min()}; classes are counted from 0")
+    return int(label.max()) + 1
+
+
+def size(argument: str, *, without: Collection[str] = ()) -> int:
+    """Return how many samples there are."""
+    return max((len(value) for value in read(argument).values() if value.ndim), default=0)
 
 
 def open_dataset(argument: str, inputs: Mapping[str, Input], *, seed: int, train: bool, loaders: int) -> Arrays:

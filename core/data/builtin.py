@@ -22,6 +22,7 @@ TITLES = {  # by the module below this package
     "generated.synthetic": "invented samples for any model, kept on the device: pure compute",
 }
 SCANNED = ("images.imagefolder",)  # whose samples are files that may be damaged
+ENDLESS = ("generated.synthetic",)  # which has as many samples and classes as the network wants
 PIXELS = {"images.imagefolder": Pixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225),  # ImageNet's
                                        "resized (bilinear) until the centre crop is 224/256 of the shorter side")}
 
@@ -30,7 +31,8 @@ PIXELS = {"images.imagefolder": Pixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.2
 def dlcompare_datasets() -> list[DatasetKind]:
     return [DatasetKind(module.rpartition(".")[2], title, open=later(module, "open_dataset"),
                         check=later(module, "check"), scan=later(module, "scan") if module in SCANNED else None,
-                        pixels=PIXELS.get(module))
+                        classes=None if module in ENDLESS else later(module, "classes"),
+                        size=None if module in ENDLESS else later(module, "size"), pixels=PIXELS.get(module))
             for module, title in TITLES.items()]
 
 

@@ -128,10 +128,19 @@ def common_end(one: str, two: str) -> int:
 
 def advice(found: Found, graph: Graph) -> str:
     """Return what to do where a classifier's last layer has another number of classes."""
-    last = graph.node(graph.outputs["logits"]) if "logits" in graph.outputs else None
-    name = last.param_name("weight") if last and "weight" in last.params else ""
-    if name not in found.arrays or not found.arrays[name].ndim:
-        return ""
-    theirs, ours = len(found.arrays[name]), graph.params()[name].shape[0]
+    theirs, name = classes_of(found, graph), last_layer(graph)
+    ours = graph.params()[name].shape[0] if theirs else None
     return "" if theirs == ours else f"; its last layer tells {theirs} classes apart, the model's {ours}: give " \
         f"--classes {theirs}"
+
+
+def classes_of(found: Found, graph: Graph) -> int | None:
+    """Return how many classes the last layer of a file tells apart; None if it holds none."""
+    array = found.arrays.get(last_layer(graph))
+    return None if array is None or not array.ndim else len(array)
+
+
+def last_layer(graph: Graph) -> str:
+    """Return the name of the weights that a classifier's answers come from; "" if it is none."""
+    last = graph.node(graph.outputs["logits"]) if "logits" in graph.outputs else None
+    return last.param_name("weight") if last and "weight" in last.params else ""

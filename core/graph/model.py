@@ -41,6 +41,11 @@ class Model:
         """Return how many classes the model tells apart by itself; None if it is no classifier."""
         return next((spec.high for spec in self.inputs.values() if spec.role == "label"), None)
 
+    @property
+    def takes_classes(self) -> bool:
+        """Return whether its last layer can be given another number of classes."""
+        return self.classes is not None and "classes" in inspect.signature(self.build).parameters
+
     def graph(self, image_size: int | None = None, classes: int | None = None) -> Graph:
         """Trace the model; ``image_size`` replaces the height and width of the image input, ``classes`` the last layer.
 
@@ -65,7 +70,7 @@ class Model:
 
     def labelled(self, classes: int | None) -> dict[str, Input]:
         """Return the inputs with labels of so many classes; UsageError if the model cannot have another number."""
-        if self.classes is None or "classes" not in inspect.signature(self.build).parameters:
+        if not self.takes_classes:
             why = f"it always tells {self.classes} apart" if self.classes else "it is no classifier"
             raise UsageError(f"model {self.name!r} cannot be given {classes} classes: {why}; leave --classes out")
         return {name: dataclasses.replace(spec, high=classes) if spec.role == "label" else spec

@@ -100,6 +100,11 @@ def load_weights(path: str | Path, graph: Graph, seed: int = 0) -> Weights:
     return Weights(params, found.unread, drawn)
 
 
+def classes_in(path: str | Path, graph: Graph) -> int | None:
+    """Return how many classes the last layer in a file of weights tells apart; None if it holds none."""
+    return fit.classes_of(naming.find(weights_file.read_file(Path(path)), graph), graph)
+
+
 def write_params(path: str | Path, params: Mapping[str, np.ndarray]) -> None:
     """Write parameters as float32 safetensors under a temporary name and rename: never a half-written file.
 

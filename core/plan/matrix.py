@@ -17,6 +17,7 @@ from dlcompare.core.plugins.registry import Plugins
 from dlcompare.core.settings import default_of
 
 from .bad_samples import bad_samples
+from .classes import check_labels, usual_classes
 from .feasibility import check_batch_norm, default_device
 from .plan import Plan
 from .variants import Variant, parse
@@ -52,7 +53,11 @@ def matrix(plugins: Plugins, cls: type[J], settings: Mapping[str, Any], **fixed:
         given["weights"] = existing_file(given["weights"])
     asked = sides(plugins, frameworks, device=given.get("device"))
     known = plugins.model(model)
-    graph = known.graph(given.get("image_size"), given.get("classes"))
+    if given.get("classes") is None:
+        data = [side.settings.get("data") or given.get("data") or known.data for side in asked]
+        given["classes"] = usual_classes(plugins, known, data, weights=given.get("weights"),
+                                         image_size=given.get("image_size"))
+    graph = known.graph(given.get("image_size"), given["classes"])
     if given.get("weights"):
         check_weights(given["weights"], graph)
     shared = {**defaults(plugins, cls, known, [side.framework for side in asked], given), **given}
@@ -60,6 +65,7 @@ def matrix(plugins: Plugins, cls: type[J], settings: Mapping[str, Any], **fixed:
               for side in asked]
     for one in wanted:
         one["data"] = check_data(plugins, one["data"], graph)
+        check_labels(plugins, one["data"], graph)
         check_batch_norm(graph, one["batch"])
     leave_out(plugins, wanted)
     jobs = tuple(cls(**{**one, "framework": side.framework, **fixed}) for side, one in zip(asked, wanted, strict=True))

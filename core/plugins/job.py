@@ -116,9 +116,9 @@ class Job(BaseJob):
                              "the others.")
     image_size: int | None = setting(None, group=COMPARED, least=1, metavar="PIXELS",
                                      help="Side of the square image; default: the network's own.")
-    classes: int | None = setting(None, group=COMPARED, least=2, metavar="N",
-                                  help="Classes that the last layer tells apart; default: as many as published, "
-                                       "whatever the data have.")
+    classes: int | None = setting(None, group=COMPARED, machine=True, least=2, metavar="N",
+                                  help="Classes that the last layer tells apart; default: those of the weights, else "
+                                       "of the data, else as many as published.")
     weights: str | None = setting(None, group=COMPARED, metavar="FILE",
                                   help="Start from these parameters: .safetensors, a PyTorch checkpoint, or the "
                                        "*.index.json of several files.")

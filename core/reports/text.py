@@ -34,12 +34,13 @@ def to_text(found: Iterable[RenderableType], width: int) -> str:
 
 
 def heading(records: Sequence[Record]) -> str:
-    """Return one line naming data, image size and device; several of each where the records differ."""
+    """Return one line naming data, classes, image size and device; several of each where the records differ."""
     kind = records[0].kind.replace("_", " ").capitalize()
     seen = [record for record in records if record.system] or records  # a refused job has seen no machine
     sizes = dict.fromkeys(f"{r.image_size} x {r.image_size} pixels" for r in records if r.image_size)
     data = " / ".join(dict.fromkeys(r.dataset for r in records if r.dataset))
-    named = [f"data {data}" if data else "", " / ".join(sizes),
+    classes = dict.fromkeys(f"{count} classes" for r in records if (count := r.job.get("classes")))
+    named = [f"data {data}" if data else "", " / ".join(classes), " / ".join(sizes),
              " / ".join(dict.fromkeys(map(device, seen)))]
     return f"{kind}: {', '.join(part for part in named if part)}\n"
 

@@ -106,6 +106,7 @@ WORDS: dict[str, Words] = {
     "skipped samples": skipped_samples,
     "passed over": passed_over,
     "weights": weights,
+    "classes": lambda v: f"the network tells {v['network']} classes apart, and the data have {v['data']}",
     "same first batch": lambda v: "several ranks read the same first batch, so the data may not be sharded",
     "crowded": lambda v: (
         f"{v['workers']} workers shared {v['cores']:g} usable cores, so each waited for the others' turns; this is "

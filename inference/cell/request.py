@@ -51,8 +51,8 @@ class InferenceRequest:
     labelled: bool = setting(True)  # whether --inputs, if they are given, hold labels
     image_size: int | None = setting(None, group=NETWORK, least=1, metavar="PIXELS", help="Side of the square image.")
     classes: int | None = setting(None, group=NETWORK, least=2, metavar="N",
-                                  help="Classes that the last layer tells apart; default: as published, or as the run "
-                                       "trained.")
+                                  help="Classes that the last layer tells apart; default: those of the run, the "
+                                       "weights, or the data, else as published.")
     engines: tuple[str, ...] = setting(
         (), group=COMPARED, flag="--engine", metavar="NAME[,NAME...]",
         help="Engines to compare: onnxruntime, openvino, tensorrt, or a framework, whose own predict is then measured.")

@@ -14,6 +14,7 @@ from dlcompare.core.errors import UsageError
 from dlcompare.core.judging.judging import Judging
 from dlcompare.core.kinds.kind import Request
 from dlcompare.core.machine.accelerators import gpus
+from dlcompare.core.plan.classes import usual_classes
 from dlcompare.core.plan.matrix import make_absolute
 from dlcompare.core.plan.plan import Plan
 from dlcompare.core.plugins.engine import Engine
@@ -48,11 +49,19 @@ def complete(asked: InferenceRequest) -> InferenceRequest:
         asked = with_inputs(asked)
     data = asked.data or own_data(asked) or trained.get("data") or usual_data(asked)
     fixed = fixed_batch(asked)
+    classes = asked.classes if asked.onnx or asked.from_run else classes_of(asked, data)
     return dataclasses.replace(
-        asked, precisions=precisions, fixed_batch=fixed, batches=asked.batches or ((fixed,) if fixed else BATCHES),
+        asked, precisions=precisions, classes=classes, fixed_batch=fixed,
+        batches=asked.batches or ((fixed,) if fixed else BATCHES),
         threads=asked.threads or len(os.sched_getaffinity(0)),
         seed=int(trained.get("seed", 0)) if asked.seed is None else asked.seed, data=make_absolute(data),
         calibration=asked.calibration and str(Path(asked.calibration).resolve()))
+
+
+def classes_of(asked: InferenceRequest, data: str) -> int | None:
+    """Return how many classes a network of ours tells apart: as many as are asked for, else as in training."""
+    return asked.classes or usual_classes(plugins(), plugins().model(str(asked.model)), [data], weights=asked.weights,
+                                          image_size=asked.image_size)
 
 
 def own_data(asked: InferenceRequest) -> str | None:

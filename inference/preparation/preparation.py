@@ -19,6 +19,7 @@ from dlcompare.core.files import finite, write
 from dlcompare.core.graph import Graph, Input
 from dlcompare.core.kinds.kind import Run
 from dlcompare.core.plan.bad_samples import bad_samples
+from dlcompare.core.plan.classes import classes_in_data
 from dlcompare.core.plan.matrix import check_data
 from dlcompare.core.plugins.engine import Engine
 from dlcompare.core.plugins.inference_job import InferenceJob
@@ -76,6 +77,7 @@ class Preparation:
         net.preprocessing.check(kind.pixels, net.inputs, data=str(asked.data))
         data = check_data(plugins(), str(asked.data), Graph("", seen, (), {}))
         check_classes(asked, seen, data)
+        net = net if asked.onnx else with_other_classes(net, data)
         skip = bad_samples(plugins(), data, policy=asked.on_bad_sample)
         samples = samples_of(asked, seen, data, skip=skip)
         if asked.calibration:
@@ -213,6 +215,14 @@ def check_classes(asked: InferenceRequest, inputs: Mapping[str, Input], data: st
         return
     raise UsageError(f"the network tells {label.high} classes apart, and {data} has {label.high - 1}: if its class 0 "
                      "is the background, as in TensorFlow's networks, add --label-offset 1, else --label-offset 0")
+
+
+def with_other_classes(net: Network, data: str) -> Network:
+    """Return a network that says so where it tells another number of classes apart than the data have."""
+    label, there = net.inputs.get("label"), classes_in_data(plugins(), data)
+    if label is None or there in (None, label.high):
+        return net
+    return dataclasses.replace(net, origin=f"{net.origin}; tells {label.high} classes apart, and {data} has {there}")
 
 
 def describe(net: Network, data: str) -> Json:

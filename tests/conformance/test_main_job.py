@@ -65,10 +65,10 @@ def test_resnet50_on_real_images_under_both(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_images_and_given_weights(tmp_path: Path, images: Path) -> None:
-    """The weights have no head, which is drawn from the seed as without weights, for two classes."""
+    """The weights have no head, which is drawn from the seed as without weights, for the two classes of the folder."""
     params = initial_params(plugins().model("resnet18").graph(), 7)
     write_params(tmp_path / "w.safetensors", {name: one for name, one in params.items() if not name.startswith("fc.")})
-    words = ("--model", "resnet18", "--image-size", "64", "--batch", "4", "--classes", "2", "--seed", "7", "--data",
+    words = ("--model", "resnet18", "--image-size", "64", "--batch", "4", "--seed", "7", "--data",
              f"imagefolder:{images}", "--on-bad-sample", "skip")
     found = records(*words, "--weights", str(tmp_path / "w.safetensors"), cwd=tmp_path)
     assert_comparable(found)

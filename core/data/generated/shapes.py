@@ -25,7 +25,7 @@ square roots, which IEEE 754 rounds one way only.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -57,6 +57,15 @@ class Options:
 def check(argument: str, inputs: Mapping[str, Input]) -> None:
     """Raise UsageError for a wrong argument, or a model that reads anything but an image and a label of its classes."""
     image_and_label(inputs, dataset="shapes", classes=parse(argument).classes)
+
+
+def classes(argument: str) -> int:
+    return parse(argument).classes
+
+
+def size(argument: str, *, without: Collection[str] = ()) -> int:
+    """Return how many images there are to train with."""
+    return parse(argument).train
 
 
 def open_dataset(argument: str, inputs: Mapping[str, Input], *, seed: int, train: bool, loaders: int) -> Shapes:

@@ -11,7 +11,7 @@ All arithmetic is elementwise, so the pixels are the same bits under every NumPy
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from dlcompare.core.graph import Input
 
 from .fit import image_and_label, no_argument
 
+CLASSES = 10
 PIXEL_MEAN = 4.8921  # of the training split, in units of the stored pixels
 PIXEL_STD = 6.0195
 
@@ -29,7 +30,16 @@ PIXEL_STD = 6.0195
 def check(argument: str, inputs: Mapping[str, Input]) -> None:
     """Raise UsageError if there is an argument, or the model reads anything but an image and a label of 10 classes."""
     no_argument(argument, dataset="digits")
-    image_and_label(inputs, dataset="digits", classes=10)
+    image_and_label(inputs, dataset="digits", classes=CLASSES)
+
+
+def classes(argument: str) -> int:
+    return CLASSES
+
+
+def size(argument: str, *, without: Collection[str] = ()) -> int:
+    """Return how many images there are to train with."""
+    return len(split(load()[1], train=True))
 
 
 def open_dataset(argument: str, inputs: Mapping[str, Input], *, seed: int, train: bool, loaders: int) -> Digits:
@@ -58,7 +68,7 @@ class Digits(Dataset):
     """
 
     def __init__(self, inputs: Mapping[str, Input], *, train: bool) -> None:
-        self._image, self._label = image_and_label(inputs, dataset="digits", classes=10)
+        self._image, self._label = image_and_label(inputs, dataset="digits", classes=CLASSES)
         self._specs = inputs
         images, labels = load()
         chosen = split(labels, train=train)

@@ -32,5 +32,5 @@ def image_and_label(inputs: Mapping[str, Input], *, dataset: str, classes: int) 
                          f"model reads {image.shape} and {label.shape}; use --data synthetic")
     if label.high is not None and label.high < classes:
         raise UsageError(f"dataset {dataset!r} has {classes} classes, but this model tells only {label.high} apart; "
-                         f"give --classes {classes}, or --data synthetic")
+                         f"give --classes {classes} (and weights of as many), or --data synthetic")
     return names["image"], names["label"]

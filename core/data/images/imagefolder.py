@@ -21,7 +21,7 @@ from dlcompare.core.errors import UsageError
 from dlcompare.core.graph import Input
 
 from .fit import image_and_label
-from .listing import Listing, listing, root_folder, splits
+from .listing import Listing, class_names, listing, root_folder, split_folder, splits
 from .loaders import Loaders
 
 CHUNK = 4  # samples per request: small enough to share a batch of 8 among loaders, large enough to hide the request
@@ -56,6 +56,16 @@ def scan(argument: str, *, seconds: float) -> dict[str, str]:
             first = found.names[0]
             raise UsageError(f"none of {len(found.names)} images can be read, such as {root / first}: {bad[first]}")
     return bad
+
+
+def classes(argument: str) -> int:
+    """Return how many class folders there are to train with."""
+    return len(class_names(split_folder(root_folder(argument), train=True)))
+
+
+def size(argument: str, *, without: Collection[str] = ()) -> int:
+    """Return how many images there are to train with, less those of some names."""
+    return len(listing(root_folder(argument), train=True).without(without).names)
 
 
 def listings(root: Path) -> list[Listing]:

@@ -233,7 +233,8 @@ def caveats(record: Record, windows: Sequence[Window], ranks: Sequence[RankResul
     """Return what there is to say of a training record's windows and ranks."""
     steps = [item.seconds for item in ranks[0].warmup]
     settled = all(result.warmup_settled for result in ranks)
-    more = (doubts.warm_up(steps, settled=settled), same_share(ranks), crowding(record), weights_in_part(ranks[0]))
+    more = (doubts.warm_up(steps, settled=settled), same_share(ranks), crowding(record), weights_in_part(ranks[0]),
+            other_classes(record, ranks[0]))
     samples = doubts.of_samples(record.job.get("skip", ()), ranks[0].passed_over)
     return (*samples, *doubts.of_windows(windows), *(one for one in more if one))
 
@@ -251,6 +252,14 @@ def weights_in_part(rank: RankResult) -> Caveat | None:
     if not rank.weights_unread and not rank.weights_drawn:
         return None
     return Caveat.of("weights", unread=list(rank.weights_unread), drawn=list(rank.weights_drawn))
+
+
+def other_classes(record: Record, rank: RankResult) -> Caveat | None:
+    """Return a caveat when the network tells another number of classes apart than the data have."""
+    if rank.data_classes is None:
+        return None
+    network = record.job["classes"] or plugins().model(record.model).classes
+    return None if network == rank.data_classes else Caveat.of("classes", network=network, data=rank.data_classes)
 
 
 def same_share(ranks: Sequence[RankResult]) -> Caveat | None:

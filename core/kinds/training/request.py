@@ -61,9 +61,20 @@ def plan_rounds(found: Matrix[Any], request: Request, **more: Any) -> Plan:
     from dlcompare.core.plan.feasibility import refusal
 
     request.judging.check(side.name for side in found.sides)
+    for job in found.jobs:
+        check_size(job)
     refusals = {job.id: refusal(plugins(), job, found.graph) for job in found.jobs}
     return found.plan(refusals, rounds=request.repetition.least, until=request.repetition.until_decided,
                       judging=request.judging, seed=found.jobs[0].seed, **more)
+
+
+def check_size(job: Job) -> None:
+    """Raise UsageError if the data have fewer samples than one step of a job needs."""
+    from dlcompare.core.data.order import Sampler  # late: it needs NumPy
+
+    kind, argument = plugins().dataset(job.data)
+    if kind.size is not None:
+        Sampler(kind.size(argument, without=job.skip), seed=job.seed, rank=0, world=job.workers, batch=job.batch)
 
 
 def plan(request: Request) -> Plan:

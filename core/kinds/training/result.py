@@ -80,6 +80,7 @@ class RankResult:
     passed_over: dict[str, int] = field(default_factory=dict)  # files among the samples that are none, by suffix
     weights_unread: tuple[str, ...] = ()  # what a weights file held besides
     weights_drawn: tuple[str, ...] = ()  # the parameters that it did not hold
+    data_classes: int | None = None  # that the labels are of, None if nobody knows
 
 
 @dataclass(frozen=True)

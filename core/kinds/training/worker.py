@@ -64,6 +64,7 @@ def run_rank(job: Job, folder: Path, events: Events, result: type[RankResult], m
         sample_order_sha256=order_sha256(dataset.size, job.seed, names=dataset.names),
         first_batch_sha256=first_batch, versions=trainer.versions(), settings=Choices.of(trainer.settings()),
         weights_unread=weights.unread, weights_drawn=weights.drawn,
+        data_classes=kind.classes(argument) if kind.classes else None,
         peak_bytes=trainer.peak_bytes(), rss_bytes=resident_bytes(), startup=phases(times, loop), **more),
         folder, rank=trainer.rank)
     trainer.gather(0.0)  # nobody leaves, and is taken for dead, before all have written

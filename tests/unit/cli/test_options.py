@@ -170,8 +170,8 @@ def test_a_line_for_people_is_asked_for_as_it_was() -> None:
     """Options that this machine chose are named, for another would choose others."""
     (job,) = planned("reference", threads=3).jobs
     assert job.reproduce() == ("dlcompare --framework reference --model resnet18 --data digits --image-size 32 "
-                               "--workers 1 --batch 8 --precision fp32 --execution eager --device cpu --threads 3 "
-                               "--seed 0 --lr 0.01 --windows 5")
+                               "--classes 10 --workers 1 --batch 8 --precision fp32 --execution eager --device cpu "
+                               "--threads 3 --seed 0 --lr 0.01 --windows 5")
 
 
 def test_options_reach_the_plan(plans: Callable[..., Plan]) -> None:

@@ -109,3 +109,10 @@ def test_an_edit_of_what_counts_changes_the_hash(part: str, tmp_path: Path, monk
     edited[part].write_bytes(found[part].read_bytes() + b"# edited\n")
     monkeypatch.setattr(source, "sources", lambda job, model: edited)
     assert source.source_sha256(job) != before
+
+
+def test_a_certificate_speaks_for_any_number_of_classes_and_any_image_size(load: Load, tmp_path: Path) -> None:
+    load()
+    certified(Job("jax", "resnet18"), tmp_path=tmp_path)
+    assert certificate.find(Job("jax", "resnet18", classes=10, image_size=32), VERSIONS)["verified"]
+    assert not certificate.find(Job("jax", "resnet18", classes=10, precision="bf16"), VERSIONS)["verified"]

@@ -1,5 +1,6 @@
 """The network to infer with: what its file lacks or holds besides is said, and NaN is refused before any work."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,11 @@ from dlcompare.core.errors import UsageError
 from dlcompare.core.graph.params import initial_params, write_params
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.variables import JOB, WEIGHTS
+from dlcompare.inference.cell.request import InferenceRequest
+from dlcompare.inference.kind.request import complete
 from dlcompare.inference.onnx.network import Network, network
 from dlcompare.inference.onnx.source import Source
+from dlcompare.inference.preparation.preparation import with_other_classes
 
 PARAMS = initial_params(plugins().model("resnet18").graph(32, classes=10), 1)
 
@@ -58,3 +62,17 @@ def test_a_run_says_how_many_classes_it_trained(tmp_path: Path) -> None:
 def test_classes_of_an_onnx_file_are_its_own() -> None:
     with pytest.raises(UsageError, match="--classes is for networks of dlcompare's own"):
         Source(onnx=Path("x.onnx"), classes=10)
+
+
+def test_one_of_ours_tells_as_many_classes_apart_as_its_weights_or_the_data(tmp_path: Path) -> None:
+    write_params(tmp_path / "w.safetensors", initial_params(plugins().model("resnet18").graph(32, classes=12), 1))
+    asked = InferenceRequest(model="resnet18", engines=("onnxruntime",), data="digits", image_size=32)
+    for more, classes in (({}, 10), ({"weights": str(tmp_path / "w.safetensors")}, 12), ({"classes": 11}, 11),
+                          ({"data": "synthetic", "precisions": ("fp32",)}, None)):
+        assert complete(dataclasses.replace(asked, **more)).source.classes == classes  # type: ignore[arg-type]
+
+
+def test_another_number_of_classes_than_the_data_have_is_said(tmp_path: Path) -> None:
+    found = read(tmp_path, PARAMS)
+    assert with_other_classes(found, "digits") == with_other_classes(found, "synthetic") == found
+    assert with_other_classes(found, "shapes").origin == f"{found.origin}; tells 10 classes apart, and shapes has 20"

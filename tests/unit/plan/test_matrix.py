@@ -33,11 +33,11 @@ def test_the_plan_of_one_request_has_one_digest() -> None:
 
 
 def test_a_batch_that_cannot_fit_is_refused_with_one_that_can() -> None:
-    plan = planned("pytorch-ddp", batch=10_000_000)
+    plan = planned("pytorch-ddp", data="synthetic", batch=10_000_000)
     (reason,) = plan.refusals.values()
     assert "GiB are free" in reason and "try --batch" in reason
     fits = int(reason.rpartition("--batch ")[2].split()[0])
-    assert not planned("pytorch-ddp", batch=max(1, fits // 2)).refusals
+    assert not planned("pytorch-ddp", data="synthetic", batch=max(1, fits // 2)).refusals
 
 
 def test_a_taken_port_is_refused() -> None:
@@ -108,7 +108,7 @@ def test_weights_are_looked_at_before_anything_starts(tmp_path: Path) -> None:
     write_params(path, params)
     assert planned("reference", weights=path, classes=10).jobs[0].weights == path
     with pytest.raises(UsageError, match="give --classes 10"):
-        planned("reference", weights=path)
+        planned("reference", weights=path, classes=20)
     params["layer1.0.conv1.weight"][0, 0, 0, 0] = np.nan
     write_params(path, params)
     with pytest.raises(UsageError, match=r"1 of the 36864 numbers of 'layer1.0.conv1.weight' are not finite"):
@@ -128,9 +128,9 @@ def test_batch_norm_over_one_value_is_one_refusal_for_all(of: str) -> None:
 
 
 def test_the_last_layer_takes_the_classes_asked_for() -> None:
-    (job,) = planned("reference", classes=10).jobs
-    assert job.classes == 10 and "--classes 10" in job.reproduce()
-    assert "--classes" not in planned("reference").jobs[0].reproduce()
+    (job,) = planned("reference", classes=12).jobs
+    assert job.classes == 12 and "--classes 12" in job.reproduce()
+    assert "--classes" not in planned("reference", data="synthetic").jobs[0].reproduce()
 
 
 def test_an_unknown_framework_lists_the_others() -> None:

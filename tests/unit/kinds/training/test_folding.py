@@ -167,3 +167,13 @@ def test_the_published_peak_of_a_card_bounds_what_is_believed(cards: list[str], 
     assert (known.parameters, known.image_size, known.launch) == (25_557_032, 224, 0.5)
     assert made.status == status
     assert status == "ok" or ("above the device's peak" in str(made.reason) and made.throughput is None)
+
+
+@pytest.mark.parametrize(("network", "data", "told"), [
+    (None, 10, ["the network tells 1000 classes apart, and the data have 10"]), (10, 10, []), (10, None, []),
+    (12, 10, ["the network tells 12 classes apart, and the data have 10"]), (None, 1000, [])])
+def test_another_number_of_classes_than_the_data_have_is_said(network: int | None, data: int | None,
+                                                              told: list[str]) -> None:
+    one = job(classes=network)
+    made = finished(one, ranks(one, data_classes=data))
+    assert [words for words in sentences(made.warnings) if "classes" in words] == told
