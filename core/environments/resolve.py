@@ -18,7 +18,17 @@ from . import store
 from .build import Maker, Say, need_tools, wheels
 from .interpreters import Minor, check, find_python, minors, probe
 
-Wanted = tuple[str, str, EnvironmentSpec]  # backend name, device, what its environment holds
+Spec = EnvironmentSpec | PluginError | None  # what an environment holds, or why nobody knows; None: it needs none
+Wanted = tuple[str, str, EnvironmentSpec | PluginError]  # backend name, device, what its environment holds
+
+
+def ask(runtime: Runtime, device: str) -> Spec:
+    """Return what the environment of a runtime holds on a device, or what asking for it raised."""
+    try:
+        return runtime.environment(device)
+    except Exception as error:  # one plug-in's trouble, whatever it is, is not the others'
+        return PluginError(f"{runtime.name} raised {type(error).__name__}: {error} when asked for its environment on "
+                           f"{device}; tell the plugin's author")
 
 
 def resolve(choice: str | None, backend: Runtime, device: str, progress: Say) -> Path:
@@ -26,9 +36,11 @@ def resolve(choice: str | None, backend: Runtime, device: str, progress: Say) ->
 
     ``choice`` None: the backend's own environment, made if need be. ``current``: the running interpreter. Otherwise
     the path of a Python. UsageError if no Python runs at that path; EnvironmentUnavailable if the one that was chosen
-    does not hold the framework, or the backend's own cannot be made.
+    does not hold the framework, or the backend's own cannot be made; PluginError if it cannot be asked for.
     """
-    spec = backend.environment(device)
+    spec = ask(backend, device)
+    if isinstance(spec, PluginError):
+        raise spec
     if choice is None:
         return create(backend.name, device, spec, progress) if spec else Path(sys.executable)
     python = Path(sys.executable if choice == "current" else choice).expanduser().absolute()
@@ -76,7 +88,9 @@ def create_all(wanted: Sequence[Wanted], progress: Say) -> dict[tuple[str, str],
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    def attempt(name: str, device: str, spec: EnvironmentSpec) -> Path | DlcompareError:
+    def attempt(name: str, device: str, spec: EnvironmentSpec | PluginError) -> Path | DlcompareError:
+        if isinstance(spec, PluginError):
+            return spec
         try:
             return create(name, device, spec, progress, stop=stop)
         except DlcompareError as error:
@@ -173,12 +187,14 @@ class Status:
     note: str = ""
 
 
-def status(wanted: Iterable[tuple[str, str, EnvironmentSpec | None]]) -> list[Status]:
+def status(wanted: Iterable[tuple[str, str, Spec]]) -> list[Status]:
     """Return the state of each environment; a spec of None stands for the running interpreter, always ready."""
     return [_status(name, device, spec) for name, device, spec in wanted]
 
 
-def _status(name: str, device: str, spec: EnvironmentSpec | None) -> Status:
+def _status(name: str, device: str, spec: Spec) -> Status:
+    if isinstance(spec, PluginError):
+        return Status(name, device, "unavailable", why=str(spec))
     if spec is None:
         version = ".".join(map(str, sys.version_info[:3]))
         return Status(name, device, "ready", python=version, path=Path(sys.executable), note="needs none of its own")
@@ -201,13 +217,15 @@ def _note(spec: EnvironmentSpec) -> str:
 class Finding:
     """One thing that ``dlcompare env doctor`` looked at; ``detail`` says what was found, or what to do."""
 
-    what: str  # python, tools, environment, framework, lock file
+    what: str  # python, tools, environment, framework, lock file, plugin
     ok: bool
     detail: str
 
 
-def doctor(name: str, device: str, spec: EnvironmentSpec | None) -> list[Finding]:
+def doctor(name: str, device: str, spec: Spec) -> list[Finding]:
     """Look at all that a backend's environment needs, one finding each; nothing is changed."""
+    if isinstance(spec, PluginError):
+        return [Finding("plugin", False, str(spec))]
     if spec is None:
         return [Finding("environment", True, f"needs none of its own: {sys.executable}")]
     try:

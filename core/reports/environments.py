@@ -5,16 +5,16 @@ from __future__ import annotations
 from dlcompare.core.environments import resolve
 from dlcompare.core.errors import unknown
 from dlcompare.core.plugins.registry import plugins
-from dlcompare.core.plugins.runtime import EnvironmentSpec, Runtime
+from dlcompare.core.plugins.runtime import Runtime
 
 
-def select(framework: str | None, *devices: str) -> list[tuple[str, str, EnvironmentSpec | None]]:
+def select(framework: str | None, *devices: str) -> list[tuple[str, str, resolve.Spec]]:
     """Return (name, device, specification) for one framework or engine, or all, on the devices each offers."""
     known: dict[str, Runtime] = {**plugins().backends(), **plugins().engines(), **plugins().backends()}
     if framework is not None and framework not in known:
         raise unknown("framework or engine", framework, known)
     chosen = [known[framework]] if framework else list(known.values())
-    return [(b.name, d, b.environment(d)) for b in chosen for d in b.devices if not devices or d in devices]
+    return [(b.name, d, resolve.ask(b, d)) for b in chosen for d in b.devices if not devices or d in devices]
 
 
 def render_list() -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from dlcompare.core.environments import resolve
 from dlcompare.core.environments.sources import linked_sources
-from dlcompare.core.errors import DlcompareError, EnvironmentUnavailable, JobError, UsageError
+from dlcompare.core.errors import DlcompareError, EnvironmentUnavailable, JobError, PluginError, UsageError
 from dlcompare.core.files import write
 from dlcompare.core.kinds.kind import Kind, Options, Prepared, Started, Tell, kind
 from dlcompare.core.launch import failure
@@ -108,7 +108,7 @@ class Runner:
 
     def find(self, wanted: Mapping[tuple[str, str], Runtime]) -> None:
         """Find or make interpreters, by name and device."""
-        specs = {key: runtime.environment(key[1]) for key, runtime in wanted.items()}
+        specs = {key: resolve.ask(runtime, key[1]) for key, runtime in wanted.items()}
         own = [(*key, spec) for key, spec in specs.items() if spec]
         made = resolve.create_all(own, self.say) if self.options.env is None else {}
         self.pythons |= {key: made.get(key) or self.named_interpreter(runtime, key[1])
@@ -118,7 +118,7 @@ class Runner:
         """Return the interpreter that the user named, or why it will not do."""
         try:
             return resolve.resolve(self.options.env, runtime, device, self.say)
-        except EnvironmentUnavailable as error:
+        except (EnvironmentUnavailable, PluginError) as error:
             return error
 
     def say(self, text: str) -> None:
