@@ -162,17 +162,17 @@ class Runner:
         about = dataclasses.replace(about, duration=time.time() - (about.started or 0.0))
         if reason is not None:
             return self.kind.outline(job, about, status="failed", reason=reason)
-        return self.fold_or_fail(job, folder, about)
+        return self.fold_or_fail(job, folder, about, label=label)
 
-    def fold_or_fail(self, job: BaseJob, folder: Path, about: Circumstances) -> Record:
+    def fold_or_fail(self, job: BaseJob, folder: Path, about: Circumstances, *, label: str) -> Record:
         """Return the record that the results of a job's processes are folded into; a failed one if they cannot be."""
         try:
-            return self.fold(job, folder, about)
+            return self.fold(job, folder, about, label=label)
         except (UsageError, ValueError) as error:  # a plug-in may leave what is no result, and other jobs go on
             return self.kind.outline(job, about, status="failed",
                                      reason=f"what its processes left is no result: {error}")
 
-    def fold(self, job: BaseJob, folder: Path, about: Circumstances) -> Record:
+    def fold(self, job: BaseJob, folder: Path, about: Circumstances, *, label: str) -> Record:
         """Return that record; UsageError or ValueError if the results are none or do not belong together."""
         ranks: list[Any] = [from_plain(self.kind.rank, read(file), what="rank result") for file in
                  sorted(folder.glob(rank_file("*")), key=lambda file: int(file.stem.partition("-")[2]))]
@@ -181,7 +181,7 @@ class Runner:
             return self.kind.outline(job, about, status="failed",
                                      reason=f"{len(ranks)} of {processes} worker processes left a result")
         known = {spec.name: getattr(about, spec.name) for spec in dataclasses.fields(about)}
-        started = Started(**{**known, "launch": launch_seconds(folder, about)}, folder=folder, tell=self.tell)
+        started = Started(**{**known, "launch": launch_seconds(folder, about)}, folder=folder, tell=self.telling(label))
         found: Record = self.kind.part("folding").fold(self.kind, job, ranks, started)
         return found
 
@@ -196,8 +196,12 @@ class Runner:
             return str(python)
         ended = launch(runtime, job, folder, python=str(python), path=linked_sources(plugins().roots()),
                        stall_seconds=self.options.timeout,
-                       on_event=lambda event: self.tell(job, {"label": label, **event}))
+                       on_event=lambda event: self.telling(label)(job, event))
         return ended.reason
+
+    def telling(self, label: str) -> Tell:
+        """Return what tells events of a job under the label that people know it by."""
+        return lambda job, event: self.tell(job, {"label": label, **event})
 
     def carry_out_beside(self, plan: Plan, name: str) -> list[Record]:
         """Carry out another plan in a folder of this run; interpreters that are known are not looked for again."""

@@ -31,6 +31,8 @@ def test_a_comparison_makes_the_certificates_that_it_lacks_and_the_next_one_uses
     (proof,) = json.loads((first.runs[-1] / "verification-0" / "records.json").read_text())
     assert proof["kind"] == "verification" and proof["status"] == "ok"
     assert seen(first) == [], "what agreed need not be kept"
+    judging = [line.partition(": judge")[0] for line in first.told.splitlines() if ": judge" in line]
+    assert set(judging) == {"dlcompare: slow speck, verification"}
     second = start_slow(*WORDS, "--verify", "auto", SLOW_STEP="0")
     assert second.wait() == 0
     assert second.records()["slow"]["verified"] == record["verified"]
