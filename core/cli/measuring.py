@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -89,7 +90,7 @@ def measure(context: click.Context, kinds: Sequence[Kind], given: Mapping[str, A
     check_form(kind, given["form"])
     asked, options = request(kind, given), make(Options, given)
     with Progress() as progress:
-        answer = kind.answer(asked, lambda plan: carry_out(plan, options, progress))
+        answer = kind.answer(dataclasses.replace(asked, tell=progress), lambda plan: carry_out(plan, options, progress))
     show(kind, answer, given["form"], asked.judging if in_rounds(answer) else None)
     context.exit(0 if kind.passed([*answer.records, *answer.more]) else 1)
 

@@ -46,11 +46,11 @@ class Progress:
 
             self.bar.update(self.task, description=f"[bold]{name or 'dlcompare'}[/]  {phase}  {escape(text)}")
         if not self.live or phase in LASTING:
-            self._line(name, phase, text)
+            self._line(name, phase, text, part=str(event.get("part", "")))
 
-    def _line(self, name: str, phase: str, text: str) -> None:
-        now = (name, phase, text if phase in ("environment", *LASTING) else "")
-        if now != self.told:  # the first of each phase is enough where nobody watches
+    def _line(self, name: str, phase: str, text: str, *, part: str = "") -> None:
+        now = (name, phase, text if phase in ("environment", *LASTING) else part)
+        if now != self.told:  # the first of each phase, and of each part, is enough where nobody watches
             self.told = now
             with contextlib.suppress(OSError):  # whoever read this has gone, which is no reason to stop the run
                 who = f"dlcompare: {name}" if name else "dlcompare"  # no name: of the run as a whole

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+Looked = Callable[[int, int], None]  # hears how many samples were looked at, and of how many
+
+
+def deaf(done: int, of: int) -> None:
+    """Hear nothing."""
+
+
 class Dataset(ABC):
     """Samples by index. ``batch`` is a function of its arguments and the seed alone: no state, any thread.
 
@@ -67,8 +74,8 @@ class DatasetKind:
 
     ``open(argument, inputs, seed=, train=, loaders=)`` returns the Dataset; it runs inside a worker.
     ``check(argument, inputs)`` runs in the parent and raises UsageError for what can be seen to be wrong beforehand.
-    ``scan(argument, seconds=)`` runs in the parent and returns the names of samples that cannot be read, with the
-    reason, as far as so many seconds go; None where samples cannot be damaged.
+    ``scan(argument, seconds=, looked=)`` runs in the parent and returns the names of samples that cannot be read, with
+    the reason, as far as so many seconds go; ``looked`` hears how far it is. None where samples cannot be damaged.
     ``classes(argument)`` runs in the parent too, and in workers, and returns how many classes the labels are of; None
     if nobody knows. ``size(argument, without=)`` runs in the parent and returns how many samples there are to train
     with, less those of some names; None where there are always enough.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from dlcompare.core import hookspec
 from dlcompare.core.judging.judging import AS_USUAL, Judging
-from dlcompare.core.plan.plan import Plan, Repetition
+from dlcompare.core.plan.plan import Plan, Repetition, Tell, silent
 from dlcompare.core.plugins.job import PLACE, BaseJob
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.records.circumstances import Circumstances, stamp
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs")
 ONCE = Repetition()
-Tell = Callable[[BaseJob | None, dict[str, Any]], None]  # the job (None: before any) and an event with a "phase"
 
 
 @dataclass(frozen=True)
@@ -53,12 +52,16 @@ class Nothing:
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asks of a kind: fields of its job that were given, its own options, how often, and how judged."""
+    """What a user asks of a kind: fields of its job that were given, its own options, how often, and how judged.
+
+    ``tell`` hears what takes long while it is planned.
+    """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     own: Any = Nothing()
     repetition: Repetition = ONCE
     judging: Judging = AS_USUAL
+    tell: Tell = silent
 
 
 @dataclass(frozen=True, kw_only=True)

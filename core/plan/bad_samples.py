@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping
 
 from dlcompare.core.errors import UsageError
 from dlcompare.core.plugins.job import SKIP
 from dlcompare.core.plugins.registry import Plugins
 
+from .plan import Tell, silent
+
 SECONDS = 3.0  # to look at samples where one that is overlooked fails its job by name
 NAMED = 5  # samples named before the rest are only counted
 
 
-def bad_samples(plugins: Plugins, data: str, *, policy: str) -> tuple[str, ...]:
-    """Return the names of all samples that cannot be read, if the policy is to skip them.
+def bad_samples(plugins: Plugins, data: str, *, policy: str, tell: Tell = silent) -> tuple[str, ...]:
+    """Return the names of all samples that cannot be read, if the policy is to skip them; ``tell`` hears how many of
+    them were looked at.
 
     Raises:
         UsageError: there are some, and the policy is not to skip them; then so many are looked at as a few seconds
@@ -24,9 +26,12 @@ def bad_samples(plugins: Plugins, data: str, *, policy: str) -> tuple[str, ...]:
     kind, argument = plugins.dataset(data)
     if kind.scan is None:
         return ()
-    if policy == SKIP:
-        sys.stderr.write(f"dlcompare: looking for samples of {data} that cannot be read\n")  # it may take an hour
-    bad = kind.scan(argument, seconds=math.inf if policy == SKIP else SECONDS)
+
+    def looked(done: int, of: int) -> None:
+        tell(None, {"phase": "samples", "part": done * 10 // max(1, of),
+                    "text": f"looking for samples of {data} that cannot be read, {done:,} of {of:,}"})
+
+    bad = kind.scan(argument, **({"seconds": math.inf, "looked": looked} if policy == SKIP else {"seconds": SECONDS}))
     if bad and policy != SKIP:
         raise UsageError(f"{data}: {named(bad)}. Repair or remove what is damaged, or leave it out of every job with "
                          "--on-bad-sample skip")

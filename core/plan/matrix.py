@@ -19,7 +19,7 @@ from dlcompare.core.settings import default_of
 from .bad_samples import bad_samples
 from .classes import check_labels, usual_classes
 from .feasibility import check_batch_norm, default_device
-from .plan import Plan
+from .plan import Plan, Tell, silent
 from .variants import Variant, parse
 
 
@@ -39,10 +39,11 @@ class Matrix(Generic[J]):
         return Plan(kind, self.jobs, {k: v for k, v in refusals.items() if v}, named, **more)
 
 
-def matrix(plugins: Plugins, cls: type[J], settings: Mapping[str, Any], **fixed: Any) -> Matrix[J]:
+def matrix(plugins: Plugins, cls: type[J], settings: Mapping[str, Any], tell: Tell = silent) -> Matrix[J]:
     """Return the jobs of a request, each a ``cls``, whose fields are the ``settings`` that were given.
 
-    Of those, ``framework`` names one or several. What is not given takes the default of this machine.
+    Of those, ``framework`` names one or several. What is not given takes the default of this machine. ``tell`` hears
+    what takes long.
 
     Raises:
         UsageError: a framework, model, dataset, setting or option does not exist or fit.
@@ -67,16 +68,16 @@ def matrix(plugins: Plugins, cls: type[J], settings: Mapping[str, Any], **fixed:
         one["data"] = check_data(plugins, one["data"], graph)
         check_labels(plugins, one["data"], graph)
         check_batch_norm(graph, one["batch"])
-    leave_out(plugins, wanted)
-    jobs = tuple(cls(**{**one, "framework": side.framework, **fixed}) for side, one in zip(asked, wanted, strict=True))
+    leave_out(plugins, wanted, tell)
+    jobs = tuple(cls(**{**one, "framework": side.framework}) for side, one in zip(asked, wanted, strict=True))
     distinct(asked, jobs)
     return Matrix(known, graph, jobs, tuple(asked))
 
 
-def leave_out(plugins: Plugins, wanted: Sequence[dict[str, Any]]) -> None:
+def leave_out(plugins: Plugins, wanted: Sequence[dict[str, Any]], tell: Tell) -> None:
     """Add to the settings of jobs which samples they leave out; UsageError if there are bad ones that may not be."""
     asked = {(one["data"], one.get("on_bad_sample", FAIL)) for one in wanted}
-    found = {(data, policy): bad_samples(plugins, data, policy=policy) for data, policy in sorted(asked)}
+    found = {(data, policy): bad_samples(plugins, data, policy=policy, tell=tell) for data, policy in sorted(asked)}
     for one in wanted:
         if names := found[one["data"], one.get("on_bad_sample", FAIL)]:
             one["skip"] = names

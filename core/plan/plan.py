@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -16,6 +16,12 @@ SCHEMA = 2
 MOST_ROUNDS = 100  # of those that go on until every ratio is decided
 LEAST_ROUNDS = 3  # before a ratio may be called decided
 GROUP = "How it is measured"
+
+Tell = Callable[[BaseJob | None, dict[str, Any]], None]  # the job (None: before any) and an event with a "phase"
+
+
+def silent(job: BaseJob | None, event: dict[str, Any]) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True)

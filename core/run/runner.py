@@ -15,12 +15,12 @@ from dlcompare.core.environments import resolve
 from dlcompare.core.environments.sources import linked_sources
 from dlcompare.core.errors import DlcompareError, EnvironmentUnavailable, JobError, PluginError, UsageError
 from dlcompare.core.files import write
-from dlcompare.core.kinds.kind import Kind, Options, Prepared, Started, Tell, kind
+from dlcompare.core.kinds.kind import Kind, Options, Prepared, Started, kind
 from dlcompare.core.launch import failure
 from dlcompare.core.launch.start import launch
 from dlcompare.core.machine.system import system
 from dlcompare.core.plan import rounds
-from dlcompare.core.plan.plan import Plan
+from dlcompare.core.plan.plan import Plan, Tell
 from dlcompare.core.plan.rounds import Cell
 from dlcompare.core.plugins.job import BaseJob
 from dlcompare.core.plugins.registry import plugins

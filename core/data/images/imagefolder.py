@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dlcompare.core.data import Dataset
+from dlcompare.core.data import Dataset, Looked, deaf
 from dlcompare.core.errors import UsageError
 from dlcompare.core.graph import Input
 
@@ -39,8 +39,9 @@ def check(argument: str, inputs: Mapping[str, Input]) -> None:
         input_names(inputs, found)
 
 
-def scan(argument: str, *, seconds: float) -> dict[str, str]:
-    """Return why images of any split cannot be read, by name below the folder, as far as so many seconds go.
+def scan(argument: str, *, seconds: float, looked: Looked = deaf) -> dict[str, str]:
+    """Return why images of any split cannot be read, by name below the folder, as far as so many seconds go; ``looked``
+    hears how many were looked at, and of how many.
 
     Raises:
         UsageError: of a split not one can be read, or all deep ones are next to black.
@@ -50,7 +51,8 @@ def scan(argument: str, *, seconds: float) -> dict[str, str]:
     root = root_folder(argument)
     there = listings(root)
     names = [name for found in there for name in found.names]
-    bad = remembered(root, names) if math.isinf(seconds) else damaged(root, names, seconds=seconds)
+    bad = (remembered(root, names, looked=looked) if math.isinf(seconds) else
+           damaged(root, names, seconds=seconds, looked=looked))
     for found in there:
         if bad.keys() >= set(found.names):
             first = found.names[0]

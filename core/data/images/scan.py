@@ -20,6 +20,7 @@ import numpy as np
 import PIL
 from PIL import Image
 
+from dlcompare.core.data import Looked, deaf
 from dlcompare.core.data.images.pixels import is_deep, rgb, why
 from dlcompare.core.errors import JobError, UsageError
 from dlcompare.core.files import cache_root, write
@@ -36,15 +37,15 @@ class Look(NamedTuple):
     brightest: int | None = None
 
 
-def damaged(root: Path, names: Sequence[str], *, seconds: float) -> dict[str, str]:
-    """Return why files below the root cannot be read, by name, as far as so many seconds go.
+def damaged(root: Path, names: Sequence[str], *, seconds: float, looked: Looked = deaf) -> dict[str, str]:
+    """Return why files below the root cannot be read, by name, as far as so many seconds go; ``looked`` hears how far.
 
     Raises:
         UsageError: all images of more than 8 bits are next to black.
     """
     bad: dict[str, str] = {}
     bright: dict[str, int] = {}
-    for name, found in looks(root, names, seconds=seconds):
+    for name, found in looks(root, names, seconds=seconds, looked=looked):
         if found.reason is not None:
             bad[name] = found.reason
         if found.brightest is not None:
@@ -56,13 +57,13 @@ def damaged(root: Path, names: Sequence[str], *, seconds: float) -> dict[str, st
     return bad
 
 
-def remembered(root: Path, names: Sequence[str]) -> dict[str, str]:
+def remembered(root: Path, names: Sequence[str], *, looked: Looked = deaf) -> dict[str, str]:
     """Return the same of all files: as it was found the last time, if none of them has changed."""
     file = cache_root() / "images" / f"{fingerprint(root, names)}.json"
     with contextlib.suppress(OSError, ValueError):
         found: dict[str, str] = json.loads(file.read_text())
         return found
-    bad = damaged(root, names, seconds=math.inf)
+    bad = damaged(root, names, seconds=math.inf, looked=looked)
     with contextlib.suppress(OSError, JobError):  # it is found again next time
         file.parent.mkdir(parents=True, exist_ok=True)
         write(file, json.dumps(bad))
@@ -79,16 +80,18 @@ def fingerprint(root: Path, names: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-def looks(root: Path, names: Sequence[str], *, seconds: float) -> Iterator[tuple[str, Look]]:
+def looks(root: Path, names: Sequence[str], *, seconds: float, looked: Looked = deaf) -> Iterator[tuple[str, Look]]:
     """Yield what each file is found to be, in an order that mixes classes, until the time is up."""
     order, begin = random.Random(0).sample(names, len(names)), time.monotonic()
     with warnings.catch_warnings(), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:  # decoders free the GIL
         warnings.simplefilter("ignore")  # of large images, odd palettes and EXIF
         for at in range(0, len(order), CHUNK):
+            looked(at, len(order))
             if time.monotonic() - begin > seconds:
                 return
             part = order[at:at + CHUNK]
             yield from zip(part, pool.map(look, [root / name for name in part]), strict=True)
+    looked(len(order), len(order))
 
 
 def look(path: Path) -> Look:

@@ -42,7 +42,7 @@ class Own(Proved):
 
 def ask_matrix(cls: type[J], request: Request) -> Matrix[J]:
     """Return the jobs of a request that trains."""
-    return matrix(plugins(), cls, settle(request))
+    return matrix(plugins(), cls, settle(request), request.tell)
 
 
 def settle(request: Request) -> dict[str, Any]:

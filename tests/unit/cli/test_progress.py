@@ -16,3 +16,10 @@ def test_a_line_names_the_program_once_and_the_job_if_there_is_one(
     with Progress() as progress:
         progress(job, event)
     assert capsys.readouterr().err == f"{line}\n"
+
+
+def test_a_long_phase_of_known_length_is_told_in_tenths(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress() as progress:
+        for done in range(0, 41, 2):
+            progress(None, {"phase": "samples", "text": f"{done} of 40", "part": done * 10 // 40})
+    assert capsys.readouterr().err.splitlines() == [f"dlcompare: samples {done} of 40" for done in range(0, 41, 4)]

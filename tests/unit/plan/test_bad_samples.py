@@ -38,6 +38,20 @@ def test_those_to_skip_are_the_same_in_every_job(data: str) -> None:
     assert all("--on-bad-sample skip" in job.reproduce() for job in jobs)
 
 
+def test_how_many_were_looked_at_is_told_once_for_all_jobs(
+        data: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DLCOMPARE_CACHE", str(tmp_path_factory.mktemp("cache")))
+    for number in range(25):
+        (tmp_path / "cat" / f"worse{number}.png").touch()
+    told: list[tuple[object, dict[str, object]]] = []
+    for _ in range(2):
+        planned("reference", "pytorch-ddp", data=data, on_bad_sample="skip",
+                tell=lambda job, event: told.append((job, event)))
+    assert [event["text"] for job, event in told if job is None] == [
+        f"looking for samples of {data} that cannot be read, {done} of 40" for done in (0, 16, 32, 40)]
+    assert [(event["phase"], event["part"]) for _, event in told] == [("samples", part) for part in (0, 4, 8, 10)]
+
+
 def test_where_all_are_well_nothing_is_skipped(data: str, tmp_path: Path) -> None:
     for file in tmp_path.glob("cat/bad*"):
         file.unlink()
