@@ -14,7 +14,9 @@ from pathlib import Path
 
 from dlcompare.core.errors import UsageError
 
-SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+# The same whatever Pillow there is, for samples must not hang on it: what one cannot read is a damaged sample to it.
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx",
+            ".bmp", ".gif", ".tif", ".tiff", ".tga", ".ppm", ".pgm", ".pbm", ".pnm")
 TRAINING, EVALUATION = ("train", "training"), ("val", "valid", "validation", "test")
 
 

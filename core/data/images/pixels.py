@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import PIL
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 SCALED = ("PNG", "PPM", "JPEG2000")  # formats whose deeper integers fill 16 bits by definition, or by Pillow's decoder
@@ -86,7 +87,7 @@ def why(problem: Exception) -> str:
     if isinstance(problem, Image.DecompressionBombError):
         return f"{problem} Make it smaller: a network sees a few hundred pixels a side"
     if isinstance(problem, UnidentifiedImageError):
-        return "it begins like no image that Pillow knows"
+        return f"it begins like no image that Pillow {PIL.__version__} knows"
     if isinstance(problem, FileNotFoundError):
         return "there is no such file; if it is a link, it leads nowhere"
     return str(problem) or type(problem).__name__

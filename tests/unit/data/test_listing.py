@@ -25,7 +25,7 @@ def test_folders_within_a_class_belong_to_it(tmp_path: Path) -> None:
 
 def test_every_suffix_of_an_image_is_read_in_any_case_and_others_are_counted(tmp_path: Path) -> None:
     images = ["a.JPG", "b.jpeg", "c.Png", "d.webp", "e.bmp", "f.tif", "g.TIFF", "h.gif", "i.jfif", "j.jpe", "k.ppm",
-              "l.pgm"]
+              "l.pgm", "m.avif", "n.jp2", "o.j2k", "p.pbm", "q.tga"]
     make(tmp_path, *(f"cat/{name}" for name in images), "cat/notes.txt", "cat/in/more.txt", "cat/README", "labels.csv",
          "cat/.hidden.jpg", "cat/.in/x.jpg")
     found = listing(tmp_path, train=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, TiffImagePlugin
+from PIL import Image, TiffImagePlugin, features
 
 from dlcompare.core.data.images import decode
 
@@ -116,7 +116,7 @@ def test_values_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("turn", range(2, 9))
-@pytest.mark.parametrize("name", ["x.jpg", "x.png", "x.tif", "x.webp"])
+@pytest.mark.parametrize("name", ["x.jpg", "x.png", "x.tif", "x.webp", *(["x.avif"] if features.check("avif") else [])])
 def test_no_format_is_turned_by_its_orientation(tmp_path: Path, name: str, turn: int) -> None:
     """As torchvision's ImageFolder reads them; Pillow itself turns TIFFs alone."""
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8))
