@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dlcompare.core.errors import UsageError
 from dlcompare.core.graph import Input
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LAYOUTS = ("nchw", "nhwc")
 CHANNELS = ("rgb", "bgr", "grey")
+COVER, SQUASH = RESIZES = ("cover", "squash")  # as torchvision's Resize(n) and Resize((h, w))
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's mode L
 COLOURS = (1, 3, 4)  # numbers of channels that images have
 
@@ -29,7 +30,9 @@ COLOURS = (1, 3, 4)  # numbers of channels that images have
 class Preprocessing:
     """What is done to a dataset's images. ``mean`` and ``std``, one number or one for each channel in the order of
     ``channels``, are of pixels from 0 to ``white``; none: the dataset's own. ``layout`` None: told from the shape.
-    ``crop`` is the share of the shorter side that the centre crop is; None: the dataset's own."""
+    ``crop`` is the share of the shorter side that the centre crop is; None: the dataset's own. ``resize``: until what
+    is cut covers the network's size, or to that size whatever the image's own ratio, of which ``crop`` is then a share.
+    """
 
     layout: str | None = None
     channels: str = "rgb"
@@ -37,11 +40,13 @@ class Preprocessing:
     std: tuple[float, ...] = ()
     white: float = 1.0
     crop: float | None = None
+    resize: str = COVER
 
     @property
-    def view(self) -> dict[str, float]:
+    def view(self) -> dict[str, Any]:
         """Return how a dataset of image files is to cut them, if not in its own way."""
-        return {} if self.crop is None else {"crop": self.crop}
+        said = {"crop": self.crop, "resize": self.resize}
+        return {name: value for name, value in said.items() if value not in (None, COVER)}
 
     @property
     def renormalises(self) -> bool:
@@ -74,8 +79,8 @@ class Preprocessing:
         """Raise UsageError if a dataset, whose images are made of such pixels, cannot be read so."""
         channels = [self.channels_of(spec.shape) for spec in inputs.values() if is_image(spec)]
         if (self.renormalises or self.view) and pixels is None:
-            raise UsageError(f"{data} is made by rules of its own; --mean, --std, --pixels, --crop and --channels grey "
-                             "are for images from files, as in --data imagefolder:PATH")
+            raise UsageError(f"{data} is made by rules of its own; --mean, --std, --pixels, --crop, --resize and "
+                             "--channels grey are for images from files, as in --data imagefolder:PATH")
         if pixels is not None and channels[:1] == [1] and self.channels != "grey":
             raise UsageError("the network reads 1 channel; add --channels grey and the --mean and --std it was trained "
                              "with, as in --channels grey --mean 0.5 --std 0.5")
@@ -103,9 +108,7 @@ class Preprocessing:
 
     def describe(self, pixels: Pixels | None) -> str:
         """Return in words what becomes of images; ``pixels`` say what the dataset does."""
-        own = "" if pixels is None else pixels.view
-        if self.view:
-            own = f"resized (bilinear) until the centre crop is {self.crop:g} of the shorter side"
+        own = self.cut() if self.view else "" if pixels is None else pixels.view
         mean, std = (self.mean, self.std) if self.renormalises or pixels is None else (pixels.mean, pixels.std)
         if self.channels == "bgr" and not self.renormalises:
             mean, std = mean[::-1], std[::-1]
@@ -113,6 +116,14 @@ class Preprocessing:
                    "normalised by the dataset's own rule")
         order = "channels last" if self.layout == "nhwc" else "channels first"
         return "; ".join(filter(None, (own, f"{self.channels.upper()}, {order}", numbers)))
+
+
+    def cut(self) -> str:
+        """Return in words how images are cut that are not cut in the dataset's own way."""
+        if self.resize == COVER:
+            return f"resized (bilinear) until the centre crop is {self.crop:g} of the shorter side"
+        return "squashed (bilinear) " + (f"until the centre crop is {self.crop:g} of it" if self.crop else
+                                         "to the network's size")
 
 
 USUAL = Preprocessing("nchw")  # as datasets give images to networks of ours

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dlcompare.core.data.preprocess import CHANNELS, LAYOUTS, Preprocessing
+from dlcompare.core.data.preprocess import CHANNELS, COVER, LAYOUTS, RESIZES, Preprocessing
 from dlcompare.core.errors import UsageError
 from dlcompare.core.plugins.inference_job import PRECISIONS, SCENARIOS
 from dlcompare.core.plugins.job import DEVICES, FAIL, PLACE, SKIP
@@ -72,6 +72,9 @@ class InferenceRequest:
     crop: float | None = setting(None, group=IMAGES, least=0.1, most=1, metavar="SHARE",
                                  help="Share of the shorter side that the centre crop is; default: 0.875 of files "
                                       "(224 of 256), 1: all of it.")
+    resize: str = setting(COVER, group=IMAGES, choices=RESIZES,
+                          help="Keep an image's ratio and cut the centre, or squash it, all of it unless --crop says "
+                               "otherwise.")
     layout: str | None = setting(None, group=IMAGES, choices=LAYOUTS,
                                  help="Order of axes of an ONNX file's images; default: told from their shape.")
     inputs: str | None = setting(None, group=COMPARED, metavar="FILE",
@@ -151,7 +154,7 @@ class InferenceRequest:
         return Source(model=self.model, image_size=self.image_size, classes=self.classes, weights=self.weights,
                       seed=self.seed or 0, output=self.output, label_offset=self.label_offset,
                       preprocessing=Preprocessing(self.layout, self.channels, self.mean, self.std, self.pixels,
-                                                  self.crop),
+                                                  self.crop, self.resize),
                       scored=self.accuracy and self.labelled and has_labels(str(self.data)), labelled=self.labelled,
                       arrays=self.inputs,
                       run=Path(self.from_run) if self.from_run else None, onnx=Path(self.onnx) if self.onnx else None)

@@ -82,7 +82,7 @@ def with_inputs(asked: InferenceRequest) -> InferenceRequest:
                          "FILE.npz")
     if asked.source.preprocessing != Preprocessing():
         raise UsageError("--inputs are given to the network as they are; leave --mean, --std, --pixels, --crop, "
-                         "--channels and --layout out")
+                         "--resize, --channels and --layout out")
     labelled = "label" in read(str(asked.inputs))
     if not labelled and (asked.floor is not None or asked.search):
         raise UsageError("--accuracy-floor and --search need labels; add an array 'label' to --inputs, or leave them "

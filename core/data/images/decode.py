@@ -10,12 +10,13 @@ import math
 import os
 import signal
 import sys
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from dlcompare.core.data.images.pixels import rgb, why
+from dlcompare.core.data.preprocess import COVER
 from dlcompare.core.data.streams import AUGMENT, uniform
 
 AREA = (0.08, 1.0)  # share of the image that a training crop covers
@@ -33,8 +34,7 @@ class Box(NamedTuple):
     height: int
 
 
-def read(path: str, *, size: tuple[int, int], draws: np.ndarray | None,
-         crop: float | None = None) -> np.ndarray:
+def read(path: str, *, size: tuple[int, int], draws: np.ndarray | None, **view: Any) -> np.ndarray:
     """Return an image file as uint8 (3, height, width): the training view that ``draws`` pick, or the evaluation view.
 
     Raises:
@@ -42,9 +42,9 @@ def read(path: str, *, size: tuple[int, int], draws: np.ndarray | None,
     """
     with Image.open(path) as file:
         image = rgb(file)
-    view = (evaluation_view(image, size=size, crop=crop or CROP) if draws is None else
+    seen = (evaluation_view(image, size=size, **view) if draws is None else
             training_view(image, size=size, draws=draws))
-    return np.ascontiguousarray(np.asarray(view).transpose(2, 0, 1))
+    return np.ascontiguousarray(np.asarray(seen).transpose(2, 0, 1))
 
 
 def training_view(image: Image.Image, *, size: tuple[int, int], draws: np.ndarray) -> Image.Image:
@@ -85,10 +85,17 @@ def resized_box(image: Image.Image, box: Box, *, size: tuple[int, int]) -> Image
     return part.resize(size[::-1], Image.Resampling.BILINEAR)
 
 
-def evaluation_view(image: Image.Image, *, size: tuple[int, int], crop: float = CROP) -> Image.Image:
-    """Return the centre of the image resized so that the view is a share of its shorter side, 224 / 256 as a rule."""
+def evaluation_view(image: Image.Image, *, size: tuple[int, int], crop: float | None = None,
+                    resize: str = COVER) -> Image.Image:
+    """Return the centre of the image resized so that the view is a share of its shorter side, 224 / 256 as a rule.
+
+    ``resize`` SQUASH: of an image that takes the view's ratio, and as a rule all of it.
+    """
     height, width = size
-    whole = covering(image.width, image.height, width=round(width / crop), height=round(height / crop))
+    share = crop or (CROP if resize == COVER else 1.0)
+    whole = round(width / share), round(height / share)
+    if resize == COVER:
+        whole = covering(image.width, image.height, width=whole[0], height=whole[1])
     left, top = round((whole[0] - width) / 2), round((whole[1] - height) / 2)
     return image.resize(whole, Image.Resampling.BILINEAR).crop((left, top, left + width, top + height))
 
@@ -101,7 +108,7 @@ def covering(wide: int, high: int, *, width: int, height: int) -> tuple[int, int
 
 
 def serve(requests: BinaryIO, replies: BinaryIO, *, size: tuple[int, int], seed: int, train: bool,
-          crop: float | None = None) -> None:
+          crop: float | None = None, resize: str = COVER) -> None:
     """Answer requests until there are no more: the worker has closed the pipe, or is dead."""
     for line in requests:
         request = json.loads(line)
@@ -109,12 +116,12 @@ def serve(requests: BinaryIO, replies: BinaryIO, *, size: tuple[int, int], seed:
         try:
             for path, index in request["samples"]:
                 draws = draws_of(index, seed=seed, epoch=request["epoch"]) if train else None
-                views.append(read(path, size=size, draws=draws, crop=crop))
+                views.append(read(path, size=size, draws=draws, crop=crop, resize=resize))
         except Exception as problem:  # Pillow's decoders raise nearly anything for a broken file
             error, views = f"cannot read the image {path}: {why(problem)}", []
         replies.write(json.dumps({"error": error}).encode() + b"\n")
-        for view in views:
-            replies.write(view.data)
+        for pixels in views:
+            replies.write(pixels.data)
         replies.flush()
 
 

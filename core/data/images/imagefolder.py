@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -85,13 +86,13 @@ def input_names(inputs: Mapping[str, Input], found: Listing) -> tuple[str, str]:
 
 
 def open_dataset(argument: str, inputs: Mapping[str, Input], *, seed: int, train: bool, loaders: int,
-                 crop: float | None = None) -> ImageFolder:
+                 **view: Any) -> ImageFolder:
     """Return the training or the evaluation split, decoded by ``loaders`` processes; errors as ``check``.
 
-    ``crop`` is the share of the shorter side that the evaluation view is, None the usual one.
+    ``view`` says how evaluation cuts images, if not in the usual way: ``crop`` and ``resize`` of ``Preprocessing``.
     """
     root = root_folder(argument)
-    return ImageFolder(root, inputs, listing(root, train=train), seed=seed, augment=train, loaders=loaders, crop=crop)
+    return ImageFolder(root, inputs, listing(root, train=train), seed=seed, augment=train, loaders=loaders, view=view)
 
 
 class ImageFolder(Dataset):
@@ -101,13 +102,13 @@ class ImageFolder(Dataset):
     """
 
     def __init__(self, root: Path, inputs: Mapping[str, Input], found: Listing, *, seed: int, augment: bool,
-                 loaders: int, crop: float | None = None) -> None:
-        self._like = partial(ImageFolder, root, inputs, seed=seed, loaders=loaders, crop=crop)
+                 loaders: int, view: Mapping[str, Any]) -> None:
+        self._like = partial(ImageFolder, root, inputs, seed=seed, loaders=loaders, view=view)
         self._image, self._label = input_names(inputs, found)
         self._specs, self._root, self._found, self._augment = inputs, root, found, augment
         self._labels = np.array(found.labels, dtype=np.int64)
         self._loaders = Loaders(loaders, settings={"size": inputs[self._image].shape[1:], "seed": seed,
-                                                   "train": augment, "crop": crop})
+                                                   "train": augment, **view})
         self.names, self.size = found.names, len(found.names)
         self.passed_over, self.one_split = found.passed_over, found.one_split
 

@@ -74,6 +74,19 @@ def test_the_crop_is_of_the_share_that_was_asked_for(tmp_path: Path, crop: float
     assert (value.max() > 0.05) == (crop != 0.8)
 
 
+@pytest.mark.parametrize("crop", [None, 0.8])
+def test_an_image_may_be_squashed_instead_of_cut(tmp_path: Path, crop: float | None) -> None:
+    """As by torchvision's Resize((h, w)), then CenterCrop where a crop is asked for."""
+    (tmp_path / "one").mkdir()
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 30, 3), dtype=np.uint8))
+    image.save(tmp_path / "one" / "a.png")
+    how = Preprocessing(mean=(0.0,), std=(1.0,), crop=crop, resize="squash")
+    wanted = (image.resize((40, 20), Image.Resampling.BILINEAR) if crop is None else
+              image.resize((50, 25), Image.Resampling.BILINEAR).crop((5, 2, 45, 22)))
+    np.testing.assert_allclose(read(f"imagefolder:{tmp_path}", how, Input((3, 20, 40))).transpose(1, 2, 0),
+                               np.asarray(wanted) / 255, atol=1e-6)
+
+
 def test_digits_may_have_their_channels_last() -> None:
     np.testing.assert_array_equal(read("digits", Preprocessing(), LAST).transpose(2, 0, 1),
                                   read("digits", Preprocessing(), FIRST))
@@ -95,6 +108,8 @@ def test_what_does_not_fit_is_refused(folder: str, how: Preprocessing, image: In
 def test_data_that_is_normalised_by_its_own_rule_takes_no_other() -> None:
     with pytest.raises(UsageError, match="digits is made by rules of its own"):
         read("digits", Preprocessing(mean=(0.5,), std=(0.5,)), FIRST)
+    with pytest.raises(UsageError, match=r"--resize .* are for images from files"):
+        read("digits", Preprocessing(resize="squash"), FIRST)
 
 
 @pytest.mark.parametrize(("how", "words"), [
@@ -102,6 +117,8 @@ def test_data_that_is_normalised_by_its_own_rule_takes_no_other() -> None:
                             "deviation 0.229,0.224,0.225"),
     (Preprocessing("nhwc", "bgr"), "BGR, channels last; .* mean 0.406,0.456,0.485"),
     (Preprocessing("nchw", crop=0.95), "centre crop is 0.95 of the shorter side"),
+    (Preprocessing("nchw", resize="squash"), "^squashed .bilinear. to the network's size; RGB"),
+    (Preprocessing("nchw", resize="squash", crop=0.875), "^squashed .bilinear. until the centre crop is 0.875 of it"),
     (Preprocessing("nchw", "rgb", (0.0,), (1.0,), 255.0), "pixels from 0 to 255, mean 0, deviation 1")])
 def test_a_report_says_what_becomes_of_images(how: Preprocessing, words: str) -> None:
     import re
