@@ -17,6 +17,7 @@ from dlcompare.core.graph import Input
 
 from . import Dataset
 
+LABEL = "label"  # the name of the array that holds classes
 STATE = "state"  # the role of an input that has no axis of samples, and is given as it is
 
 
@@ -27,17 +28,18 @@ def check(argument: str, inputs: Mapping[str, Input]) -> None:
 
 def classes(argument: str) -> int | None:
     """Return one more than the greatest label; None where there are no labels of classes."""
-    label = read(argument).get("label")
+    label = read(argument, only=LABEL).get(LABEL)
     if label is None or label.ndim != 1 or not label.size or label.dtype.kind not in "iu":
         return None
     if label.min() < 0:
-        raise UsageError(f"the array 'label' holds {label.min()}; classes are counted from 0")
+        raise UsageError(f"the array {LABEL!r} holds {label.min()}; classes are counted from 0")
     return int(label.max()) + 1
 
 
 def size(argument: str, *, without: Collection[str] = ()) -> int:
     """Return how many samples there are."""
-    return max((len(value) for value in read(argument).values() if value.ndim), default=0)
+    arrays = read(argument, only=LABEL) or read(argument)
+    return max((len(value) for value in arrays.values() if value.ndim), default=0)
 
 
 def open_dataset(argument: str, inputs: Mapping[str, Input], *, seed: int, train: bool, loaders: int) -> Arrays:
@@ -78,16 +80,18 @@ def fitted(name: str, arrays: Mapping[str, np.ndarray], spec: Input) -> np.ndarr
     return value.astype(wanted, copy=False)
 
 
-def read(argument: str) -> dict[str, np.ndarray]:
-    """Return the arrays of a file or folder by name; UsageError if it is none, or one cannot be read."""
+def read(argument: str, *, only: str | None = None) -> dict[str, np.ndarray]:
+    """Return the arrays of a file or folder by name, or the one of a name if there is such; UsageError if it is no file
+    of arrays, or one cannot be read.
+    """
     if not argument:
         raise UsageError("arrays need a file; write --inputs FILE.npz, or name a folder of NAME.npy files")
     path = Path(argument).expanduser()
     try:
         if path.is_dir():
-            return {file.stem: load(file) for file in sorted(path.glob("*.npy"))}
+            return {file.stem: load(file) for file in sorted(path.glob(f"{only or '*'}.npy"))}
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            return {name: file[name] for name in file.files if only in (None, name)}
     except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         raise UsageError(f"{str(path)!r} cannot be read as arrays ({error or type(error).__name__}); give a .npz file, "
                          "as numpy.savez(FILE, name=array) writes it, or a folder of NAME.npy files") from error

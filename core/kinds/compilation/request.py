@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -39,5 +40,6 @@ def plan(request: Request) -> Plan:
     """Return the plan that compiles for a topology; UsageError if none is named."""
     if not request.settings.get("topology"):
         raise UsageError("--compile-only needs --topology, such as --topology v3:2x2 for the 8 cores of a TPU v3-8")
-    found = ask_matrix(CompilationJob, request)
+    asked = {"data": "synthetic", **request.settings}  # none are read, so the network is the published one
+    found = ask_matrix(CompilationJob, dataclasses.replace(request, settings=asked))
     return found.plan({job.id: plugins().backend(job.framework).refuse(job) for job in found.jobs})

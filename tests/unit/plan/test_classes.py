@@ -77,8 +77,10 @@ def test_data_too_few_for_one_step_are_refused_before_anything_starts(tmp_path: 
     assert planned("reference", data="digits", batch=1437).jobs
 
 
-def test_what_is_only_compiled_reads_no_data() -> None:
-    assert planned("jax", of="compilation", device="tpu", topology="v3:2x2", batch=4096).jobs
+def test_what_is_only_compiled_reads_no_data_and_is_the_published_network() -> None:
+    asked = {"of": "compilation", "device": "tpu", "topology": "v3:2x2", "batch": 4096}
+    assert planned("jax", **asked).jobs[0].classes is None
+    assert planned("jax", data="digits", **asked).jobs[0].classes == 10
 
 
 def test_it_is_what_was_asked_for() -> None:
