@@ -14,7 +14,7 @@ LEAST = 2  # a network that tells one class apart answers nothing
 
 def usual_classes(plugins: Plugins, model: Model, data: Sequence[str], *, weights: str | None,
                   image_size: int | None) -> int | None:
-    """Return how many classes a network of these weights is to tell apart, or without any one trained on these data.
+    """Return how many classes a network is to tell apart that starts from these weights, or without any has these data.
 
     None: as many as the model does by itself, for nothing says otherwise, or it cannot.
 
