@@ -352,8 +352,7 @@ def test_an_empty_class_folder_is_a_usage_error(start_slow: Start, tmp_path: Pat
 @pytest.mark.parametrize("env", [(), ("--env", "current")])
 def test_a_plugin_that_cannot_be_asked_for_its_environment_is_refused_alone(start: Start, env: tuple[str, ...]) -> None:
     words = ("--framework", "unaskable,tiny-numpy", "--model", "tiny-residual", "--data", "synthetic", "--windows", "1")
-    command = start(*words, *env, "--steps", "1", "--verify", "off", PYTHONPATH=str(PLUGINS),
-                    DLCOMPARE_PLUGINS="tiny,unaskable")
+    command = start(*words, *env, "--steps", "1", "--verify", "off", **offering("tiny", "unaskable"))
     assert command.wait() == 1, command.told
     found = command.records()
     assert (found["unaskable"]["status"], found["tiny-numpy"]["status"]) == ("refused", "ok")
