@@ -39,19 +39,23 @@ def run(members: Sequence[Member]) -> int:
     As soon as one fails (a helper that ends before the rest has failed too), or on SIGTERM, or when the program that
     started the job has gone, all are ended.
     """
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
+    told: list[int] = []  # an exception instead could come between a start and its being known, or under a lock
+    signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
     processes: dict[Member, subprocess.Popen[bytes]] = {}
     try:
         for member in members:
             processes[member] = subprocess.Popen(member.argv, env={**os.environ, **member.variables})
-        return watch(processes)
+        return watch(processes, told)
     finally:
         end(list(processes.values()))
 
 
-def watch(processes: Mapping[Member, subprocess.Popen[bytes]]) -> int:
+def watch(processes: Mapping[Member, subprocess.Popen[bytes]], told: Sequence[int]) -> int:
+    """Wait until there is nothing to wait for any more, or a signal was ``told``, and return the exit code."""
     parent = int(os.environ.get(PARENT, "0"))
     while True:
+        if told:
+            return 128 + told[0]
         codes = {member: process.poll() for member, process in processes.items()}
         if all(code == 0 for member, code in codes.items() if not member.helper):
             return 0

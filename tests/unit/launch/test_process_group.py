@@ -73,6 +73,15 @@ def test_it_can_be_told_to_stop(tmp_path: Path) -> None:
     assert process.returncode == 143
 
 
+def test_it_can_be_told_to_stop_while_members_are_still_being_started(tmp_path: Path) -> None:
+    process = crew(tmp_path, *(f"worker {number}={SLEEP}" for number in range(12)))
+    file = tmp_path / "pids"
+    assert eventually(file.exists, within=10)
+    process.send_signal(signal.SIGTERM)
+    gone(process, [])
+    assert process.returncode == 143 and not [pid for pid in map(int, file.read_text().split()) if is_alive(pid)]
+
+
 def test_it_leaves_with_the_program_that_started_the_job(tmp_path: Path) -> None:
     parent = subprocess.Popen([sys.executable, "-c", SLEEP])
     process = crew(tmp_path, f"server={SLEEP}", f"worker={SLEEP}", **{PARENT: str(parent.pid)})
