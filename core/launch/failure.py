@@ -79,7 +79,7 @@ def explain_death(silent: dict[int, int | None], folder: Path, said: Sequence[Js
     if told := memory_line(folder):
         return f"memory ran out in worker process {names} ({told}); {ADVICE}"
     then = f" Another worker said: {paragraph(said[0]['message'], 200)}" if said else ""
-    if told := fatal_line(folder):
+    if told := fatal_line(folder, said):
         return f"worker process {names} died, and the log says: {told}.{then}"
     return (f"worker process {names} died without a word, as one does that is killed by SIGKILL (the kernel does so "
             f"when memory runs out: then {ADVICE}) or crashes.{then}")
@@ -99,9 +99,13 @@ def memory_line(folder: Path) -> str:
     return next((paragraph(line, 200) for line in reversed(tail(folder / "log.txt")) if ran_out(line)), "")
 
 
-def fatal_line(folder: Path) -> str:
-    """Return the line of the log in which a process says why it ends itself; "" if none does, or one was killed."""
-    lines = said_lines(folder)
+def fatal_line(folder: Path, said: Sequence[Json]) -> str:
+    """Return the line of the log in which a process says why it ends itself; "" if none does, or one was killed.
+
+    What was ``said`` is another's: of losing the one that is looked for, such as a connection that was reset.
+    """
+    others = [head for word in said if (head := word["message"].strip().partition("\n")[0])]
+    lines = [line for line in said_lines(folder) if not any(head in line for head in others)]
     if any(map(KILLED.search, lines)):
         return ""
     found = (line for sign in FATAL for line in lines if sign.search(line))

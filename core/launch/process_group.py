@@ -59,10 +59,11 @@ def watch(processes: Mapping[Member, subprocess.Popen[bytes]], told: Sequence[in
         codes = {member: process.poll() for member, process in processes.items()}
         if all(code == 0 for member, code in codes.items() if not member.helper):
             return 0
-        for member, code in codes.items():
-            if code or (code == 0 and member.helper):
-                print(f"the {member.role} ended with exit code {code}; the others are stopped", file=sys.stderr)
-                return code or 1
+        failed = [(member, code) for member, code in codes.items() if code or (code == 0 and member.helper)]
+        if failed:
+            member, code = min(failed, key=lambda one: one[1] >= 0)  # the first that was killed: others miss it
+            print(f"the {member.role} ended with exit code {code}; the others are stopped", file=sys.stderr)
+            return code or 1
         if parent and not is_alive(parent):
             return 3
         time.sleep(POLL_SECONDS)

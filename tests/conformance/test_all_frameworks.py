@@ -35,7 +35,8 @@ def made(environment: Callable[[str], Path]) -> None:
 
 def test_thirty_steps_take_the_same_course(tmp_path: Path) -> None:
     found = dlcompare("--framework", ",".join(FOUR), "--model", "resnet18", "--image-size", "32", "--batch", "32",
-                      "--lr", "1e-4", "--steps", "1", "--windows", str(STEPS), "--verify", "off", cwd=tmp_path)
+                      "--classes", "1000", "--lr", "1e-4", "--steps", "1", "--windows", str(STEPS), "--verify", "off",
+                      cwd=tmp_path)
     series = [{item["step"]: item["loss"] for item in record["loss"]} for record in found]
     assert len(series) == len(FOUR) and all(set(range(STEPS)) <= one.keys() for one in series)
     first = series[0][0]

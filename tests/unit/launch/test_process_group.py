@@ -60,6 +60,15 @@ def test_one_that_fails_takes_the_others_along_and_is_named(tmp_path: Path, fail
     assert process.returncode == 7 and f"the {failing} ended with exit code 7" in said
 
 
+def test_of_several_that_ended_the_one_that_was_killed_is_named(tmp_path: Path) -> None:
+    process = crew(tmp_path, f"worker a={SOON} raise SystemExit(1)", f"worker b={SOON} os.kill(os.getpid(), 9)")
+    known = pids(tmp_path, 2)
+    process.send_signal(signal.SIGSTOP)  # it looks when both have ended
+    time.sleep(2)
+    process.send_signal(signal.SIGCONT)
+    assert "the worker b ended with exit code -9" in gone(process, known)
+
+
 def test_a_helper_that_leaves_early_is_a_failure(tmp_path: Path) -> None:
     process = crew(tmp_path, f"worker a={SLEEP}", f"server={SOON}")
     assert "the server ended with exit code 0" in gone(process, pids(tmp_path, 2)) and process.returncode == 1

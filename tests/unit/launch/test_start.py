@@ -172,6 +172,15 @@ def test_a_death_that_the_log_explains_is_not_put_down_to_memory(tmp_path: Path,
     assert "memory" not in reason and "\n" not in reason
 
 
+def test_what_another_worker_says_of_the_loss_is_no_reason_of_it(tmp_path: Path) -> None:
+    said = "JaxRuntimeError: UNKNOWN: Gloo all-reduce failed: Read error: Connection reset by peer"
+    job_folder(tmp_path, log=f"$ a\nTraceback (most recent call last):\njax.errors.{said}\n")
+    word(tmp_path, 101, said, kind="raised")
+    reason = failure.why(tmp_path, 1)
+    assert reason.startswith("worker process 100 (rank 0) died without a word")
+    assert f"Another worker said: {said}" in reason
+
+
 @pytest.mark.parametrize("log", [
     "$ python -m x Error: y\nW1125 10:00:00 slow\n", "$ a\nF1125 08:50:40.4 of an earlier try\n$ a\nnothing\n",
     "$ a\nOSError: which harmed nobody\nSignal 9 (SIGKILL) received by PID 100\n",
