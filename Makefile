@@ -10,11 +10,11 @@ demo: $(VENV)/.runtime
 	$(BIN)/dlcompare --framework tf-horovod,pytorch-ddp --model resnet50 --workers 2
 
 test: quick  ## what takes long, looks at the clock or wants the frameworks has the machine to itself
-	$(BIN)/pytest tests/unit -m slow
-	$(BIN)/pytest --ignore tests/unit
+	$(BIN)/pytest tests/unit tests/faults -m slow
+	$(BIN)/pytest --ignore tests/unit --ignore tests/faults
 
 quick: lint types  ## what a developer runs while working: under 3 minutes on two cores, needs no framework
-	OMP_NUM_THREADS=1 $(BIN)/pytest tests/unit -m 'not slow' -n logical --maxprocesses 8 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/unit tests/faults -m 'not slow' -n logical --maxprocesses 8 --dist worksteal
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -11,42 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from faulty import FRAMEWORKS, LONG, failure
 from PIL import Image
-from running import SLOW, Command, offering
-
-from dlcompare.core.plugins.job import Job
-from dlcompare.core.plugins.registry import plugins
-
-FRAMEWORKS = [name for name, backend in plugins().backends().items() if "cpu" in backend.devices
-              and backend.environment("cpu") and backend.processes(Job(name, "speck", workers=2)) == 2]
-LIGHT = ("--model", "speck", "--device", "cpu", "--batch", "2", "--workers", "2", "--threads", "1", "--steps", "1",
-         "--verify", "off")
-LONG = ("--windows", "3000")
+from running import Command
 
 Start = Callable[..., Command]
-
-
-@pytest.fixture(params=FRAMEWORKS)
-def framework(request: pytest.FixtureRequest, environment: Callable[[str], Path]) -> str:
-    environment(request.param)
-    return request.param
-
-
-@pytest.fixture
-def train(start: Start) -> Start:
-    """Return a function that starts ``dlcompare WORDS`` on two workers and a tiny network."""
-    return lambda *words, **more: start(*LIGHT, *words, **offering(*SLOW), **more)
-
-
-def failure(command: Command, framework: str, *, within: float) -> str:
-    """Return the reason of a job that fails in time, without a trace but its record and its log."""
-    assert command.wait(within) == 1
-    assert command.left() == []
-    record = command.records()[framework]
-    assert record["status"] == "failed" and Path(record["log"]).is_file()
-    assert command.kept() == command.records()
-    assert "\n" not in record["reason"] and len(record["reason"]) < 1000
-    return record["reason"]
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("victim", [0, 1])
