@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from dlcompare.core.errors import UsageError
 from dlcompare.core.graph import Input
@@ -32,7 +32,7 @@ class Dataset(ABC):
     """
 
     size: int
-    resident: ClassVar[bool] = False
+    resident: bool = False
     one_split: bool = False
     names: Sequence[str] = ()
     passed_over: Mapping[str, int] = MappingProxyType({})
@@ -74,8 +74,9 @@ class DatasetKind:
 
     ``open(argument, inputs, seed=, train=, loaders=)`` returns the Dataset; it runs inside a worker.
     ``check(argument, inputs)`` runs in the parent and raises UsageError for what can be seen to be wrong beforehand.
-    ``scan(argument, seconds=, looked=)`` runs in the parent and returns the names of samples that cannot be read, with
-    the reason, as far as so many seconds go; ``looked`` hears how far it is. None where samples cannot be damaged.
+    ``scan(argument, inputs, seconds=, looked=)`` runs in the parent and returns the names of samples that cannot be
+    read, with the reason, as far as so many seconds go; ``looked`` hears how far it is. None: if bad samples are to be
+    skipped, all are read in the parent and held against the inputs (``checked``), else the first one fails its job.
     ``classes(argument)`` runs in the parent too, and in workers, and returns how many classes the labels are of; None
     if nobody knows. ``size(argument, without=)`` runs in the parent and returns how many samples there are to train
     with, less those of some names; None where there are always enough.

@@ -15,8 +15,9 @@ import numpy as np
 from dlcompare.core.errors import UsageError
 from dlcompare.core.graph import Input
 
-from . import Dataset
+from . import Dataset, DatasetKind, Looked, deaf
 
+NAME = "arrays"
 LABEL = "label"  # the name of the array that holds classes
 STATE = "state"  # the role of an input that has no axis of samples, and is given as it is
 
@@ -40,6 +41,13 @@ def size(argument: str, *, without: Collection[str] = ()) -> int:
     """Return how many samples there are."""
     arrays = read(argument, only=LABEL) or read(argument)
     return max((len(value) for value in arrays.values() if value.ndim), default=0)
+
+
+def scan(argument: str, inputs: Mapping[str, Input], *, seconds: float, looked: Looked = deaf) -> dict[str, str]:
+    """Return by number which samples hold what the inputs do not allow, as far as so many seconds go."""
+    from .checked import look
+
+    return look(DatasetKind(NAME, "", open_dataset, check), argument, inputs, seconds=seconds, looked=looked)
 
 
 def open_dataset(argument: str, inputs: Mapping[str, Input], *, seed: int, train: bool, loaders: int) -> Arrays:

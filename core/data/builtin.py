@@ -6,10 +6,11 @@ The command line imports this at its start: a dataset's module, and NumPy with i
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from dlcompare.core import hookimpl
+from dlcompare.core.graph import Input
 
 from . import DatasetKind, Pixels
 
@@ -21,7 +22,7 @@ TITLES = {  # by the module below this package
                         "built in",
     "generated.synthetic": "invented samples for any model, kept on the device: pure compute",
 }
-SCANNED = ("images.imagefolder",)  # whose samples are files that may be damaged
+SCANNED = ("images.imagefolder", "arrays")  # whose samples are a user's, and may be damaged
 ENDLESS = ("generated.synthetic",)  # which has as many samples and classes as the network wants
 PIXELS = {"images.imagefolder": Pixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225),  # ImageNet's
                                        "resized (bilinear) until the centre crop is 224/256 of the shorter side")}
@@ -30,10 +31,15 @@ PIXELS = {"images.imagefolder": Pixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.2
 @hookimpl
 def dlcompare_datasets() -> list[DatasetKind]:
     return [DatasetKind(module.rpartition(".")[2], title, open=later(module, "open_dataset"),
-                        check=later(module, "check"), scan=later(module, "scan") if module in SCANNED else None,
+                        check=later(module, "check"), scan=later(module, "scan") if module in SCANNED else nothing,
                         classes=None if module in ENDLESS else later(module, "classes"),
                         size=None if module in ENDLESS else later(module, "size"), pixels=PIXELS.get(module))
             for module, title in TITLES.items()]
+
+
+def nothing(argument: str, inputs: Mapping[str, Input], **how: Any) -> dict[str, str]:
+    """Return what is wrong with samples that are made here: nothing."""
+    return {}
 
 
 def later(module: str, function: str) -> Callable[..., Any]:

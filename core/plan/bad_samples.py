@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 from dlcompare.core.errors import UsageError
+from dlcompare.core.graph import Input
 from dlcompare.core.plugins.job import SKIP
 from dlcompare.core.plugins.registry import Plugins
 
@@ -15,8 +16,9 @@ SECONDS = 3.0  # to look at samples where one that is overlooked fails its job b
 NAMED = 5  # samples named before the rest are only counted
 
 
-def bad_samples(plugins: Plugins, data: str, *, policy: str, tell: Tell = silent) -> tuple[str, ...]:
-    """Return the names of all samples that cannot be read, if the policy is to skip them; ``tell`` hears how many of
+def bad_samples(plugins: Plugins, data: str, inputs: Mapping[str, Input], *, policy: str,
+                tell: Tell = silent) -> tuple[str, ...]:
+    """Return the names of all samples that cannot be used, if the policy is to skip them; ``tell`` hears how many of
     them were looked at.
 
     Raises:
@@ -24,14 +26,20 @@ def bad_samples(plugins: Plugins, data: str, *, policy: str, tell: Tell = silent
             allow.
     """
     kind, argument = plugins.dataset(data)
-    if kind.scan is None:
-        return ()
 
     def looked(done: int, of: int) -> None:
         tell(None, {"phase": "samples", "part": done * 10 // max(1, of),
                     "text": f"looking for samples of {data} that cannot be read, {done:,} of {of:,}"})
 
-    bad = kind.scan(argument, **({"seconds": math.inf, "looked": looked} if policy == SKIP else {"seconds": SECONDS}))
+    if kind.scan is not None:
+        more = {"seconds": math.inf, "looked": looked} if policy == SKIP else {"seconds": SECONDS}
+        bad = kind.scan(argument, inputs, **more)
+    elif policy == SKIP:
+        from dlcompare.core.data.checked import look  # late: it needs NumPy
+
+        bad = look(kind, argument, inputs, looked=looked)
+    else:  # what the parent would have to import to read a stranger's samples may be in the workers' environments alone
+        bad = {}
     if bad and policy != SKIP:
         raise UsageError(f"{data}: {named(bad)}. Repair or remove what is damaged, or leave it out of every job with "
                          "--on-bad-sample skip")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Generic
 
 from dlcompare.core.errors import UsageError
-from dlcompare.core.graph import Graph
+from dlcompare.core.graph import Graph, Input
 from dlcompare.core.graph.model import Model
 from dlcompare.core.plugins.backend import ORACLE
 from dlcompare.core.plugins.job import FAIL, BaseJob, J
@@ -66,18 +66,20 @@ def matrix(plugins: Plugins, cls: type[J], settings: Mapping[str, Any], tell: Te
               for side in asked]
     for one in wanted:
         one["data"] = check_data(plugins, one["data"], graph)
-        check_labels(plugins, one["data"], graph)
+        if one.get("on_bad_sample", FAIL) == FAIL:
+            check_labels(plugins, one["data"], graph)
         check_batch_norm(graph, one["batch"])
-    leave_out(plugins, wanted, tell)
+    leave_out(plugins, wanted, graph.inputs, tell)
     jobs = tuple(cls(**{**one, "framework": side.framework}) for side, one in zip(asked, wanted, strict=True))
     distinct(asked, jobs)
     return Matrix(known, graph, jobs, tuple(asked))
 
 
-def leave_out(plugins: Plugins, wanted: Sequence[dict[str, Any]], tell: Tell) -> None:
+def leave_out(plugins: Plugins, wanted: Sequence[dict[str, Any]], inputs: Mapping[str, Input], tell: Tell) -> None:
     """Add to the settings of jobs which samples they leave out; UsageError if there are bad ones that may not be."""
     asked = {(one["data"], one.get("on_bad_sample", FAIL)) for one in wanted}
-    found = {(data, policy): bad_samples(plugins, data, policy=policy, tell=tell) for data, policy in sorted(asked)}
+    found = {(data, policy): bad_samples(plugins, data, inputs, policy=policy, tell=tell)
+             for data, policy in sorted(asked)}
     for one in wanted:
         if names := found[one["data"], one.get("on_bad_sample", FAIL)]:
             one["skip"] = names

@@ -138,7 +138,7 @@ class Job(BaseJob):
     loaders: int = setting(2, group=TRAINS, least=1, side=True, metavar="N",
                            help="Image-decoding processes per worker.")
     on_bad_sample: str = setting(FAIL, group=TRAINS, choices=(FAIL, SKIP),
-                                 help="What to do about images that cannot be read; skip looks at all beforehand and "
+                                 help="What to do about samples that cannot be used; skip looks at all beforehand and "
                                       "leaves the same ones out of every job.")
     seed: int = setting(0, group=TRAINS, told=True, side=True,
                         help="Of the initial parameters and the order of the samples.")

@@ -125,7 +125,7 @@ class InferenceRequest:
                                help="Of the choice of samples, generated data and initial parameters; default: that of "
                                     "the training run, else 0.")
     on_bad_sample: str = setting(FAIL, group=COMPARED, choices=(FAIL, SKIP),
-                                 help="What to do about images that cannot be read; skip looks at all beforehand and "
+                                 help="What to do about samples that cannot be used; skip looks at all beforehand and "
                                       "leaves the same ones out of every job.")
     loaders: int = setting(1, group=PLACE, least=1, metavar="N", help="Image-decoding processes.")
     plot: str | None = setting(None, group=PLACE, once=True, metavar="FILE",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dlcompare.core.data.checked import open_dataset
 from dlcompare.core.data.preprocess import Preprocessed
 from dlcompare.core.errors import JobError
 from dlcompare.core.plugins.inference_job import InferenceJob
@@ -66,8 +67,8 @@ def dataset(job: InferenceJob) -> Iterator[Dataset]:
     """Hold the job's split of its data open, read as evaluation does: calibration sees no random crops either."""
     kind, argument = plugins().dataset(job.data)
     how = job.preprocessing
-    found = kind.open(argument, how.data_inputs(job.inputs), seed=job.seed, train=job.train,
-                      loaders=job.loaders, **how.view).without(job.skip)
+    found = open_dataset(kind, argument, how.data_inputs(job.inputs), seed=job.seed, train=job.train,
+                         loaders=job.loaders, skip=job.skip, **how.view)
     with contextlib.closing(found.unaugmented()) as plain:
         yield Preprocessed(plain, job.inputs, how, kind.pixels)
 

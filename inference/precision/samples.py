@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from dlcompare.core.data.checked import open_dataset
 from dlcompare.core.errors import UsageError
 from dlcompare.core.graph import Input
 from dlcompare.core.plugins.registry import plugins
@@ -89,7 +90,7 @@ class Extent(NamedTuple):
 def extent(data: str, inputs: Mapping[str, Input], *, train: bool, seed: int, skip: Collection[str]) -> Extent:
     """Return how many samples a split has, those to skip not counted."""
     kind, argument = plugins().dataset(data)
-    with closing(kind.open(argument, inputs, seed=seed, train=train, loaders=1).without(skip)) as found:
+    with closing(open_dataset(kind, argument, inputs, seed=seed, train=train, loaders=1, skip=skip)) as found:
         return Extent(int(found.size), found.one_split)
 
 

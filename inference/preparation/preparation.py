@@ -78,7 +78,7 @@ class Preparation:
         data = check_data(plugins(), str(asked.data), Graph("", seen, (), {}))
         check_classes(asked, seen, data)
         net = net if asked.onnx else with_other_classes(net, data)
-        skip = bad_samples(plugins(), data, policy=asked.on_bad_sample, tell=run.tell)
+        skip = bad_samples(plugins(), data, seen, policy=asked.on_bad_sample, tell=run.tell)
         samples = samples_of(asked, seen, data, skip=skip)
         if asked.calibration:
             samples = apart(samples, Artifact.load(asked.calibration).meta, data=data)

@@ -38,9 +38,9 @@ CONTRACTS = {  # what the modules of a plug-in may import of core; besides that,
                    "core.machine.ports", "core.launch.lifeline", "core.launch.process_group", "core.plugins.backend",
                    "core.plugins.job", "core.plugins.runtime",
                    "frameworks.horovod"},  # the last is no plug-in: two of them share it
-    "inference.engines": {"core", "core.errors", "core.graph", "core.machine.accelerators", "core.plugins.backend",
-                          "core.plugins.engine", "core.plugins.inference_job", "core.plugins.registry",
-                          "core.plugins.runtime"},
+    "inference.engines": {"core", "core.data.checked", "core.errors", "core.graph", "core.machine.accelerators",
+                          "core.plugins.backend", "core.plugins.engine", "core.plugins.inference_job",
+                          "core.plugins.registry", "core.plugins.runtime"},
 }
 FRAMEWORKS = {"torch", "torchvision", "tensorflow", "keras", "horovod", "jax", "jaxlib", "flax", "mxnet"}
 IMPORTING_BY_NAME = {"core.plugins.registry", "core.data.builtin", "core.kinds.kind"}  # the last: a kind's own files

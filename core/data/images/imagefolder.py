@@ -40,7 +40,7 @@ def check(argument: str, inputs: Mapping[str, Input]) -> None:
         input_names(inputs, found)
 
 
-def scan(argument: str, *, seconds: float, looked: Looked = deaf) -> dict[str, str]:
+def scan(argument: str, inputs: Mapping[str, Input], *, seconds: float, looked: Looked = deaf) -> dict[str, str]:
     """Return why images of any split cannot be read, by name below the folder, as far as so many seconds go; ``looked``
     hears how many were looked at, and of how many.
 

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlcompare.core.data.checked import open_dataset
 from dlcompare.core.kinds.training.loop import Loop
 from dlcompare.core.kinds.training.worker import run_rank
 from dlcompare.core.metrics.classification import accuracy
@@ -34,7 +35,8 @@ def work(job: TargetJob, folder: Path, events: Events) -> None:
     def measure(loop: Loop, graph: Graph, epoch_steps: int) -> dict[str, Any]:
         label = next(name for name, declared in graph.inputs.items() if declared.role == "label")
         kind, argument = plugins().dataset(job.data)
-        exam = kind.open(argument, graph.inputs, seed=job.seed, train=False, loaders=job.loaders).without(job.skip)
+        exam = open_dataset(kind, argument, graph.inputs, seed=job.seed, train=False, loaders=job.loaders,
+                            skip=job.skip)
         return {"target": train_to_target(loop, job, exam, label=label, epoch_steps=epoch_steps)}
 
     run_rank(job, folder, events, TargetRankResult, measure)

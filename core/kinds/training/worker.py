@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlcompare.core.data.checked import open_dataset
 from dlcompare.core.data.feed import Feed
 from dlcompare.core.data.order import Sampler, order_sha256
 from dlcompare.core.graph.params import Weights, initial_params, load_weights, params_sha256, write_params
@@ -47,7 +48,7 @@ def run_rank(job: Job, folder: Path, events: Events, result: type[RankResult], m
     weights = dataclasses.replace(weights, params={})  # their memory is the trainer's now
     events("data", rank=trainer.rank)
     kind, argument = plugins().dataset(job.data)
-    dataset = kind.open(argument, graph.inputs, seed=job.seed, train=True, loaders=job.loaders).without(job.skip)
+    dataset = open_dataset(kind, argument, graph.inputs, seed=job.seed, train=True, loaders=job.loaders, skip=job.skip)
     processes = plugins().backend(job.framework).processes(job)  # each may drive several devices
     share = job.batch * job.workers // processes
     sampler = Sampler(dataset.size, seed=job.seed, rank=trainer.rank, world=trainer.world, batch=share)

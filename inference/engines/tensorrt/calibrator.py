@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorrt as trt
 
+from dlcompare.core.data.checked import open_dataset
 from dlcompare.core.errors import JobError
 from dlcompare.core.plugins.inference_job import InferenceJob
 from dlcompare.core.plugins.registry import plugins
@@ -34,8 +35,9 @@ def whole_batches(samples: tuple[int, ...]) -> list[np.ndarray]:
 def batches(job: InferenceJob) -> Iterator[dict[str, np.ndarray]]:
     """Yield the job's calibration samples in whole batches."""
     kind, argument = plugins().dataset(job.data)
-    found = kind.open(argument, job.inputs, seed=job.seed, train=job.calibration_train, loaders=job.loaders)
-    with contextlib.closing(found.without(job.skip).unaugmented()) as data:
+    found = open_dataset(kind, argument, job.inputs, seed=job.seed, train=job.calibration_train, loaders=job.loaders,
+                         skip=job.skip)
+    with contextlib.closing(found.unaugmented()) as data:
         for indices in whole_batches(job.calibration):
             yield data.batch(indices, epoch=0)
 

@@ -34,7 +34,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def found(root: Path, seconds: float = math.inf) -> dict[str, str]:
-    return imagefolder.scan(str(root), seconds=seconds)
+    return imagefolder.scan(str(root), {}, seconds=seconds)
 
 
 def test_good_images_are_good(root: Path) -> None:
