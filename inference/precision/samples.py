@@ -9,7 +9,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from dlcompare.core.data.checked import open_dataset
 from dlcompare.core.errors import UsageError
 from dlcompare.core.graph import Input
 from dlcompare.core.plugins.registry import plugins
@@ -89,6 +88,8 @@ class Extent(NamedTuple):
 
 def extent(data: str, inputs: Mapping[str, Input], *, train: bool, seed: int, skip: Collection[str]) -> Extent:
     """Return how many samples a split has, those to skip not counted."""
+    from dlcompare.core.data.checked import open_dataset  # late: it needs NumPy
+
     kind, argument = plugins().dataset(data)
     with closing(open_dataset(kind, argument, inputs, seed=seed, train=train, loaders=1, skip=skip)) as found:
         return Extent(int(found.size), found.one_split)
