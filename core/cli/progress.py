@@ -68,4 +68,6 @@ def describe(event: dict[str, Any]) -> str:
         parts.append(f"step {event['step']}")
     if "samples_per_second" in event:
         parts.append(f"{event['samples_per_second']:.1f} samples/s")
-    return ", ".join(parts)
+    if "place" in event:
+        parts.append(str(event["place"]))
+    return ", ".join(filter(None, parts))

@@ -74,7 +74,8 @@ def hopeless(plan: Plan, job: BaseJob, records: Mapping[str, Record]) -> bool:
     """Return whether a job was refused, or has failed so often that it is not tried again."""
     if not plan.repeated:
         return False
-    seen = [record.status for record in records.values() if record.id.startswith(f"{job.id}.")]
+    ran = (records.get(cell(plan, job, number).folder) for number in range(plan.most_rounds))
+    seen = [record.status for record in ran if record is not None]
     return "refused" in seen or seen.count("failed") >= TRIES
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Collection
@@ -54,9 +55,9 @@ class BaseJob:
         """Return the loopback port where its processes meet, None to let the launcher choose."""
         return None
 
-    @property
+    @functools.cached_property
     def id(self) -> str:
-        """Return the folder name of this job: readable, and unique within a plan."""
+        """The folder name of this job: readable, and unique within a plan."""
         import hashlib  # late: OpenSSL takes a fiftieth of a start-up
 
         return "-".join([*self.parts(), hashlib.sha256(self.to_json().encode()).hexdigest()[:6]])

@@ -34,6 +34,8 @@ from dlcompare.core.variables import JOB, LOG, PLAN, RECORD, rank_file
 from .folder import in_order, lock, read_finished, read_record, run_folder, set_aside, write_records
 
 Python = Path | DlcompareError
+FEW = 9  # jobs that a person counts without help
+WRITING_SHARE = 20  # times as long as writing all records took pass before they are written again
 
 
 def carry_out(plan: Plan, options: Options, tell: Tell) -> list[Record]:
@@ -62,6 +64,7 @@ class Runner:
     records: dict[str, Record] = field(default_factory=dict)  # by cell folder
     pythons: dict[tuple[str, str], Python] = field(default_factory=dict)  # by framework or engine, and device
     beside: bool = False  # within another run, for its sake
+    due: float = 0.0  # when all records are to be written in one file again, by the monotonic clock
 
     def all(self) -> list[Record]:
         """Run whatever is not finished and return all records."""
@@ -70,12 +73,15 @@ class Runner:
         self.keep_all()  # the last run may have been killed before it could
         prepared = self.prepare()
         self.make_environments([c.job for c in rounds.everything(self.plan) if c.folder not in self.records])
-        for cell in rounds.to_run(self.plan, self.records, self.decided):
-            self.keep(cell.folder, self.record_of(cell, prepared))
-        for record in self.kind.conclude(self.plan, self, in_order(self.plan, self.records), prepared):
-            folder = self.folder / record.id
-            folder.mkdir(exist_ok=True)
-            self.keep(record.id, write_record(record, folder))
+        try:
+            for cell in rounds.to_run(self.plan, self.records, self.decided):
+                self.keep(cell.folder, self.record_of(cell, prepared))
+            for record in self.kind.conclude(self.plan, self, in_order(self.plan, self.records), prepared):
+                folder = self.folder / record.id
+                folder.mkdir(exist_ok=True)
+                self.keep(record.id, write_record(record, folder))
+        finally:
+            self.keep_all()
         return in_order(self.plan, self.records)
 
     def prepare(self) -> Prepared:
@@ -91,15 +97,20 @@ class Runner:
         return self.kind.decided(records, self.plan.judging)
 
     def keep(self, name: str, record: Record) -> None:
-        """Take a record in and write all that there are, in order."""
+        """Take a record in, and write all that there are when that is due: each lies in its cell's folder already."""
         self.records[name] = record
-        self.keep_all()
+        if time.monotonic() >= self.due:
+            self.keep_all()
 
     def keep_all(self) -> None:
+        """Write all records in one file, in order; thousands take a while, so the next time comes the later."""
+        begin = time.monotonic()
         try:
             write_records(self.folder, in_order(self.plan, self.records))
         except JobError as error:
             self.tell(None, {"phase": "records", "text": str(error)})
+        now = time.monotonic()
+        self.due = now + WRITING_SHARE * (now - begin)
 
     def make_environments(self, jobs: list[BaseJob]) -> None:
         """Find or make the interpreters of all jobs that are not refused, all at once."""
@@ -143,8 +154,14 @@ class Runner:
             log = folder / LOG
             about = dataclasses.replace(about, log=str(log) if log.exists() else None)
             result = self.kind.outline(cell.job, about, status="failed", reason=str(error))
-        self.tell(cell.job, {"label": label, "phase": result.status, "text": result.reason or ""})
+        self.tell(cell.job, {"label": label, "phase": result.status, "text": result.reason or "", **self.place()})
         return write_record(dataclasses.replace(result, **rounds.stamp(self.plan, cell)), folder)
+
+    def place(self) -> dict[str, str]:
+        """Return how far a run of many jobs is, for whoever tells of it; nothing where nobody knows how many come."""
+        jobs = len(self.plan.before) + len(self.plan.jobs) * self.plan.rounds + len(self.plan.after)
+        known = jobs > FEW and self.plan.until is None
+        return {"place": f"{len(self.records) + 1:,} of {jobs:,}"} if known else {}
 
     def outcome(self, asked: BaseJob, folder: Path, prepared: Prepared, label: str) -> Record:
         """Return the record of a job that is run, or refused for a reason that was known before."""
