@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-SOURCES := $(shell find core frameworks models inference -type f -not -name '*.pyc')
+SOURCES := $(shell find core dlcompare frameworks models inference -type f -not -name '*.pyc')
 
 .PHONY: demo test quick lint types benchmarks clean
 

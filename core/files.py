@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import JobError
+from .privacy import check_private
 from .variables import CACHE
 
 
@@ -51,9 +52,13 @@ def finite(value: Any) -> Any:
 
 
 def cache_root() -> Path:
-    """Return the folder for all that can be made anew: the variable CACHE, else the user's cache folder."""
+    """Return the folder for all that can be made anew: the variable CACHE, else the user's cache folder.
+
+    Raises:
+        UsageError: another user could write there.
+    """
     if chosen := os.environ.get(CACHE):
-        return Path(chosen).expanduser().absolute()
+        return check_private(Path(chosen).expanduser().absolute())
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("dlcompare"))
+    return check_private(Path(platformdirs.user_cache_dir("dlcompare")))

@@ -1,8 +1,9 @@
 """The names that several rooms must agree on: environment variables, and the files of a run and of a job's folder."""
 
-# Environment variables. A user may set the first three; the parent sets the rest for its workers.
+# Environment variables. A user may set the first four; the parent sets the rest for its workers.
 CACHE = "DLCOMPARE_CACHE"  # folder for environments, wheels, certificates, trials
 PLUGINS = "DLCOMPARE_PLUGINS"  # modules to load instead of the installed entry points; workers are told so
+UMASK = "DLCOMPARE_UMASK"  # who may read what is made, as umask has it; by default 077, nobody else
 MEMORY = "DLCOMPARE_MEMORY"  # bytes that one worker may take; by default a share of what is free
 JOB_MARK = "DLCOMPARE_JOB"  # every process of a job carries it, however many sessions a launcher opens
 PARENT = "DLCOMPARE_PARENT"  # pid of the program that started the job

@@ -17,6 +17,7 @@ from dlcompare.core import __version__
 from dlcompare.core.errors import DlcompareError, UsageError
 from dlcompare.core.judging.judging import Judging
 from dlcompare.core.kinds.kind import Kind, kinds
+from dlcompare.core.privacy import close_files
 
 from .environments import env
 from .measuring import FORMS, measure, measuring, show
@@ -141,6 +142,7 @@ def main() -> None:
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that cannot show a line's corner
     signal.signal(signal.SIGTERM, interrupt)  # also where a shell has us ignore Ctrl-C, in the background of a script
     try:
+        close_files()
         sys.exit(program()(standalone_mode=False))
     except DlcompareError as error:
         click.echo(f"dlcompare: {error}", err=True)

@@ -19,9 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlcompare.core.errors import EnvironmentUnavailable
+from dlcompare.core.machine.inherited import for_python
 from dlcompare.core.plugins.runtime import Build
-
-from .interpreters import clean_variables
 
 Say = Callable[[str], None]
 
@@ -117,7 +116,7 @@ class Maker:
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**clean_variables(), **variables},
+            env={**for_python(), **variables},
             start_new_session=True,  # Ctrl-C reaches this process alone, which then ends the whole group
         )
         try:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dlcompare.core.errors import EnvironmentUnavailable
+from dlcompare.core.machine.inherited import for_python
 from dlcompare.core.plugins.runtime import EnvironmentSpec
 
 Minor = tuple[int, int]
@@ -18,8 +19,6 @@ PROBE = (
     "import sys, importlib.util as u; "
     "print(*sys.version_info[:3], int(bool(u.find_spec('venv') and u.find_spec('ensurepip'))))"
 )
-# They would lead packages past an environment, or another interpreter's packages into it.
-UNWANTED = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT")
 
 
 def minors(spec: EnvironmentSpec) -> list[Minor]:
@@ -70,13 +69,8 @@ def check(python: str | Path, statement: str) -> tuple[bool, str]:
     """Run a statement in an interpreter; return whether it worked, and the last line of what it printed."""
     argv = [str(python), "-c", statement]
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=600, env=clean_variables(), cwd="/")
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=600, env=for_python(), cwd="/")
     except (OSError, subprocess.TimeoutExpired) as error:
         return False, str(error)
     lines = (done.stderr if done.returncode else done.stdout).strip().splitlines()
     return done.returncode == 0, lines[-1] if lines else f"exit code {done.returncode}"
-
-
-def clean_variables() -> dict[str, str]:
-    """Return this process's environment variables without those that blur the border between environments."""
-    return {name: value for name, value in os.environ.items() if name not in UNWANTED}

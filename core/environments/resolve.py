@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dlcompare.core.errors import DlcompareError, EnvironmentUnavailable, PluginError, UsageError
 from dlcompare.core.plugins.runtime import EnvironmentSpec, Runtime
+from dlcompare.core.privacy import check_private
 
 from . import store
 from .build import Maker, Say, need_tools, wheels
@@ -57,6 +58,7 @@ def locate(spec: EnvironmentSpec, name: str, device: str) -> Path | None:
     for minor in minors(spec):
         python = store.link_of(spec.owner or name, device, spec, minor) / "bin" / "python"
         if python.exists():  # also false when the Python it was made with is gone
+            check_private(python.parent)
             return python
     return None
 

@@ -13,8 +13,9 @@ import secrets
 import sys
 from pathlib import Path
 
-from dlcompare.core.errors import PluginError
+from dlcompare.core.errors import PluginError, UsageError
 from dlcompare.core.files import cache_root
+from dlcompare.core.privacy import check_private
 
 FOLDERS = ("core", "frameworks", "models", "inference")
 
@@ -23,7 +24,18 @@ def linked_sources(extra: tuple[Path, ...] = ()) -> Path:
     """Return a view in the cache folder: dlcompare, and beside it ``extra`` packages (folders) or modules (files)."""
     places = [*_places().values(), *(path.resolve() for path in extra)]
     key = hashlib.sha256("\0".join(map(str, places)).encode()).hexdigest()[:12]
-    return link_sources(cache_root() / "views" / key, extra)
+    view = link_sources(cache_root() / "views" / key, extra)
+    check_alone(view, {"dlcompare", "__pycache__", *(place.name for place in extra)})
+    check_alone(view / "dlcompare", set(FOLDERS))
+    return check_private(view)
+
+
+def check_alone(folder: Path, ours: set[str]) -> None:
+    """Raise UsageError if a folder holds more than ours, for every worker might import it."""
+    found = {file.name for file in folder.iterdir() if not file.name.startswith(".")}  # links in the making
+    if strange := sorted(found - ours):
+        raise UsageError(f"{folder} holds {', '.join(strange)}, not put there by dlcompare, and its workers would "
+                         f"import; find out who has, then remove {folder}")
 
 
 def link_sources(folder: Path, extra: tuple[Path, ...] = ()) -> Path:

@@ -26,6 +26,7 @@ from typing import Any
 from dlcompare.core.errors import PluginError
 from dlcompare.core.files import cache_root
 from dlcompare.core.plugins.runtime import Build, EnvironmentSpec
+from dlcompare.core.privacy import check_private
 
 from .build import Say, project
 from .interpreters import Minor
@@ -38,7 +39,7 @@ def folder(name: str) -> Path:
     """Return a folder of the cache, made if need be."""
     path = cache_root() / name
     path.mkdir(parents=True, exist_ok=True)
-    return path
+    return check_private(path)
 
 
 def requirements(lock: Path) -> list[str]:

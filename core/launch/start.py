@@ -16,7 +16,8 @@ from typing import IO, Any
 
 from dlcompare.core.files import cannot_write
 from dlcompare.core.machine import memory
-from dlcompare.core.machine.ports import port_trouble
+from dlcompare.core.machine.inherited import for_workers
+from dlcompare.core.machine.ports import meeting_trouble
 from dlcompare.core.plugins.job import BaseJob
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.plugins.runtime import Runtime
@@ -48,7 +49,7 @@ def launch(runtime: Runtime, job: BaseJob, folder: Path, *, python: str, path: P
     Raises:
         JobError: the log cannot be written.
     """
-    if job.port and (trouble := port_trouble(job.port)):  # again: it was free when the plan was made
+    if runtime.meets(job) and (trouble := meeting_trouble(job.port)):  # again: since the plan was made
         return Ended(1, trouble)
     mark = uuid.uuid4().hex
     argv = [*runtime.command(job, python), "-m", worker, JOB, "."]
@@ -86,7 +87,7 @@ def verdict(code: int, folder: Path, stall_seconds: float | None) -> Ended:
 
 
 def worker_environment(runtime: Runtime, job: BaseJob, *, path: Path, mark: str) -> dict[str, str]:
-    """Return the variables that a worker starts with: the user's, the backend's and ours."""
+    """Return the variables that a worker starts with: the user's that do it no harm, the backend's and ours."""
     own = {
         "PYTHONPATH": str(path), "PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1", JOB_MARK: mark,
         PARENT: str(os.getpid()), PLUGINS: ",".join(plugins().external()),
@@ -94,7 +95,7 @@ def worker_environment(runtime: Runtime, job: BaseJob, *, path: Path, mark: str)
     if job.device == "cpu":
         own["CUDA_VISIBLE_DEVICES"] = ""
         own[MEMORY] = memory.share(runtime.processes(job))
-    return {**os.environ, **runtime.variables(job), **own}
+    return {**for_workers(), **runtime.variables(job), **own}
 
 
 def watch(process: subprocess.Popen[bytes], folder: Path, *, stall_seconds: float, on_event: OnEvent) -> bool:

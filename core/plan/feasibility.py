@@ -10,7 +10,7 @@ from dlcompare.core.graph import Graph
 from dlcompare.core.graph.cost import training_bytes
 from dlcompare.core.machine.accelerators import gpus
 from dlcompare.core.machine.memory import free_memory
-from dlcompare.core.machine.ports import port_trouble
+from dlcompare.core.machine.ports import meeting_trouble
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import Plugins
 
@@ -21,11 +21,11 @@ def default_device(plugins: Plugins, names: Sequence[str]) -> str:
 
 
 def refusal(plugins: Plugins, job: Job, graph: Graph) -> str | None:
-    """Return why a job cannot run here, or None: the backend's reason, a taken port, no GPU, too little memory."""
-    reason = plugins.backend(job.framework).refuse(job)
-    if reason:
+    """Return why a job cannot run here, or None: the backend's reason, no way to meet, no GPU, too little memory."""
+    backend = plugins.backend(job.framework)
+    if reason := backend.refuse(job):
         return reason
-    if job.port and (trouble := port_trouble(job.port)):
+    if backend.meets(job) and (trouble := meeting_trouble(job.port)):
         return trouble
     return too_large(job, graph) if job.device == "cpu" else too_few_gpus(job)
 

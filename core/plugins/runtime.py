@@ -51,6 +51,10 @@ class Runtime(ABC):
         """Return the argv that starts all worker processes, before the worker's own arguments."""
         return [python]
 
+    def meets(self, job: Any) -> bool:
+        """Return whether the job's processes meet on loopback, as a launcher's do, be there one worker only."""
+        return bool(job.port) or len(self.command(job, "python")) > 1
+
     def variables(self, job: Any) -> dict[str, str]:
         """Return the environment variables that every worker process of this job must see from its start."""
         return {}

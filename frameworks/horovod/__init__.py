@@ -5,6 +5,7 @@ No plug-in by itself: a backend gives :func:`build` to its environment, and has 
 
 from __future__ import annotations
 
+from dlcompare.core.machine.ports import LOOPBACK
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.runtime import Build
 
@@ -22,6 +23,6 @@ def build(framework: str, *, device: str) -> Build:
 
 def command(job: Job, python: str) -> list[str]:
     """Return the argv that starts the job's workers, through our own door to horovodrun: see ``run``."""
-    # Without the cache it writes nothing into the user's home.
+    # Without the cache it writes nothing into the user's home; its own name for this host need not be known.
     return [python, "-m", f"{__name__}.run", str(job.port or 0), "--gloo", "--disable-cache", "-np", str(job.workers),
-            python]
+            "-H", f"{LOOPBACK}:{job.workers}", python]

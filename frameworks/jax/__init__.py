@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from dlcompare.core import hookimpl
 from dlcompare.core.graph import Graph
+from dlcompare.core.machine.ports import LOOPBACK
 from dlcompare.core.plugins.backend import Backend, Trainer
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.runtime import EnvironmentSpec
@@ -55,11 +56,11 @@ class Jax(Backend):
         threads = str(job.threads)
         platform = "cpu" if job.topology else job.device
         flags = {"TF_CPP_MIN_LOG_LEVEL": "2", "JAX_PLATFORMS": platform, "NPROC": threads, "PJRT_NPROC": threads,
-                 "OMP_NUM_THREADS": threads, "GLOO_SOCKET_IFNAME": "lo"}
+                 "OMP_NUM_THREADS": threads, "NCCL_SOCKET_IFNAME": "lo"}
         if job.kind == "verification":
             flags["XLA_FLAGS"] = "--xla_gpu_autotune_level=0"
         if job.topology:
-            flags |= {"TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost", "TPU_LIBRARY_LOG": "0"}
+            flags |= {"TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": LOOPBACK, "TPU_LIBRARY_LOG": "0"}
         return flags
 
     def load(self) -> None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import sys
 
 from dlcompare.core.launch.process_group import Member, run
-from dlcompare.core.machine.ports import free_port
+from dlcompare.core.machine.ports import LOOPBACK, free_port
 
 
 def main() -> None:
     """Start every process with its rank, and end with the exit code of the first that fails."""
     port, count, argv = int(sys.argv[1]) or free_port(), int(sys.argv[2]), sys.argv[3:]
-    where = {"DLCOMPARE_COORDINATOR": f"127.0.0.1:{port}", "DLCOMPARE_WORLD": str(count)}
+    where = {"DLCOMPARE_COORDINATOR": f"{LOOPBACK}:{port}", "DLCOMPARE_WORLD": str(count)}
     sys.exit(run([Member(f"process of rank {rank}", argv, {**where, "DLCOMPARE_RANK": str(rank)})
                   for rank in range(count)]))
 

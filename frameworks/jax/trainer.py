@@ -15,11 +15,13 @@ import jax
 import jaxlib
 import numpy as np
 from jax import Array
+from jax._src import xla_bridge
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from dlcompare.core.errors import JobError
 from dlcompare.core.graph import Graph
+from dlcompare.core.machine.ports import LOOPBACK
 from dlcompare.core.plugins.backend import Arrays, Trainer
 from dlcompare.core.plugins.job import Job
 
@@ -170,16 +172,19 @@ def meet(rank: int, world: int, *, cuda: bool) -> None:
     """
     Path(f"joining-{rank}").touch()  # in the job's folder
     raised: list[Exception] = []
+    where = os.environ["DLCOMPARE_COORDINATOR"]
 
     def initialise() -> None:
         try:
-            jax.distributed.initialize(os.environ["DLCOMPARE_COORDINATOR"], world, rank,
-                                       local_device_ids=[rank] if cuda else None,
-                                       initialization_timeout=JOIN_SECONDS + 600)
+            jax.distributed.initialize(where, world, rank, local_device_ids=[rank] if cuda else None,
+                                       initialization_timeout=JOIN_SECONDS + 600, coordinator_bind_address=where)
         except Exception as error:  # whatever it is, the main thread raises it
             raised.append(error)
 
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    # By itself JAX has gloo listen where the host's name leads, if anywhere, and offers no option for it.
+    bindings = xla_bridge._jax
+    bindings.make_gloo_tcp_collectives = partial(bindings.make_gloo_tcp_collectives, hostname=LOOPBACK)
     thread = threading.Thread(target=initialise, daemon=True)
     thread.start()
     thread.join(JOIN_SECONDS)

@@ -14,11 +14,10 @@ from collections.abc import Mapping, Sequence
 
 from dlcompare.core.launch import process_group
 from dlcompare.core.launch.process_group import Member
-from dlcompare.core.machine.ports import free_port, free_ports
+from dlcompare.core.machine.ports import LOOPBACK, free_port, free_ports
 
 from . import Mxnet
 
-LOOPBACK = "127.0.0.1"
 SERVERS = 1
 
 

@@ -61,9 +61,7 @@ class PytorchDdp(Backend):
         return super().refuse(job)
 
     def command(self, job: Job, python: str) -> list[str]:
-        # A named port is for firewalls; otherwise torchrun finds a free one itself.
-        where = ([f"--rdzv-endpoint=127.0.0.1:{job.port}", "--rdzv-backend=c10d"] if job.port else ["--standalone"])
-        return [python, "-m", "torch.distributed.run", *where, "--nnodes=1", f"--nproc-per-node={job.workers}"]
+        return [python, "-m", f"{__name__}.run", str(job.port or 0), "--nnodes=1", f"--nproc-per-node={job.workers}"]
 
     def variables(self, job: Job) -> dict[str, str]:
         threads = str(job.threads)

@@ -19,6 +19,7 @@ from running import PLUGINS
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("core", "frameworks", "models", "inference")
+PROGRAM = "dlcompare/__main__.py"
 JOB = ("--framework", "reference", "--model", "tiny-residual", "--batch", "2")
 TINY = (*JOB, "--data", "stripes")
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -36,7 +37,7 @@ def kept(*folders: str) -> list[str]:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wheel built from a copy: a ``build`` folder beside the sources would hold what earlier builds left."""
     home = tmp_path_factory.mktemp("wheel")
-    for name in kept(*FOLDERS, "setup.py", "pyproject.toml", "README.md", "LICENSE"):
+    for name in kept(*FOLDERS, PROGRAM, "setup.py", "pyproject.toml", "README.md", "LICENSE"):
         (home / "source" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, home / "source" / name)
     pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(home), str(home / "source"))
@@ -64,7 +65,7 @@ def dlcompare(installed: Path, tmp_path: Path) -> Command:
            "DLCOMPARE_CACHE": str(tmp_path / "cache"), "CUDA_VISIBLE_DEVICES": ""}
 
     def run(*words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run([sys.executable, "-m", "dlcompare.core", *words], cwd=tmp_path, env={**os.environ, **own},
+        done = subprocess.run([sys.executable, "-m", "dlcompare", *words], cwd=tmp_path, env={**os.environ, **own},
                               capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == code and "Traceback" not in done.stderr, done.stdout + done.stderr
         return done
@@ -75,7 +76,7 @@ def dlcompare(installed: Path, tmp_path: Path) -> Command:
 def test_a_wheel_has_every_file_of_the_repository_and_no_other(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}
-    assert packed == {f"dlcompare/{name}" for name in kept(*FOLDERS)}
+    assert packed == {PROGRAM, *(f"dlcompare/{name}" for name in kept(*FOLDERS))}
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")

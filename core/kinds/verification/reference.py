@@ -25,14 +25,17 @@ import numpy as np
 from dlcompare.core.conformance import expectation, oracle
 from dlcompare.core.conformance.expectation import TRIALS, worst
 from dlcompare.core.conformance.source import source_sha256
+from dlcompare.core.environments.sources import linked_sources
 from dlcompare.core.errors import JobError
 from dlcompare.core.files import cache_root, whole, write
 from dlcompare.core.graph.cost import cost
 from dlcompare.core.graph.params import params_sha256
 from dlcompare.core.launch.lifeline import leave_when_told
+from dlcompare.core.machine.inherited import for_workers
 from dlcompare.core.machine.memory import free_memory
 from dlcompare.core.plugins.backend import ORACLE
-from dlcompare.core.variables import PARENT
+from dlcompare.core.plugins.registry import plugins
+from dlcompare.core.variables import PARENT, PLUGINS
 
 from .request import VerificationJob
 
@@ -132,7 +135,8 @@ def begin(wanted: Iterable[tuple[str, str]]) -> None:
 def start(number: int, works: Sequence[ReferenceWork]) -> subprocess.Popen[bytes]:
     """Start one of the processes that take part in some works."""
     words = [sys.executable, "-m", __name__, str(number), *(str(work.folder) for work in works)]
-    environment = {**os.environ, **SETTINGS, PARENT: str(os.getpid())}
+    environment = {**for_workers(), **SETTINGS, PARENT: str(os.getpid()), PLUGINS: ",".join(plugins().external()),
+                   "PYTHONPATH": str(linked_sources(plugins().roots()))}  # a model may be a plug-in's
     with (works[0].folder / f"log-{number}.txt").open("wb") as log:
         return subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
