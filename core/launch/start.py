@@ -64,7 +64,7 @@ def launch(runtime: Runtime, job: BaseJob, folder: Path, *, python: str, path: P
         finally:
             with defer_interrupts():
                 code = stop(process, mark)
-    return verdict(code, folder, None if in_time else stall_seconds)
+    return verdict(code, folder, None if in_time else stall_seconds, launcher=process.pid)
 
 
 def open_log(file: Path, argv: list[str]) -> IO[bytes]:
@@ -77,12 +77,12 @@ def open_log(file: Path, argv: list[str]) -> IO[bytes]:
         raise cannot_write(file, error) from error
 
 
-def verdict(code: int, folder: Path, stall_seconds: float | None) -> Ended:
+def verdict(code: int, folder: Path, stall_seconds: float | None, *, launcher: int) -> Ended:
     """Return how a job ended; ``stall_seconds`` is None unless it was given up."""
     if stall_seconds is not None:
         return Ended(code, failure.explain_stall(folder, stall_seconds))
     well = code == 0 and not failure.last_words(folder)
-    return Ended(code, None if well else failure.why(folder, code))
+    return Ended(code, None if well else failure.why(folder, code, launcher))
 
 
 def worker_environment(runtime: Runtime, job: BaseJob, *, path: Path, mark: str) -> dict[str, str]:

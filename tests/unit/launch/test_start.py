@@ -246,6 +246,19 @@ def test_a_launcher_that_fails_by_itself_is_quoted_from_the_end_of_a_long_log(tm
     assert time.monotonic() - begin < 1
 
 
+@pytest.mark.parametrize(("code", "name", "cause"), [
+    (-signal.SIGKILL, "SIGKILL", "the kernel does so when memory runs out: then try a smaller --batch"),
+    (-signal.SIGTERM, "SIGTERM", "a person, a job scheduler"), (-signal.SIGSEGV, "SIGSEGV", "it crashed"),
+    (-signal.SIGRTMIN - 1, f"signal {signal.SIGRTMIN + 1}", "it crashed")])
+def test_a_launcher_that_was_killed_is_named_with_the_signal(tmp_path: Path, code: int, name: str, cause: str) -> None:
+    job_folder(tmp_path, log="$ python -m torch.distributed.run --standalone\nsomething else\n")
+    word(tmp_path, 101, "it was told to stop", kind="stopped")
+    reason = failure.why(tmp_path, code, launcher=99)
+    assert reason.startswith(f"the launcher (torch.distributed.run) was killed by {name} ({cause}")
+    assert reason.endswith("; its workers were stopped. Repeat the command with --resume") and "something" not in reason
+    assert failure.why(tmp_path, code, launcher=100).startswith("worker process 100 (rank 0) died")  # the worker itself
+
+
 def test_a_stall_tells_who_joined(tmp_path: Path) -> None:
     assert "0 worker processes started, and of the ranks none joined" in failure.explain_stall(tmp_path, 5)
     events = Events(tmp_path / "events.jsonl")
