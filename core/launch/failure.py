@@ -8,16 +8,20 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dlcompare.core.machine.memory import ran_out
-from dlcompare.core.variables import EVENTS, LOG
+from dlcompare.core.variables import EVENTS, LOG, STACKS
+
+from . import stacks
 
 Json = dict[str, Any]
 FULL = 1 << 16  # bytes: less free space than that is none
 JOINING = "import", "build"  # a rank that has told no more has not joined
+BEFORE = "start", "parameters", "import"  # nobody waits for others yet
+ALONE = *BEFORE, "build", "done"  # each rank tells; of what they do together, the first alone
 TAIL = 1 << 16  # bytes of a log's end that are looked at
 ADVICE = "try a smaller --batch or fewer --workers"
 CAUSES = {"SIGKILL": f"the kernel does so when memory runs out: then {ADVICE}; otherwise a person or a job "
@@ -77,11 +81,46 @@ def explain_stall(folder: Path, seconds: float) -> str:
     started = {e["pid"] for e in events}
     begun = sorted({e["rank"] for e in events if "rank" in e})
     joined = sorted({e["rank"] for e in events if "rank" in e and e["phase"] not in JOINING})
-    which = f" (ranks {', '.join(map(str, begun))})" if begun != joined else ""
+    which = f" (ranks {spans(begun)})" if begun != joined else ""
     last = f"the last was {events[-1]['phase']!r}; " if events else ""
     return (f"no sign of life for {seconds:.0f} s ({last}{len(started)} worker processes started{which}, "
-            f"and of the ranks {', '.join(map(str, joined)) or 'none'} joined); all were stopped. "
+            f"and of the ranks {spans(joined) or 'none'} joined); all were stopped{who_stood(folder, events)}. "
             f"Give --timeout more seconds if the model is that slow{last_of_log(folder)}")
+
+
+def who_stood(folder: Path, events: Sequence[Json]) -> str:
+    """Return in words which ranks others waited for, in which phase, and where all stood; "" if nobody was asked."""
+    own, ranks = {e["pid"]: e["phase"] for e in events}, {e["pid"]: e["rank"] for e in events if "rank" in e}
+    together = next((e["phase"] for e in reversed(events) if e["phase"] not in ALONE), "")
+    found: dict[tuple[bool, str, str], list[int]] = {}
+    for one in stacks.read(folder):
+        phase = own.get(one.pid, "")
+        found.setdefault((one.waits and phase not in BEFORE, one.where, phase if phase in ALONE else together),
+                         []).append(one.pid)
+    blamed = {waits for waits, *_ in found} == {False, True}  # else all look alike
+    parts = [f"{who(pids, ranks, 'waits' if waits else 'is stuck' if blamed else 'stands')}{where}, phase {phase!r}"
+             for (waits, where, phase), pids in sorted(found.items())]
+    return f": {'; '.join(parts)}. All threads are in {folder / STACKS}" if parts else ""
+
+
+def who(pids: Sequence[int], ranks: Mapping[int, int], verb: str) -> str:
+    """Return what to call some workers, by rank if all are known, one with its number too; and what they do."""
+    known = sorted(ranks[pid] for pid in pids if pid in ranks)
+    if len(pids) == 1:
+        return f"rank {known[0]} (process {pids[0]}) {verb}" if known else f"process {pids[0]} {verb}"
+    name = f"ranks {spans(known)}" if len(known) == len(pids) else f"processes {spans(sorted(pids))}"
+    return f"{name} {({'is stuck': 'are stuck'}.get(verb, verb[:-1]))}"
+
+
+def spans(numbers: Sequence[int]) -> str:
+    """Return sorted numbers in words, such as 0-2, 5."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return ", ".join(f"{part[0]}-{part[-1]}" if len(part) > 2 else ", ".join(map(str, part)) for part in parts)
 
 
 def last_words(folder: Path) -> list[Json]:

@@ -20,6 +20,8 @@ from dlcompare.core.files import write
 from dlcompare.core.machine.memory import limit_memory, nearly_full
 from dlcompare.core.variables import EVENTS, PARENT
 
+from . import stacks
+
 CHECK_SECONDS = 2.0
 LEAVE_SECONDS = 5.0  # for threads to end when the work is done
 
@@ -72,6 +74,7 @@ def carry(argv: Sequence[str], task: Callable[[str, Path, Events], None]) -> Non
     """
     job_file, folder = Path(argv[1]), Path(argv[2])
     leave_when_told(folder)
+    stacks.offer(folder)
     with reason_left(folder):
         events = Events(folder / EVENTS)
         events("start")

@@ -10,7 +10,6 @@ import contextlib
 import faulthandler
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -19,8 +18,9 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+from dlcompare.core.frames import main_thread
+
 SECONDS = 20.0  # for one plug-in: a cold import of something heavy from a network file system, which it should not do
-FRAME = re.compile(r'File "(.+)", line (\d+) in (.+)')
 CHILD = """
 import sys
 sys.path[:] = sys.argv[1].split("\\n")
@@ -80,10 +80,9 @@ def outcomes(lines: Sequence[str]) -> tuple[dict[str, str], list[str] | None]:
 def why(rest: Sequence[str], code: int, seconds: float) -> str:
     """Return why a plug-in took the child along, by the traceback that was left if it was given up."""
     if any(line.startswith("Timeout") for line in rest):
-        main = "\n".join(rest).rpartition("most recent call first")[2]  # the main thread comes last
-        found = next((frame for frame in FRAME.findall(main) if "importlib" not in frame[0]), ("?", "?", "?"))
-        return (f"it was not loaded within {seconds:g} s, and stands in {found[0]}, line {found[1]} ({found[2]}); what "
-                "takes long belongs where a worker does it, in load() or trainer()")
+        where = next(map(str, main_thread("\n".join(rest))), "Python itself")
+        return (f"it was not loaded within {seconds:g} s, and stands in {where}; what takes long belongs where a "
+                "worker does it, in load() or trainer()")
     end = f"killed it ({signal.strsignal(-code)})" if code < 0 else f"ended it with exit code {code}"
     return f"loading it in a process of its own {end}"
 

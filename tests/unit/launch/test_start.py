@@ -65,17 +65,17 @@ def test_what_was_reported_at_the_very_end_is_passed_on(tmp_path: Path) -> None:
     process = program("open('events.jsonl', 'w').write('{\"pid\": 1, \"phase\": \"done\"}\\n')", tmp_path)
     process.wait()
     seen: list[Any] = []
-    assert watch(process, tmp_path, stall_seconds=60, on_event=seen.append)
+    assert watch(process, tmp_path, stall_seconds=60, on_event=seen.append) is None
     assert [e["phase"] for e in seen] == ["done"]
 
 
 def test_every_event_puts_the_stall_off(tmp_path: Path) -> None:
     chatty = "import time\nfor i in range(4):\n open('events.jsonl', 'a').write('{\"pid\": 1, \"phase\": \"a\"}\\n')\n "
     process = program(chatty + "time.sleep(0.5)", tmp_path)
-    assert watch(process, tmp_path, stall_seconds=1.5, on_event=lambda event: None)
+    assert watch(process, tmp_path, stall_seconds=1.5, on_event=lambda event: None) is None
     process = program("import time; time.sleep(60)", tmp_path)
     begin = time.monotonic()
-    assert not watch(process, tmp_path, stall_seconds=0.5, on_event=lambda event: None)
+    assert watch(process, tmp_path, stall_seconds=0.5, on_event=lambda event: None) == 0.5
     assert time.monotonic() - begin < 3
     stop(process, "none")
 
