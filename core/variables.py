@@ -18,6 +18,7 @@ JOB = "job.json"
 LOG = "log.txt"
 EVENTS = "events.jsonl"
 RECORD = "record.json"
+STACKS = "stacks.txt"  # where the threads of the workers stood when a job was given up
 WEIGHTS = "params.safetensors"  # what training leaves if it was told to keep it
 
 

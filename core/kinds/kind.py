@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from dlcompare.core import hookspec
 from dlcompare.core.judging.judging import AS_USUAL, Judging
+from dlcompare.core.launch.silence import LONGEST
 from dlcompare.core.plan.plan import Plan, Repetition, Tell, silent
 from dlcompare.core.plugins.job import PLACE, BaseJob
 from dlcompare.core.plugins.registry import plugins
@@ -41,8 +42,9 @@ class Options:
                                    "own.")
     out: Path = setting(RUNS, group=PLACE, metavar="DIR", help="Folder for runs.")
     resume: bool = setting(False, group=PLACE, help="Go on with the newest unfinished run of the same command.")
-    timeout: float = setting(900.0, group=PLACE, least=1, metavar="SECONDS",
-                             help="Give a job up that reports nothing for so long.")
+    timeout: float = setting(LONGEST, group=PLACE, least=1, metavar="SECONDS",
+                             help="Give a job up that reports nothing for so long, or for less where it should be "
+                                  "quick.")
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,26 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+import signal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dlcompare.core.machine.memory import ran_out
-from dlcompare.core.variables import EVENTS
+from dlcompare.core.variables import EVENTS, LOG, STACKS
+
+from . import stacks
 
 Json = dict[str, Any]
 FULL = 1 << 16  # bytes: less free space than that is none
 JOINING = "import", "build"  # a rank that has told no more has not joined
+BEFORE = "start", "parameters", "import"  # nobody waits for others yet
+ALONE = *BEFORE, "build", "done"  # each rank tells; of what they do together, the first alone
 TAIL = 1 << 16  # bytes of a log's end that are looked at
 ADVICE = "try a smaller --batch or fewer --workers"
+CAUSES = {"SIGKILL": f"the kernel does so when memory runs out: then {ADVICE}; otherwise a person or a job "
+                     "scheduler did",
+          "SIGTERM": "a person, a job scheduler or another program did so"}
 PREFIX = re.compile(r"^\[(rank)?\d+\](<stderr>|<stdout>)?:\s*")  # horovodrun's and torchrun's before a worker's lines
 # Last words of a process that ends itself, most telling first: glog's and Abseil's FATAL, a C++ exception, a signal
 # that Python noticed, the dynamic linker, an exception before a worker can leave word.
@@ -29,21 +37,42 @@ KILLED = re.compile(r"\bSIGKILL\b|^Killed\b|[Ee]xit( with status)? code:? (137|-
 WAITING = re.compile(r"[Ww]aiting|[Mm]issing ranks|[Rr]endezvous|[Tt]imed out")
 
 
-def why(folder: Path, code: int) -> str:
-    """Return the reason of a failure: what a worker knew, who died without a word, or the log's last line."""
+def why(folder: Path, code: int, launcher: int | None = None) -> str:
+    """Return the reason of a failure: what a worker knew, who died without a word, or the log's last line.
+
+    ``launcher`` is the number of the process that was started, a worker itself where a job needs no more.
+    """
     words = last_words(folder)
     said = [word for word in words if word["kind"] != "stopped"]
     known = [word for word in said if word["kind"] == "known"]
-    silent = died_silently(read_events(folder), words)
+    events = read_events(folder)
+    silent = died_silently(events, words)
     if known:
         return paragraph(known[0]["message"])
     if shutil.disk_usage(folder).free < FULL:
         return f"the disk of {folder} is full; free some space and repeat the command with --resume"
+    if code < 0 and launcher and launcher not in {event["pid"] for event in events}:
+        return f"{killed(launcher_name(folder), -code)}; its workers were stopped. Repeat the command with --resume"
     if silent:
         return explain_death(silent, folder, said)
     if said:
         return explain_exception(said[0], folder)
     return f"the launcher ended with exit code {code}: {paragraph(last_line(folder / 'log.txt'))}"
+
+
+def killed(who: str, number: int) -> str:
+    """Return in words that a signal ended somebody, and what may have sent it."""
+    name = next((one.name for one in signal.Signals if one == number), f"signal {number}")
+    return f"{who} was killed by {name} ({CAUSES.get(name, 'it crashed')})"
+
+
+def launcher_name(folder: Path) -> str:
+    """Return what to call the process that was started: by its module, which the log's command line tells."""
+    with contextlib.suppress(OSError), (folder / LOG).open(errors="replace") as log:
+        words = log.readline().split()
+        if "-m" in words[:-1]:
+            return f"the launcher ({words[words.index('-m') + 1]})"
+    return "the launcher"
 
 
 def explain_stall(folder: Path, seconds: float) -> str:
@@ -52,11 +81,46 @@ def explain_stall(folder: Path, seconds: float) -> str:
     started = {e["pid"] for e in events}
     begun = sorted({e["rank"] for e in events if "rank" in e})
     joined = sorted({e["rank"] for e in events if "rank" in e and e["phase"] not in JOINING})
-    which = f" (ranks {', '.join(map(str, begun))})" if begun != joined else ""
+    which = f" (ranks {spans(begun)})" if begun != joined else ""
     last = f"the last was {events[-1]['phase']!r}; " if events else ""
     return (f"no sign of life for {seconds:.0f} s ({last}{len(started)} worker processes started{which}, "
-            f"and of the ranks {', '.join(map(str, joined)) or 'none'} joined); all were stopped. "
+            f"and of the ranks {spans(joined) or 'none'} joined); all were stopped{who_stood(folder, events)}. "
             f"Give --timeout more seconds if the model is that slow{last_of_log(folder)}")
+
+
+def who_stood(folder: Path, events: Sequence[Json]) -> str:
+    """Return in words which ranks others waited for, in which phase, and where all stood; "" if nobody was asked."""
+    own, ranks = {e["pid"]: e["phase"] for e in events}, {e["pid"]: e["rank"] for e in events if "rank" in e}
+    together = next((e["phase"] for e in reversed(events) if e["phase"] not in ALONE), "")
+    found: dict[tuple[bool, str, str], list[int]] = {}
+    for one in stacks.read(folder):
+        phase = own.get(one.pid, "")
+        found.setdefault((one.waits and phase not in BEFORE, one.where, phase if phase in ALONE else together),
+                         []).append(one.pid)
+    blamed = {waits for waits, *_ in found} == {False, True}  # else all look alike
+    parts = [f"{who(pids, ranks, 'waits' if waits else 'is stuck' if blamed else 'stands')}{where}, phase {phase!r}"
+             for (waits, where, phase), pids in sorted(found.items())]
+    return f": {'; '.join(parts)}. All threads are in {folder / STACKS}" if parts else ""
+
+
+def who(pids: Sequence[int], ranks: Mapping[int, int], verb: str) -> str:
+    """Return what to call some workers, by rank if all are known, one with its number too; and what they do."""
+    known = sorted(ranks[pid] for pid in pids if pid in ranks)
+    if len(pids) == 1:
+        return f"rank {known[0]} (process {pids[0]}) {verb}" if known else f"process {pids[0]} {verb}"
+    name = f"ranks {spans(known)}" if len(known) == len(pids) else f"processes {spans(sorted(pids))}"
+    return f"{name} {({'is stuck': 'are stuck'}.get(verb, verb[:-1]))}"
+
+
+def spans(numbers: Sequence[int]) -> str:
+    """Return sorted numbers in words, such as 0-2, 5."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return ", ".join(f"{part[0]}-{part[-1]}" if len(part) > 2 else ", ".join(map(str, part)) for part in parts)
 
 
 def last_words(folder: Path) -> list[Json]:
@@ -96,7 +160,7 @@ def explain_exception(word: Json, folder: Path) -> str:
 
 def memory_line(folder: Path) -> str:
     """Return the last line of the log's end that says that memory ran out."""
-    return next((paragraph(line, 200) for line in reversed(tail(folder / "log.txt")) if ran_out(line)), "")
+    return next((paragraph(line, 200) for line in reversed(tail(folder / LOG)) if ran_out(line)), "")
 
 
 def fatal_line(folder: Path, said: Sequence[Json]) -> str:
@@ -121,7 +185,7 @@ def last_of_log(folder: Path) -> str:
 
 def said_lines(folder: Path) -> list[str]:
     """Return the last lines of a job's log that say something, as the workers wrote them, since the last command."""
-    log = folder / "log.txt"
+    log = folder / LOG
     lines = tail(log) if log.exists() else []
     begin = max((place for place, line in enumerate(lines) if line.startswith("$ ")), default=-1)
     return [PREFIX.sub("", line).strip() for line in lines[begin + 1:] if any(map(str.isalpha, line))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -19,7 +20,10 @@ from dlcompare.core.files import write
 from dlcompare.core.machine.memory import limit_memory, nearly_full
 from dlcompare.core.variables import EVENTS, PARENT
 
+from . import stacks
+
 CHECK_SECONDS = 2.0
+LEAVE_SECONDS = 5.0  # for threads to end when the work is done
 
 
 class Events:
@@ -70,12 +74,29 @@ def carry(argv: Sequence[str], task: Callable[[str, Path, Events], None]) -> Non
     """
     job_file, folder = Path(argv[1]), Path(argv[2])
     leave_when_told(folder)
+    stacks.offer(folder)
     with reason_left(folder):
         events = Events(folder / EVENTS)
         events("start")
         limit_memory()
         task(job_file.read_text(), folder, events)
         events("done")
+    threading.Thread(target=leave_threads, name="leave", daemon=True).start()
+
+
+def leave_threads() -> None:
+    """End this process, whose work is done, though threads of others keep it: named, after the frameworks' farewells.
+
+    Python waits for every thread that is no daemon before it runs those, with no bound.
+    """
+    time.sleep(LEAVE_SECONDS)
+    main = threading.main_thread()
+    if found := [thread.name for thread in threading.enumerate() if not thread.daemon and thread is not main]:
+        with contextlib.suppress(OSError):
+            print(f"the work is done, but a plug-in's thread keeps this process ({', '.join(found)}); it is ended. "
+                  "Make the thread a daemon, or end it in the trainer's close()", file=sys.stderr, flush=True)
+        atexit._run_exitfuncs()
+        os._exit(0)
 
 
 @contextlib.contextmanager

@@ -14,10 +14,12 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from dlcompare.core.variables import PARENT
 
-from .lifeline import is_alive
+from .failure import killed
+from .lifeline import is_alive, leave_word
 
 POLL_SECONDS = 0.05
 GRACE_SECONDS = 3.0
@@ -61,12 +63,22 @@ def watch(processes: Mapping[Member, subprocess.Popen[bytes]], told: Sequence[in
             return 0
         failed = [(member, code) for member, code in codes.items() if code or (code == 0 and member.helper)]
         if failed:
-            member, code = min(failed, key=lambda one: one[1] >= 0)  # the first that was killed: others miss it
-            print(f"the {member.role} ended with exit code {code}; the others are stopped", file=sys.stderr)
-            return code or 1
+            return tell(*min(failed, key=lambda one: one[1] >= 0))  # the first that was killed: others miss it
         if parent and not is_alive(parent):
             return 3
         time.sleep(POLL_SECONDS)
+
+
+def tell(member: Member, code: int) -> int:
+    """Say how a member ended, of a helper that was killed in the job's folder too; return the exit code of all."""
+    if code >= 0:
+        print(f"the {member.role} ended with exit code {code}; the others are stopped", file=sys.stderr)
+        return code or 1
+    said = killed(f"the {member.role}", -code)
+    print(f"{said}; the others are stopped", file=sys.stderr)
+    if member.helper:  # of a worker more is known: what it has reported
+        leave_word(Path(), f"{said}; no worker can go on without it. Repeat the command with --resume", kind="known")
+    return 128 - code
 
 
 def end(processes: Sequence[subprocess.Popen[bytes]]) -> None:

@@ -23,7 +23,8 @@ from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.plugins.runtime import Runtime
 from dlcompare.core.variables import EVENTS, JOB, JOB_MARK, LOG, MEMORY, PARENT, PLUGINS
 
-from . import failure
+from . import failure, stacks
+from .silence import Silence
 
 WORKER = "dlcompare.core.worker"  # the module whose processes carry a job
 POLL_SECONDS = 0.25
@@ -44,7 +45,8 @@ def launch(runtime: Runtime, job: BaseJob, folder: Path, *, python: str, path: P
            on_event: OnEvent, worker: str = WORKER) -> Ended:
     """Run a job to its end in an existing folder and leave no process behind, also on an exception.
 
-    ``path`` is the import path of the workers; ``stall_seconds`` is how long the job may report nothing.
+    ``path`` is the import path of the workers; ``stall_seconds`` is how long the job may report nothing, at most: see
+    ``silence``.
 
     Raises:
         JobError: the log cannot be written.
@@ -54,6 +56,7 @@ def launch(runtime: Runtime, job: BaseJob, folder: Path, *, python: str, path: P
     mark = uuid.uuid4().hex
     argv = [*runtime.command(job, python), "-m", worker, JOB, "."]
     environment = worker_environment(runtime, job, path=path, mark=mark)
+    stacks.invite(folder)
     with open_log(folder / LOG, argv) as log:
         try:
             process = subprocess.Popen(argv, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log,
@@ -61,11 +64,14 @@ def launch(runtime: Runtime, job: BaseJob, folder: Path, *, python: str, path: P
         except OSError as error:
             return Ended(127, f"{argv[0]} cannot be started: {error.strerror}")
         try:
-            in_time = watch(process, folder, stall_seconds=stall_seconds, on_event=on_event)
+            silent = watch(process, folder, stall_seconds=stall_seconds, on_event=on_event)
+            if silent is not None:
+                stacks.ask(folder, sorted({e["pid"] for e in failure.read_events(folder)} & set(find_marked(mark))))
         finally:
             with defer_interrupts():
                 code = stop(process, mark)
-    return verdict(code, folder, None if in_time else stall_seconds)
+            stacks.remove_empty(folder)
+    return verdict(code, folder, silent, launcher=process.pid)
 
 
 def open_log(file: Path, argv: list[str]) -> IO[bytes]:
@@ -78,12 +84,12 @@ def open_log(file: Path, argv: list[str]) -> IO[bytes]:
         raise cannot_write(file, error) from error
 
 
-def verdict(code: int, folder: Path, stall_seconds: float | None) -> Ended:
-    """Return how a job ended; ``stall_seconds`` is None unless it was given up."""
-    if stall_seconds is not None:
-        return Ended(code, failure.explain_stall(folder, stall_seconds))
+def verdict(code: int, folder: Path, silent: float | None, *, launcher: int) -> Ended:
+    """Return how a job ended; ``silent`` is None unless it was given up after so many seconds of silence."""
+    if silent is not None:
+        return Ended(code, failure.explain_stall(folder, silent))
     well = code == 0 and not failure.last_words(folder)
-    return Ended(code, None if well else failure.why(folder, code))
+    return Ended(code, None if well else failure.why(folder, code, launcher))
 
 
 def worker_environment(runtime: Runtime, job: BaseJob, *, path: Path, mark: str) -> dict[str, str]:
@@ -98,19 +104,19 @@ def worker_environment(runtime: Runtime, job: BaseJob, *, path: Path, mark: str)
     return {**for_workers(), **runtime.variables(job), **own}
 
 
-def watch(process: subprocess.Popen[bytes], folder: Path, *, stall_seconds: float, on_event: OnEvent) -> bool:
-    """Pass events on until the process ends; return False as soon as it has reported nothing for too long."""
-    last = time.monotonic()
+def watch(process: subprocess.Popen[bytes], folder: Path, *, stall_seconds: float, on_event: OnEvent) -> float | None:
+    """Pass events on until the process ends; return after how many seconds of silence it was given up, or None."""
+    silence = Silence(stall_seconds, time.monotonic())
     with contextlib.closing(news(folder / EVENTS)) as events:
         while True:
             running = process.poll() is None  # asked before reading, so that the last events are passed on as well
             for event in next(events):
-                last = time.monotonic()
+                silence.hear(event, time.monotonic())
                 on_event(event)
             if not running:
-                return True
-            if time.monotonic() - last > stall_seconds:
-                return False
+                return None
+            if (seconds := silence.too_long(time.monotonic())) is not None:
+                return seconds
             time.sleep(POLL_SECONDS)
 
 

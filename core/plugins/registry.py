@@ -9,7 +9,7 @@ import functools
 import importlib
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -21,9 +21,9 @@ import pluggy
 from dlcompare.core.data import DatasetKind
 from dlcompare.core.errors import PluginError, UsageError, unknown
 from dlcompare.core.graph.model import Model
-from dlcompare.core.variables import PLUGINS
+from dlcompare.core.variables import PARENT, PLUGINS
 
-from . import hookspecs
+from . import hookspecs, trial
 from .backend import Backend
 from .engine import Engine
 from .framework_engine import FrameworkEngine
@@ -67,14 +67,16 @@ class Broken:
 class Plugins:
     """All plugins of this process, by the names of their modules. Loading them imports no framework."""
 
-    def __init__(self, modules: Iterable[str]) -> None:
+    def __init__(self, modules: Iterable[str], *, broken: Mapping[str, str] | None = None) -> None:
+        """Load modules, but those that are known to be ``broken``, and why."""
         self.manager = pluggy.PluginManager("dlcompare")
         self.manager.add_hookspecs(hookspecs)
         self.manager.add_hookspecs(importlib.import_module(KINDS))
-        self.broken: list[Broken] = []
+        self.broken = [Broken(name, error) for name, error in (broken or {}).items()]
         self._offers: dict[str, list[tuple[str, Any]]] = {hook: [] for hook in HOOKS}  # (plugin, item)
         for name in dict.fromkeys(modules):
-            self._load(name)
+            if not broken or name not in broken:
+                self._load(name)
 
     def _load(self, name: str) -> None:
         try:
@@ -186,4 +188,11 @@ def plugins() -> Plugins:
         extra = [name for name in os.environ[PLUGINS].split(",") if name]
     else:
         extra = [entry.value for entry in entry_points(group=GROUP)]
-    return Plugins((*BUILTIN, *extra))
+    others = [name for name in dict.fromkeys(extra) if name not in BUILTIN]
+    broken = {} if PARENT in os.environ else trial.tried(others)  # a worker loads what its parent has tried
+    return Plugins((*BUILTIN, *extra), broken=broken)
+
+
+def try_each(seconds: float, names: Sequence[str]) -> None:
+    """Load plug-ins alone, one after the other, in a process that is there for nothing else: see ``trial``."""
+    trial.each(names, seconds, lambda name: "".join(one.error for one in Plugins((name,)).broken))

@@ -40,12 +40,13 @@ def measure(session: Session, batch: Arrays, job: InferenceJob, events: Events) 
     first = once()
     warmup = list(warm_up(once, least=LEAST_WARMUP))
     last, settled = warmup[-1]
-    events("warm-up", done=len(warmup), samples_per_second=job.batch / last)
     runs = max(1, math.ceil(job.window_seconds / last))
+    events("warm-up", done=len(warmup), samples_per_second=job.batch / last, expected=runs * last)
     windows: list[Window] = []
     for _ in range(job.windows):
         windows.append(window(session, placed, runs, batch=job.batch, meters=meters))
-        events("window", done=len(windows), samples_per_second=windows[-1].rate)
+        events("window", done=len(windows), samples_per_second=windows[-1].rate,
+               expected=runs * job.windows * last)  # single runs for latency come last, as many as the windows had
     count = min(MOST_LATENCIES, max(LEAST_LATENCIES, runs * job.windows))  # they take as long as the windows did
     return Measured(first, tuple(seconds for seconds, _ in warmup), settled, tuple(windows),
                     tuple(once() for _ in range(count)), copies(session, batch))

@@ -53,6 +53,8 @@ def train_to_target(loop: Loop, job: TargetJob, exam: Dataset, *, label: str, ep
         for epoch in range(first, max(first, job.max_epochs) + 1):
             while left := epoch * epoch_steps - loop.steps:
                 loop.take(min(left, longest))
+            if loop.trainer.rank == 0:
+                loop.events("examine", step=loop.steps)
             begin = time.perf_counter()
             shares = examine(loop.trainer, exam, label=label)
             examining += time.perf_counter() - begin

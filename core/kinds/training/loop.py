@@ -61,7 +61,8 @@ class Loop:
         least = self.job.warmup_steps
         for seconds, settled in warm_up(self.slowest_step, least=least, most=max(MAX_WARMUP, least)):
             self.warmup.append(StepSeconds(self.steps - 1, seconds))
-            self._report("warm-up", seconds)
+            first = len(self.warmup) == 1  # which compiles, and is followed by another single step
+            self._report("warm-up", seconds, expected=seconds if first else self.window_steps() * seconds)
             if settled:
                 return True
         return False
@@ -72,9 +73,13 @@ class Loop:
 
     def measure(self) -> None:
         """Take the windows."""
-        steps = self.job.steps or self.filling(self.job.window_seconds)
+        steps = self.window_steps()
         for _ in range(self.job.windows):
             self.take(steps)
+
+    def window_steps(self) -> int:
+        """Return how many steps a window has; the same on every rank."""
+        return self.job.steps or self.filling(self.job.window_seconds)
 
     def filling(self, seconds: float) -> int:
         """Return how many steps fill so long; the same on every rank, for it comes from gathered times."""
@@ -83,7 +88,7 @@ class Loop:
     def take(self, steps: int) -> None:
         """Run a window that is kept."""
         self.windows.append(self.watched(steps))
-        self._report("window", self.windows[-1].slowest / steps)
+        self._report("window", self.windows[-1].slowest / steps, expected=self.windows[-1].slowest)
 
     def watched(self, steps: int) -> RankWindow:
         """Run one window and return its raw values; one rank, for the machine, with what was done for others."""
@@ -92,8 +97,9 @@ class Loop:
         window, around = watch(lambda: self.time_window(steps))
         return dataclasses.replace(window, foreign_cores=around.foreign_cores, throttled=around.throttled)
 
-    def _report(self, phase: str, step_seconds: float) -> None:
+    def _report(self, phase: str, step_seconds: float, *, expected: float) -> None:
+        """Tell what was done, and in about how many seconds there should be more to tell."""
         if self.trainer.rank == 0:
             rate = self.job.batch * self.job.workers / step_seconds
             done = len(self.windows) if phase == "window" else len(self.warmup)
-            self.events(phase, step=self.steps, done=done, samples_per_second=rate)
+            self.events(phase, step=self.steps, done=done, samples_per_second=rate, expected=expected)

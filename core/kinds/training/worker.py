@@ -57,7 +57,7 @@ def run_rank(job: Job, folder: Path, events: Events, result: type[RankResult], m
         settled = loop.warm_up()
         more = measure(loop, graph, sampler.steps) or {}
         first_batch = str(feed.first_batch_sha256)  # known: warm-up has read it
-    trained = keep(trainer, folder) if job.save else None
+    trained = keep(trainer, folder, events) if job.save else None
     leave(result(
         rank=trainer.rank, world=trainer.world, pid=os.getpid(), samples_per_step=share,
         warmup=tuple(loop.warmup), warmup_settled=settled, windows=tuple(loop.windows), losses=tuple(loop.losses),
@@ -98,8 +98,9 @@ def phases(times: list[float], loop: Loop) -> dict[str, float]:
             "build": built_at - imported_at, "first_step": loop.warmup[0].seconds}
 
 
-def keep(trainer: Trainer, folder: Path) -> str:
+def keep(trainer: Trainer, folder: Path, events: Events) -> str:
     """Write the trained parameters, running statistics included, as rank 0 has them; return their hash."""
+    events("save", rank=trainer.rank)
     params = trainer.params()
     if trainer.rank == 0:
         write_params(folder / WEIGHTS, params)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from running import eventually
 
+from dlcompare.core.launch import failure
 from dlcompare.core.launch.lifeline import is_alive
 from dlcompare.core.machine.ports import free_port
 from dlcompare.core.variables import PARENT
@@ -66,7 +67,15 @@ def test_of_several_that_ended_the_one_that_was_killed_is_named(tmp_path: Path) 
     process.send_signal(signal.SIGSTOP)  # it looks when both have ended
     time.sleep(2)
     process.send_signal(signal.SIGCONT)
-    assert "the worker b ended with exit code -9" in gone(process, known)
+    assert "the worker b was killed by SIGKILL" in gone(process, known)
+    assert process.returncode == 137 and not list(tmp_path.glob("error-*"))  # the worker's own events tell more
+
+
+def test_a_helper_that_was_killed_is_the_reason_that_is_left(tmp_path: Path) -> None:
+    process = crew(tmp_path, f"worker a={SLEEP}", f"server={SOON} os.kill(os.getpid(), 9)")
+    said = gone(process, pids(tmp_path, 2))
+    assert process.returncode == 137 and "the server was killed by SIGKILL" in said
+    assert failure.why(tmp_path, 137).startswith("the server was killed by SIGKILL (the kernel does so when memory")
 
 
 def test_a_helper_that_leaves_early_is_a_failure(tmp_path: Path) -> None:

@@ -65,17 +65,17 @@ def test_what_was_reported_at_the_very_end_is_passed_on(tmp_path: Path) -> None:
     process = program("open('events.jsonl', 'w').write('{\"pid\": 1, \"phase\": \"done\"}\\n')", tmp_path)
     process.wait()
     seen: list[Any] = []
-    assert watch(process, tmp_path, stall_seconds=60, on_event=seen.append)
+    assert watch(process, tmp_path, stall_seconds=60, on_event=seen.append) is None
     assert [e["phase"] for e in seen] == ["done"]
 
 
 def test_every_event_puts_the_stall_off(tmp_path: Path) -> None:
     chatty = "import time\nfor i in range(4):\n open('events.jsonl', 'a').write('{\"pid\": 1, \"phase\": \"a\"}\\n')\n "
     process = program(chatty + "time.sleep(0.5)", tmp_path)
-    assert watch(process, tmp_path, stall_seconds=1.5, on_event=lambda event: None)
+    assert watch(process, tmp_path, stall_seconds=1.5, on_event=lambda event: None) is None
     process = program("import time; time.sleep(60)", tmp_path)
     begin = time.monotonic()
-    assert not watch(process, tmp_path, stall_seconds=0.5, on_event=lambda event: None)
+    assert watch(process, tmp_path, stall_seconds=0.5, on_event=lambda event: None) == 0.5
     assert time.monotonic() - begin < 3
     stop(process, "none")
 
@@ -244,6 +244,19 @@ def test_a_launcher_that_fails_by_itself_is_quoted_from_the_end_of_a_long_log(tm
     begin = time.monotonic()
     assert failure.why(tmp_path, 3) == "the launcher ended with exit code 3: no module named torch"
     assert time.monotonic() - begin < 1
+
+
+@pytest.mark.parametrize(("code", "name", "cause"), [
+    (-signal.SIGKILL, "SIGKILL", "the kernel does so when memory runs out: then try a smaller --batch"),
+    (-signal.SIGTERM, "SIGTERM", "a person, a job scheduler"), (-signal.SIGSEGV, "SIGSEGV", "it crashed"),
+    (-signal.SIGRTMIN - 1, f"signal {signal.SIGRTMIN + 1}", "it crashed")])
+def test_a_launcher_that_was_killed_is_named_with_the_signal(tmp_path: Path, code: int, name: str, cause: str) -> None:
+    job_folder(tmp_path, log="$ python -m torch.distributed.run --standalone\nsomething else\n")
+    word(tmp_path, 101, "it was told to stop", kind="stopped")
+    reason = failure.why(tmp_path, code, launcher=99)
+    assert reason.startswith(f"the launcher (torch.distributed.run) was killed by {name} ({cause}")
+    assert reason.endswith("; its workers were stopped. Repeat the command with --resume") and "something" not in reason
+    assert failure.why(tmp_path, code, launcher=100).startswith("worker process 100 (rank 0) died")  # the worker itself
 
 
 def test_a_stall_tells_who_joined(tmp_path: Path) -> None:

@@ -1,0 +1,50 @@
+"""Backends that leave something behind, or stand still: threads, children, a rank that others wait for."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from itertools import count
+from typing import Any
+
+import slow
+
+from dlcompare.core import hookimpl
+from dlcompare.core.graph.model import Model
+from dlcompare.core.graph.ops import Tensor
+
+
+def pacing(image: Tensor, label: Tensor) -> dict[str, Tensor]:
+    """Return the light network; rank 1, however it is launched, gets a thread that does not end."""
+    if "1" in map(os.environ.get, ("RANK", "HOROVOD_RANK", "DLCOMPARE_RANK", "SLOW_RANK")):
+        threading.Thread(target=time.sleep, args=(600,), name="pacemaker").start()
+    return slow.speck(image, label)
+
+
+class Stuck(slow.Several):
+    """Rank 1 never ends its fortieth step, which is no warm-up any more."""
+
+    name = "stuck"
+
+    def trainer(self, graph: Any, params: Any, job: Any) -> Any:
+        trainer = super().trainer(graph, params, job)
+        plain, calls = trainer.step, count()
+
+        def step(placed: Any, lr: float) -> None:
+            if trainer.rank == 1 and next(calls) == 39:
+                time.sleep(600)
+            plain(placed, lr)
+
+        trainer.step = step
+        return trainer
+
+
+@hookimpl
+def dlcompare_backends() -> list[slow.Slow]:
+    return [Stuck()]
+
+
+@hookimpl
+def dlcompare_models() -> list[Model]:
+    return [Model("pacing", pacing, slow.INPUTS, task="classification", reference="the tests")]
