@@ -17,6 +17,7 @@ from typing import IO, Any
 from dlcompare.core.files import cannot_write
 from dlcompare.core.machine import memory
 from dlcompare.core.machine.ports import port_trouble
+from dlcompare.core.meters.standstill import Patience
 from dlcompare.core.plugins.job import BaseJob
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.plugins.runtime import Runtime
@@ -99,16 +100,17 @@ def worker_environment(runtime: Runtime, job: BaseJob, *, path: Path, mark: str)
 
 def watch(process: subprocess.Popen[bytes], folder: Path, *, stall_seconds: float, on_event: OnEvent) -> bool:
     """Pass events on until the process ends; return False as soon as it has reported nothing for too long."""
-    last = time.monotonic()
+    clock = Patience()
+    last = clock()
     with contextlib.closing(news(folder / EVENTS)) as events:
         while True:
             running = process.poll() is None  # asked before reading, so that the last events are passed on as well
             for event in next(events):
-                last = time.monotonic()
+                last = clock()
                 on_event(event)
             if not running:
                 return True
-            if time.monotonic() - last > stall_seconds:
+            if clock() - last > stall_seconds:
                 return False
             time.sleep(POLL_SECONDS)
 
