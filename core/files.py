@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .errors import JobError
 from .privacy import check_private
 from .variables import CACHE
+
+T = TypeVar("T")
 
 
 @contextlib.contextmanager
@@ -62,3 +66,37 @@ def cache_root() -> Path:
     import platformdirs
 
     return check_private(Path(platformdirs.user_cache_dir("dlcompare")))
+
+
+def read_cached(path: Path, parse: Callable[[bytes], T], *, instead: str) -> T | None:
+    """Return what a file that can be made anew holds; None if there is none, or none that ``parse`` can read.
+
+    The latter is said once, with what is done ``instead``.
+    """
+    try:
+        if not path.is_file() and path.exists():
+            raise ValueError("it is no file")
+        return parse(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except Exception as error:  # parsers raise nearly anything for bytes that are not what they expect
+        said = " ".join(str(getattr(error, "strerror", None) or error or type(error).__name__).split())
+        warn(f"{path} cannot be read ({said[:200]}): {instead}")
+        return None
+
+
+def write_cached(path: Path, text: str) -> None:
+    """Write a file that can be made anew; where that cannot be done it is said once, and nothing else is lost."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole(path) as part:
+            part.write_text(text)
+    except OSError as error:
+        warn(f"cannot keep {path} ({error.strerror}): what it holds is made again the next time")
+
+
+@functools.cache
+def warn(text: str) -> None:
+    """Say on stderr, once in a process, what does not stop the work."""
+    with contextlib.suppress(OSError):  # nobody reads it
+        print(f"dlcompare: {text}", file=sys.stderr, flush=True)

@@ -6,18 +6,55 @@ import hashlib
 import json
 import math
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from dlcompare.core.files import cache_root, finite, write
+from dlcompare.core.errors import JobError
+from dlcompare.core.files import cache_root, finite, read_cached, write, write_cached
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.settings import having
+from dlcompare.core.typed_json import from_plain
 
 from .check import Check
 from .source import source_sha256
 
 SCHEMA = 3
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One check as a certificate holds it; an ``error`` that is not finite is null."""
+
+    case: str
+    quantity: str
+    error: float
+    allowed: float
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What the file of a certificate must hold; :func:`make` says what it is."""
+
+    schema: int
+    framework: str
+    model: str
+    image_size: int | None
+    precision: str
+    execution: str | None
+    layout: str | None
+    device: str
+    workers: int
+    passed: bool
+    first_divergence: str | None
+    versions: dict[str, str]
+    source_sha256: str
+    cases_from: str | None
+    cases_sha256: str
+    date: str
+    checks: tuple[Compared, ...]
 
 
 def make(job: Job, checks: Sequence[Check], versions: dict[str, str], divergence: str | None, *,
@@ -42,8 +79,7 @@ def save(certificate: dict[str, Any], folder: Path) -> Path:
     text = json.dumps(certificate, indent=1)
     path = folder / f"certificate-{certificate['framework']}-w{certificate['workers']}.json"
     write(path, text)
-    kept().mkdir(parents=True, exist_ok=True)
-    write(kept() / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json", text)
+    write_cached(kept() / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json", text)
     return path
 
 
@@ -72,9 +108,13 @@ def find_cases(job: Job, versions: dict[str, str]) -> str | None:
 
 
 def cases_of(certificate: str) -> tuple[Check, ...]:
-    """Return what a certificate kept here says of the tiny cases."""
+    """Return what a certificate kept here says of the tiny cases; JobError if it can no longer be read."""
+    found = read(path := kept() / f"{certificate}.json")
+    if not found:
+        raise JobError(f"the certificate {path} was there when the run began and cannot be read any more; start anew "
+                       "without --resume")
     return tuple(Check(c["case"], c["quantity"], math.inf if c["error"] is None else c["error"], c["allowed"])
-                 for c in tiny(json.loads((kept() / f"{certificate}.json").read_text())))
+                 for c in tiny(found))
 
 
 def tiny(certificate: dict[str, Any]) -> list[dict[str, Any]]:
@@ -95,6 +135,20 @@ def certificates(job: Job, versions: dict[str, str], but: Collection[str] = ()) 
     fields = [name for name in having(Job, "arithmetic") if name not in but]
     same = {"schema": SCHEMA, "versions": versions, **{name: getattr(job, name) for name in fields}}
     for path in kept().glob("*.json"):
-        known = json.loads(path.read_text())
-        if all(known.get(k) == v for k, v in same.items()) and known["workers"] >= min(job.workers, 2):
+        known = read(path)
+        if known and all(known.get(k) == v for k, v in same.items()) and known["workers"] >= min(job.workers, 2):
             yield {"certificate": path.stem, **known}
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """Return a certificate that is kept here; None if it is of another schema, or damaged, which is said."""
+    return read_cached(path, parse, instead="that certificate counts as none; remove it, or verify again")
+
+
+def parse(text: bytes) -> dict[str, Any] | None:
+    """Return the certificate of a text, None if it is of another schema; UsageError or ValueError if it is none."""
+    known = json.loads(text)
+    if isinstance(known, dict) and known.get("schema", SCHEMA) != SCHEMA:
+        return None
+    from_plain(Certificate, known, what="certificate")
+    return dict(known)

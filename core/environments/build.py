@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlcompare.core.errors import EnvironmentUnavailable
+from dlcompare.core.files import warn
 from dlcompare.core.machine.inherited import for_python
 from dlcompare.core.plugins.runtime import Build
 
@@ -56,8 +57,22 @@ def project(build: Build) -> str:
 
 
 def wheels(folder: Path) -> list[Path]:
-    """Return the wheels in a folder; none if there is no folder."""
-    return sorted(folder.glob("*.whl"))
+    """Return the wheels in a folder that are whole; none if there is no folder."""
+    return [wheel for wheel in sorted(folder.glob("*.whl")) if is_whole(wheel)]
+
+
+def is_whole(wheel: Path) -> bool:
+    """Return whether a wheel can be read to its end; it is said if not."""
+    from zipfile import ZipFile  # late: few commands look at wheels
+
+    try:
+        with ZipFile(wheel) as file:
+            cut = file.testzip()
+    except Exception as error:  # of what is no archive any more, zipfile and zlib raise many things
+        cut = str(error)
+    if cut is not None:
+        warn(f"{wheel} is damaged ({cut}): it is compiled again")
+    return cut is None
 
 
 @dataclass
@@ -92,6 +107,7 @@ class Maker:
             # pip's own cache does not know the variables, and would hand over a wheel made with others.
             options = ("--no-build-isolation", "--no-deps", "--no-cache-dir", f"--no-binary={project(build)}")
             self.pip("wheel", *options, f"--wheel-dir={made}", build.requirement, variables=dict(build.variables))
+            shutil.rmtree(kept, ignore_errors=True)  # what is damaged
             _keep(made, kept)
         self.install("--no-deps", *map(str, wheels(kept)))
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from dlcompare.core.errors import PluginError
-from dlcompare.core.files import cache_root
+from dlcompare.core.files import cache_root, read_cached
 from dlcompare.core.plugins.runtime import Build, EnvironmentSpec
 from dlcompare.core.privacy import check_private
 
@@ -32,6 +32,7 @@ from .build import Say, project
 from .interpreters import Minor
 
 META = "dlcompare.json"
+NO_NOTE: dict[str, Any] = {"python": "", "size": 0}
 PINNED = re.compile(r"[A-Za-z0-9][\w.-]*(\[[\w,.-]+\])?===?[^\s;*]+(\s*;.+)?")
 
 
@@ -91,11 +92,12 @@ def write_note(environment: Path, *, python: str) -> int:
 
 def read_note(environment: Path) -> dict[str, Any]:
     """Return the Python version and the size that were written down when the environment was made."""
-    try:
-        known = json.loads((environment / META).read_text())
-    except (OSError, ValueError):
-        known = {}
-    return {"python": known.get("python", ""), "size": known.get("size", 0)}
+    return read_cached(environment / META, _as_note, instead="its version and size are not known") or NO_NOTE
+
+
+def _as_note(text: bytes) -> dict[str, Any]:
+    known = json.loads(text)
+    return {"python": str(known["python"]), "size": int(known["size"])}
 
 
 @contextmanager

@@ -18,11 +18,12 @@ from typing import Any
 from dlcompare.core.errors import DlcompareError, JobError
 from dlcompare.core.files import write
 from dlcompare.core.machine.memory import limit_memory, nearly_full
+from dlcompare.core.meters import standstill
 from dlcompare.core.variables import EVENTS, PARENT
 
 from . import stacks
 
-CHECK_SECONDS = 2.0
+CHECK_SECONDS = 1.0
 LEAVE_SECONDS = 5.0  # for threads to end when the work is done
 
 
@@ -47,7 +48,7 @@ def leave_when_told(folder: Path) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
     def watch() -> None:
-        while not signal.sigtimedwait({signal.SIGTERM}, CHECK_SECONDS):
+        while not told_to_stop():
             if parent and not is_alive(parent):
                 os._exit(3)
         leave_word(folder, "it was told to stop", kind="stopped")
@@ -56,6 +57,13 @@ def leave_when_told(folder: Path) -> None:
     if parent and not is_alive(parent):
         os._exit(3)
     threading.Thread(target=watch, name="lifeline", daemon=True).start()
+
+
+def told_to_stop() -> bool:
+    """Wait a while for SIGTERM and return whether it came; a stop of this process cuts that short with no number."""
+    with standstill.OWN.nap(CHECK_SECONDS):
+        came = signal.sigtimedwait({signal.SIGTERM}, CHECK_SECONDS)
+    return came is not None and came.si_signo == signal.SIGTERM
 
 
 def is_alive(pid: int) -> bool:

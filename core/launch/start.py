@@ -18,6 +18,7 @@ from dlcompare.core.files import cannot_write
 from dlcompare.core.machine import memory
 from dlcompare.core.machine.inherited import for_workers
 from dlcompare.core.machine.ports import meeting_trouble
+from dlcompare.core.meters.standstill import Patience
 from dlcompare.core.plugins.job import BaseJob
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.plugins.runtime import Runtime
@@ -106,16 +107,17 @@ def worker_environment(runtime: Runtime, job: BaseJob, *, path: Path, mark: str)
 
 def watch(process: subprocess.Popen[bytes], folder: Path, *, stall_seconds: float, on_event: OnEvent) -> float | None:
     """Pass events on until the process ends; return after how many seconds of silence it was given up, or None."""
-    silence = Silence(stall_seconds, time.monotonic())
+    clock = Patience()
+    silence = Silence(stall_seconds, clock())
     with contextlib.closing(news(folder / EVENTS)) as events:
         while True:
             running = process.poll() is None  # asked before reading, so that the last events are passed on as well
             for event in next(events):
-                silence.hear(event, time.monotonic())
+                silence.hear(event, clock())
                 on_event(event)
             if not running:
                 return None
-            if (seconds := silence.too_long(time.monotonic())) is not None:
+            if (seconds := silence.too_long(clock())) is not None:
                 return seconds
             time.sleep(POLL_SECONDS)
 

@@ -1,4 +1,4 @@
-"""Which windows count: those taken while the machine was busy with something else, or throttled, do not."""
+"""Which windows count: those taken while the machine was busy with something else, throttled or asleep, do not."""
 
 from __future__ import annotations
 
@@ -12,22 +12,30 @@ from .record import R, Window
 # Of the usable cores. What others take, a job that uses every core loses: 5 % is more than twice the margin within
 # which two frameworks are called the same, and several times what an idle system's services use.
 FOREIGN = 0.05
+PAUSED = "paused"
 LEAST = 0.1  # core-seconds: processor time is counted in ticks of 10 ms, so less than some ticks may be rounding
 
 
 def discard_disturbed(record: R) -> R:
-    """Return the record with disturbed windows marked and counted; with too few others, unmarked and with a caveat."""
+    """Return the record with disturbed windows marked and counted; with too few others, unmarked and with a caveat.
+
+    A pause is none of a framework's time, so a window that has one is marked as long as there is any other.
+    """
     reasons = [disturbance(window, cores(record.system)) for window in record.windows]
     count = len([reason for reason in reasons if reason])
-    if 2 * count > len(reasons):
+    if too_many := 2 * count > len(reasons):
         caveat = Caveat.of("disturbed", count=count, windows=len(reasons), **worst(record.windows))
-        return dataclasses.replace(record, disturbed=True, warnings=(*record.warnings, caveat))
+        record = dataclasses.replace(record, disturbed=True, warnings=(*record.warnings, caveat))
+        paused = [reason if reason and reason.kind == PAUSED else None for reason in reasons]
+        reasons = paused if None in paused else [None] * len(paused)
     windows = tuple(dataclasses.replace(window, discarded=reason)
                     for window, reason in zip(record.windows, reasons, strict=True))
     left_out = [window for window in windows if window.discarded]
+    if too_many or not left_out:
+        return dataclasses.replace(record, windows=windows)
     caveat = Caveat.of("windows", count=count, windows=len(reasons), seconds=sum(max(w.seconds) for w in left_out),
                        **worst(left_out))
-    return dataclasses.replace(record, windows=windows, discarded=(*record.discarded, *([caveat] if count else [])))
+    return dataclasses.replace(record, windows=windows, discarded=(*record.discarded, caveat))
 
 
 def windows_that_count(windows: Sequence[Window]) -> list[Window]:
@@ -37,6 +45,8 @@ def windows_that_count(windows: Sequence[Window]) -> list[Window]:
 
 def disturbance(window: Window, cores: float | None) -> Caveat | None:
     """Return why a window does not count; None if it does, or if nobody looked."""
+    if window.paused:
+        return Caveat.of(PAUSED, seconds=window.paused)
     if window.throttled:
         return Caveat.of("throttled", times=window.throttled)
     foreign = window.foreign_cores
@@ -46,9 +56,11 @@ def disturbance(window: Window, cores: float | None) -> Caveat | None:
 
 
 def worst(windows: Sequence[Window]) -> dict[str, float]:
-    """Return what the most disturbed of these windows suffered: ``foreign`` cores, and ``throttled`` times in all."""
+    """Return what the most disturbed of these windows suffered: ``foreign`` cores, and ``throttled`` times in all; with
+    ``paused``, seconds in all, if they were."""
+    paused = sum(window.paused or 0.0 for window in windows)
     return {"foreign": max((window.foreign_cores or 0.0 for window in windows), default=0.0),
-            "throttled": sum(window.throttled or 0 for window in windows)}
+            "throttled": sum(window.throttled or 0 for window in windows), **({"paused": paused} if paused else {})}
 
 
 def cores(system: Mapping[str, Any]) -> float | None:

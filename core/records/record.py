@@ -29,8 +29,8 @@ class Window:
     """One timed window, raw. ``seconds`` are by rank, ``samples`` those of all ranks, ``step`` the last step's index.
 
     ``feed_seconds``: the main loop's waiting for input; ``foreign_cores``: what others used meanwhile, on average;
-    ``throttled``: how often the clock was slowed; ``joules`` by what a counter covers; ``discarded``: why the window is
-    in no statistic, None if it is.
+    ``throttled``: how often the clock was slowed; ``paused``: seconds that a rank stood still, or the machine slept;
+    ``joules`` by what a counter covers; ``discarded``: why the window is in no statistic, None if it is.
     """
 
     steps: int
@@ -42,12 +42,14 @@ class Window:
     feed_seconds: float | None = None
     foreign_cores: float | None = None
     throttled: int | None = None
+    paused: float | None = None
     joules: dict[str, float] = field(default_factory=dict)
     discarded: Caveat | None = None
 
     json_rules: ClassVar[Json] = {"properties": {
         "steps": {"minimum": 1}, "samples": {"minimum": 1}, "step": {"minimum": 0}, "feed_seconds": {"minimum": 0},
         "seconds": {"minItems": 1, "items": {"type": "number", "exclusiveMinimum": 0}}, "foreign_cores": {"minimum": 0},
+        "paused": {"minimum": 0},
     }}
 
     @property

@@ -38,8 +38,10 @@ def likeness(caveat: Caveat) -> str:
 
 def at_worst(v: Values) -> str:
     """Return what the most disturbed of some windows suffered."""
-    parts = [f"others used up to {v['foreign']:.2f} cores"] if v["foreign"] else []
-    return "; ".join([*parts, *([f"the clock was throttled {v['throttled']} times"] if v["throttled"] else [])])
+    parts = [(v["foreign"], f"others used up to {v['foreign']:.2f} cores"),
+             (v["throttled"], f"the clock was throttled {v['throttled']} times"),
+             (v.get("paused"), f"it was paused for {v.get('paused', 0):.1f} s")]
+    return "; ".join(said for there, said in parts if there)
 
 
 def short(v: Values) -> str:
@@ -81,6 +83,7 @@ def passed_over(v: Values) -> str:
 WORDS: dict[str, Words] = {
     "told": lambda v: str(v["text"]),
     "throttled": lambda v: f"the clock was throttled {v['times']} times",
+    "paused": lambda v: f"it was paused for {v['seconds']:.1f} s: stopped, frozen or suspended",
     "foreign": lambda v: f"others used {v['cores']:.2f} cores",
     "disturbed": lambda v: (
         f"the machine was disturbed in {v['count']} of {v['windows']} windows ({at_worst(v)}), too many to leave them "

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shutil
 import time
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -183,12 +185,22 @@ class Runner:
         return self.fold_or_fail(job, folder, about, label=label)
 
     def fold_or_fail(self, job: BaseJob, folder: Path, about: Circumstances, *, label: str) -> Record:
-        """Return the record that the results of a job's processes are folded into; a failed one if they cannot be."""
+        """Return the record that the results of a job's processes are folded into; a failed one if they cannot be.
+
+        A plug-in may leave what is no result, and one of its kind of measurement may raise anything; other jobs go on.
+        """
         try:
             return self.fold(job, folder, about, label=label)
-        except (UsageError, ValueError) as error:  # a plug-in may leave what is no result, and other jobs go on
-            return self.kind.outline(job, about, status="failed",
-                                     reason=f"what its processes left is no result: {error}")
+        except (OSError, JobError):
+            raise
+        except (UsageError, ValueError) as error:
+            reason = f"what its processes left is no result: {error}"
+        except Exception as error:
+            with contextlib.suppress(OSError), (folder / LOG).open("a") as log:
+                traceback.print_exc(file=log)
+            reason = (f"what its processes left cannot be made a record of: {type(error).__name__}: {error}; the log's "
+                      "end tells where that was raised")
+        return self.kind.outline(job, about, status="failed", reason=reason)
 
     def fold(self, job: BaseJob, folder: Path, about: Circumstances, *, label: str) -> Record:
         """Return that record; UsageError or ValueError if the results are none or do not belong together."""

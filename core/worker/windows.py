@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from dlcompare.core.meters import energy, foreign_load
+from dlcompare.core.meters import energy, foreign_load, standstill
 from dlcompare.core.variables import JOB_MARK
 
 T = TypeVar("T")
@@ -23,6 +23,7 @@ class Surroundings:
     foreign_cores: float | None = None
     throttled: int | None = None
     joules: dict[str, float] = field(default_factory=dict)
+    paused: float | None = None
 
 
 def clock(call: Callable[[], object]) -> float:
@@ -54,9 +55,10 @@ def watch(take: Callable[[], T], *, meters: Sequence[energy.Counter] = ()) -> tu
     """
     mark = os.environ.get(JOB_MARK)
     begin, before = time.perf_counter(), foreign_load.read(mark) if mark else None
-    charged = energy.read(meters)
+    charged, still = energy.read(meters), standstill.read()
     taken = take()
+    paused = standstill.since(still)
     joules = energy.between(meters, charged, energy.read(meters))
     after = foreign_load.read(mark) if mark else None
     foreign = foreign_load.others(before, after, seconds=time.perf_counter() - begin)
-    return taken, Surroundings(foreign.cores, foreign.throttled, joules)
+    return taken, Surroundings(foreign.cores, foreign.throttled, joules, paused)

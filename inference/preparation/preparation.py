@@ -15,7 +15,7 @@ from typing import Any
 
 from dlcompare.core.data.preprocess import USUAL, is_image
 from dlcompare.core.errors import JobError, UsageError
-from dlcompare.core.files import finite, write
+from dlcompare.core.files import finite, read_cached, write
 from dlcompare.core.graph import Graph, Input
 from dlcompare.core.kinds.kind import Run
 from dlcompare.core.plan.bad_samples import bad_samples
@@ -152,12 +152,17 @@ class Preparation:
     def do(self, job: InferenceJob, label: str) -> Done:
         """Run a preparing job to its end; one that has ended well before is not run again."""
         folder = self.run.folder / job.id
-        result = folder / rank_file(0)
-        reason = None if result.is_file() else self.run.start(job, folder, label=label)
-        if reason:
+        known = self.result(folder)
+        if known is None and (reason := self.run.start(job, folder, label=label)):
             self.run.tell(None, {"label": label, "phase": "failed", "text": reason})
             return Done(folder, None, f"{reason} (log: {folder / 'log.txt'})")
-        return Done(folder, from_plain(RankResult, json.loads(result.read_text()), what="rank result"), None)
+        found = known or self.result(folder)
+        return Done(folder, found, None if found else f"its process left no result (log: {folder / 'log.txt'})")
+
+    def result(self, folder: Path) -> RankResult | None:
+        """Return what a preparing job left; None if it did not end well."""
+        return read_cached(folder / rank_file(0), lambda text: from_plain(
+            RankResult, json.loads(text), what="rank result"), instead="it is prepared again")
 
     def collect(self, file: Path, tensors: tuple[str, ...], sha256: str) -> Path:
         """Return the histograms of some tensors of a network over the calibration samples; UsageError if not to be had.

@@ -83,7 +83,8 @@ def speed_row(record: InferenceRecord) -> Json:
     if record.measured is None:
         return row
     windows = [{"runs": one.steps, "seconds": list(one.seconds), "started": one.started, "joules": one.joules,
-                "foreign_cores": one.foreign_cores, "throttled": one.throttled} for one in record.windows]
+                "foreign_cores": one.foreign_cores, "throttled": one.throttled, "paused": one.paused}
+               for one in record.windows]
     startup = {name: value for name, value in record.startup.items() if name not in ("first run", "launch")}
     return row | {"build": plain(record.build), "startup": startup, "ran": plain(record.ran),
                   "measured": to_plain(record.measured) | {"windows": windows}, "settings": record.settings.flat(),

@@ -114,7 +114,7 @@ def windows_of(row: Json, batch: int) -> list[Window]:
     """Return the windows of a row of ``Results.cells``."""
     return [Window(steps=one["runs"], samples=batch * one["runs"], seconds=tuple(one["seconds"]),
                    started=one["started"], joules=one.get("joules", {}), foreign_cores=one.get("foreign_cores"),
-                   throttled=one.get("throttled")) for one in row["measured"]["windows"]]
+                   throttled=one.get("throttled"), paused=one.get("paused")) for one in row["measured"]["windows"]]
 
 
 def joules(windows: Sequence[Window]) -> dict[str, float]:

@@ -65,7 +65,7 @@ def window(session: Session, placed: Any, runs: int, *, batch: int, meters: Sequ
 
     taken, around = watch(timed, meters=meters)
     return dataclasses.replace(taken, foreign_cores=around.foreign_cores, throttled=around.throttled,
-                               joules=around.joules)
+                               joules=around.joules, paused=around.paused)
 
 
 def copies(session: Session, batch: Arrays) -> dict[str, tuple[float, ...]]:

@@ -22,8 +22,8 @@ from PIL import Image
 
 from dlcompare.core.data import Looked, deaf
 from dlcompare.core.data.images.pixels import is_deep, rgb, why
-from dlcompare.core.errors import JobError, UsageError
-from dlcompare.core.files import cache_root, write
+from dlcompare.core.errors import UsageError
+from dlcompare.core.files import cache_root, read_cached, write_cached
 
 RULES = 1  # the version of what is called damaged here and in ``pixels``
 CHUNK = 16  # files between two looks at the clock: large ones take a second each
@@ -60,14 +60,16 @@ def damaged(root: Path, names: Sequence[str], *, seconds: float, looked: Looked 
 def remembered(root: Path, names: Sequence[str], *, looked: Looked = deaf) -> dict[str, str]:
     """Return the same of all files: as it was found the last time, if none of them has changed."""
     file = cache_root() / "images" / f"{fingerprint(root, names)}.json"
-    with contextlib.suppress(OSError, ValueError):
-        found: dict[str, str] = json.loads(file.read_text())
-        return found
-    bad = damaged(root, names, seconds=math.inf, looked=looked)
-    with contextlib.suppress(OSError, JobError):  # it is found again next time
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write(file, json.dumps(bad))
-    return bad
+    known = read_cached(file, as_found, instead="all images are looked at again")
+    if known is None:
+        known = damaged(root, names, seconds=math.inf, looked=looked)
+        write_cached(file, json.dumps(known))
+    return known
+
+
+def as_found(text: bytes) -> dict[str, str]:
+    """Return what was found the last time as it was kept."""
+    return {name: str(reason) for name, reason in json.loads(text).items()}
 
 
 def fingerprint(root: Path, names: Sequence[str]) -> str:

@@ -211,7 +211,8 @@ def window(number: int, ranks: Sequence[RankResult]) -> Window:
         seconds=tuple(part.seconds or 0.0 for part in parts), loss=mean([part.loss for part in parts], ranks),
         started=min(part.started for part in parts), feed_seconds=max(part.feed_seconds for part in parts),
         foreign_cores=next((part.foreign_cores for part in parts if part.foreign_cores is not None), None),
-        throttled=next((part.throttled for part in parts if part.throttled is not None), None))
+        throttled=next((part.throttled for part in parts if part.throttled is not None), None),
+        paused=max((part.paused for part in parts if part.paused is not None), default=None))
 
 
 def mean(losses: Sequence[float | None], ranks: Sequence[RankResult]) -> float | None:

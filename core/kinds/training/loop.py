@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from dlcompare.core.errors import JobError
+from dlcompare.core.meters import standstill
 from dlcompare.core.plugins.job import Job, learning_rate
 from dlcompare.core.worker.windows import MAX_WARMUP, warm_up, watch
 
@@ -39,7 +40,7 @@ class Loop:
         rates = [learning_rate(job, step=self.steps + i) for i in range(steps)]
         trainer.gather(0.0)
         trainer.wait()
-        waited, started = feed.waited, time.time()
+        waited, started, still = feed.waited, time.time(), standstill.read()
         begin = time.perf_counter()
         for rate in rates:
             trainer.step(next(feed), rate)
@@ -53,7 +54,7 @@ class Loop:
                            f"use a smaller --lr than {job.lr} or a --schedule with warm-up")
         self.losses.append(LossPoint(self.steps - 1, loss))
         return RankWindow(steps=steps, seconds=seconds, peers=tuple(peers), loss=loss, step=self.steps - 1,
-                          started=started, feed_seconds=waited)
+                          started=started, feed_seconds=waited, paused=standstill.since(still))
 
     def warm_up(self) -> bool:
         """Take single steps until two successive ones take about the same time; return whether they did."""

@@ -49,6 +49,7 @@ class RankWindow:
     feed_seconds: float
     foreign_cores: float | None = None
     throttled: int | None = None
+    paused: float | None = None
 
     @property
     def slowest(self) -> float:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dlcompare.core.files import cache_root, write
+from dlcompare.core.files import cache_root, read_cached, write_cached
 from dlcompare.core.judging.trajectory import trajectory
 from dlcompare.core.kinds.kind import Run
 from dlcompare.core.plan.plan import Plan
@@ -43,13 +43,15 @@ def losses_moved(run: Run, records: Sequence[TrainingRecord]) -> Moved | None:
     fastest = max(proved, key=lambda one: one.throughput.value if one.throughput else 0.0)
     job = job_of(fastest)
     place = kept(fastest, job, parted)
-    if not place.exists():
-        moved = try_twins(run, fastest, job, parted)
-        if moved is None:
-            return None
-        place.parent.mkdir(parents=True, exist_ok=True)
-        write(place, json.dumps(moved))
-    return {int(step): share for step, share in json.loads(place.read_text()).items()}
+    moved = read_cached(place, as_moved, instead="it is tried again")
+    if moved is None and (moved := try_twins(run, fastest, job, parted)):
+        write_cached(place, json.dumps(moved))
+    return moved
+
+
+def as_moved(text: bytes) -> Moved:
+    """Return the outcome as it was kept."""
+    return {int(step): float(share) for step, share in json.loads(text).items()}
 
 
 def job_of(record: TrainingRecord) -> Job:

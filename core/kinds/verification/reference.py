@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -27,7 +28,7 @@ from dlcompare.core.conformance.expectation import TRIALS, worst
 from dlcompare.core.conformance.source import source_sha256
 from dlcompare.core.environments.sources import linked_sources
 from dlcompare.core.errors import JobError
-from dlcompare.core.files import cache_root, whole, write
+from dlcompare.core.files import cache_root, read_cached, whole, write, write_cached
 from dlcompare.core.graph.cost import cost
 from dlcompare.core.graph.params import params_sha256
 from dlcompare.core.launch.lifeline import leave_when_told
@@ -59,8 +60,9 @@ class ReferenceWork:
         self.processes: list[subprocess.Popen[bytes]] = []
         self.logs = self.folder  # of the processes, which the first of several works holds
         weakref.finalize(self, stop, self.processes, self.folder)
-        write(self.folder / JOB, json.dumps({"name": name, "job": job.to_json(),
-                                             "trials": 0 if self.place.exists() else TRIALS}))
+        self.known = read_cached(self.place, as_moved, instead="the reference's trials are run again")
+        trials = 0 if self.known else TRIALS
+        write(self.folder / JOB, json.dumps({"name": name, "job": job.to_json(), "trials": trials}))
 
     def exact(self) -> Arrays:
         """Wait for the exact run and return what the reference shows, by quantity, in float64.
@@ -80,17 +82,16 @@ class ReferenceWork:
         Raises:
             JobError: a process failed.
         """
-        while not self.place.exists():
+        while self.known is None:
             self.check()
             over = list(self.folder.glob("trial-*.json"))
             tell(len(over), TRIALS)
             if len(over) < TRIALS:
                 time.sleep(POLL_SECONDS)
                 continue
-            self.place.parent.mkdir(parents=True, exist_ok=True)
-            write(self.place, json.dumps(worst(json.loads(path.read_text()) for path in over)))
-        moved: Moved = json.loads(self.place.read_text())
-        return moved
+            self.known = worst(json.loads(path.read_text()) for path in over)
+            write_cached(self.place, json.dumps(self.known))
+        return self.known
 
     def check(self) -> None:
         """Raise JobError if a process failed, with the last it said."""
@@ -147,6 +148,14 @@ def kept(name: str, job: VerificationJob) -> Path:
     weights = params_sha256(oracle.case(name, job).params) if job.weights else ""
     digest = hashlib.sha256("\0".join([job.to_json(), name, speaks, weights, np.__version__]).encode()).hexdigest()
     return cache_root() / KEPT / f"{digest[:16]}.json"
+
+
+def as_moved(text: bytes) -> Moved:
+    """Return the outcome of trials as it was kept; ValueError if it is none."""
+    moved: Moved = {str(name): float(value) for name, value in json.loads(text).items()}
+    if not moved or not all(map(math.isfinite, moved.values())):
+        raise ValueError("it holds no numbers by quantity")
+    return moved
 
 
 def side_by_side(work: ReferenceWork) -> int:

@@ -42,4 +42,5 @@ def window(once: Callable[[], object], steps: int, megabytes: int) -> Window:
     started = time.time()
     seconds, around = watch(take)
     return Window(steps=steps, samples=steps * megabytes, seconds=(seconds,), started=started,
-                  foreign_cores=around.foreign_cores, throttled=around.throttled, joules=around.joules)
+                  foreign_cores=around.foreign_cores, throttled=around.throttled, joules=around.joules,
+                  paused=around.paused)

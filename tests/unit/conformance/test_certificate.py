@@ -116,3 +116,29 @@ def test_a_certificate_speaks_for_any_number_of_classes_and_any_image_size(load:
     certified(Job("jax", "resnet18"), tmp_path=tmp_path)
     assert certificate.find(Job("jax", "resnet18", classes=10, image_size=32), VERSIONS)["verified"]
     assert not certificate.find(Job("jax", "resnet18", classes=10, precision="bf16"), VERSIONS)["verified"]
+
+
+@pytest.mark.parametrize("damage", ['{"schema": 3, "framework": "ja', "[]", "null", '{"schema": 3}', "\0\x07", None])
+def test_a_damaged_certificate_is_passed_over_with_its_name(load: Load, tmp_path: Path, damage: str | None,
+                                                            capsys: pytest.CaptureFixture[str]) -> None:
+    load()
+    certified(job := Job("jax", "resnet18"), tmp_path=tmp_path)
+    broken = certificate.kept() / "0000.json"
+    if damage is None:
+        broken.mkdir()
+    else:
+        broken.write_text(damage)
+    assert certificate.find(job, VERSIONS)["verified"]
+    assert f"dlcompare: {broken} cannot be read (" in capsys.readouterr().err
+    (good,) = set(certificate.kept().iterdir()) - {broken}
+    (certificate.kept() / "1111.json").write_text(good.read_text().replace('"schema": 3', '"schema": 2'))
+    assert certificate.find(job, VERSIONS)["verified"] and capsys.readouterr().err == "", "an old one is not damaged"
+    good.write_text(good.read_text().replace('"workers": 1', '"workers": "1"'))
+    assert certificate.find(job, VERSIONS) == {"verified": None, "verified_before": None}
+
+
+def test_a_certificate_is_kept_with_its_run_where_the_cache_cannot_be_written(load: Load, tmp_path: Path) -> None:
+    load()
+    (tmp_path / "cache").write_text("no folder")
+    certified(Job("jax", "resnet18"), tmp_path=tmp_path)
+    assert (tmp_path / "certificate-jax-w1.json").is_file()

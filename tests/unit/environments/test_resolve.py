@@ -14,6 +14,7 @@ import pytest
 from tinyenv import NOW, compiling, traces
 
 from dlcompare.core.environments import resolve
+from dlcompare.core.environments.build import wheels
 from dlcompare.core.environments.store import requirements, wheel_folder
 from dlcompare.core.errors import EnvironmentUnavailable, JobError, PluginError, UsageError
 from dlcompare.core.files import cache_root
@@ -56,7 +57,13 @@ def test_wheel_is_compiled_once_for_the_same_variables(home: Path, spec: Environ
         assert resolve.remove("again", "cpu") > 1e6
         assert traces(home, "again") == []
     assert (home / "builds").read_text() == "built\n"
-    assert lines.count("again on cpu: compiling compiled==1.0, about 1 min") == 1
+    (wheel,) = wheels(wheel_folder(bitter.builds[0], bitter, NOW))
+    wheel.write_bytes(wheel.read_bytes()[:-30])
+    made = resolve.create_all([("again", "cpu", bitter)], lines.append)
+    assert run(Path(str(made["again", "cpu"])), "import compiled; print(compiled.flavour)") == "bitter"
+    assert (home / "builds").read_text() == "built\nbuilt\n", "a damaged wheel is compiled again"
+    resolve.remove("again", "cpu")
+    assert lines.count("again on cpu: compiling compiled==1.0, about 1 min") == 2
     assert wheel_folder(bitter.builds[0], bitter, NOW) != wheel_folder(sour.builds[0], sour, NOW)
 
 

@@ -80,3 +80,21 @@ def test_a_container_may_use_less_than_it_sees() -> None:
     large = SYSTEM | {"cpu": SYSTEM["cpu"] | {"usable": 64}}  # type: ignore[operator]
     small = SYSTEM | {"cpu": large["cpu"] | {"quota": 2.0}}  # type: ignore[operator]
     assert [finished(job(), both, system=system).disturbed for system in (large, small)] == [False, True]
+
+
+def test_a_paused_window_counts_only_where_there_is_no_other() -> None:
+    first, second = ranks(job(), (2.0, 2.1, 9.0, 2.3, 2.4), slower=0.0)
+
+    def paused(*seconds: float, foreign: float = 0.0) -> TrainingRecord:
+        seen = tuple(dataclasses.replace(window, paused=still) for window, still in
+                     zip(second.windows, seconds, strict=True))
+        busy = looked(first, [foreign] * 5, [0] * 5)
+        return finished(job(), [busy, dataclasses.replace(second, windows=seen)])
+
+    one = paused(0.0, 0.0, 6.5, 0.0, 0.0)
+    assert [window.paused for window in one.windows] == [0.0, 0.0, 6.5, 0.0, 0.0] and not one.disturbed
+    assert len(windows_that_count(one.windows)) == 4
+    assert sentences(one.discarded)[-1] == "1 of 5 windows, 9.00 s: the machine was disturbed (it was paused for 6.5 s)"
+    busy = paused(0.0, 0.0, 6.5, 0.0, 0.0, foreign=0.9)
+    assert busy.disturbed and len(windows_that_count(busy.windows)) == 4, "load slows all windows, a pause is no speed"
+    assert len(windows_that_count(paused(3.0, 3.0, 3.0, 3.0, 3.0).windows)) == 5

@@ -1,0 +1,77 @@
+"""How long this process stood still: stopped, frozen with its container, or suspended with the machine (Linux).
+
+A suspension shows in the clock that goes on meanwhile. In a stop all clocks go on, and a thread that naps comes back
+late: ``lifeline`` has one in every worker, and what the main thread did meanwhile tells a stop from a held GIL.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+LATE = 1.0  # seconds; less is what a busy machine does
+
+
+@dataclass
+class Sleeper:
+    """Adds up the ``seconds`` by which naps ended late although the main thread did not work either."""
+
+    seconds: float = 0.0
+    begun: float = 0.0
+    due: float = math.inf
+    worked: float = 0.0
+
+    @contextlib.contextmanager
+    def nap(self, seconds: float) -> Iterator[None]:
+        """Watch over a nap of so many seconds, which is the block."""
+        self.worked, self.begun = main_thread_seconds(), time.monotonic()
+        self.due = self.begun + seconds
+        yield
+        self.seconds, self.due = self.now(), math.inf
+
+    def now(self) -> float:
+        """Return the sum, with what a nap that should be over is late by."""
+        due, begun, now = self.due, self.begun, time.monotonic()
+        idle = (now - begun) - (main_thread_seconds() - self.worked)
+        return self.seconds + (now - due if now - due > LATE and idle > max(LATE, due - begun) else 0.0)
+
+
+OWN = Sleeper()
+
+
+def read() -> float:
+    """Return how many seconds this process has stood still, or the machine slept, from any moment on."""
+    return OWN.now() + time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+
+
+def since(before: float) -> float:
+    """Return how long this process has stood still since a reading; 0.0 for less than could be told."""
+    found = read() - before
+    return found if found > LATE else 0.0
+
+
+def main_thread_seconds() -> float:
+    """Return how long the main thread has worked, or waited for a core."""
+    with contextlib.suppress(OSError, ValueError):  # a kernel that does not tell
+        worked, waited, _ = map(int, Path("/proc/self/schedstat").read_text().split())
+        return (worked + waited) / 1e9
+    return time.clock_gettime(time.pthread_getcpuclockid(threading.main_thread().ident or 0))
+
+
+class Patience:
+    """A clock that does not go on while this process stands still: one that is read often gains little from call to
+    call."""
+
+    def __init__(self) -> None:
+        self.seconds, self.last = 0.0, time.monotonic()
+
+    def __call__(self) -> float:
+        """Return the seconds so far."""
+        now = time.monotonic()
+        self.seconds, self.last = self.seconds + min(now - self.last, LATE), now
+        return self.seconds
