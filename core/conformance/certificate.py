@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from typing import Any
 from dlcompare.core.files import cache_root, finite, write
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.settings import having
+from dlcompare.core.typed_json import to_plain
 
-from .check import Check
+from .check import Check, closest
 from .source import source_sha256
 
 SCHEMA = 3
@@ -59,7 +60,8 @@ def find(job: Job, versions: dict[str, str]) -> dict[str, Any]:
     newest: dict[bool, dict[str, Any] | None] = {True: None, False: None}
     for known in sorted(certificates(job, versions), key=lambda one: str(one["date"])):
         newest[known["source_sha256"] == own] = {
-            key: known[key] for key in ("certificate", "passed", "date", "image_size", "workers")}
+            **{key: known[key] for key in ("certificate", "passed", "date", "image_size", "workers")},
+            "checks": in_short(known)}
     return {"verified": newest[True], "verified_before": None if newest[True] else newest[False]}
 
 
@@ -73,11 +75,22 @@ def find_cases(job: Job, versions: dict[str, str]) -> str | None:
 
 def cases_of(certificate: str) -> tuple[Check, ...]:
     """Return what a certificate kept here says of the tiny cases."""
+    return checks_of(tiny(json.loads((kept() / f"{certificate}.json").read_text())))
+
+
+def in_short(certificate: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the closest check of the tiny cases and that of the model: so much of it fits into each record."""
+    own = [check for check in certificate["checks"] if check["case"] == certificate["model"]]
+    return [to_plain(closest(checks_of(part))) for part in (tiny(certificate), own) if part]
+
+
+def checks_of(held: Sequence[Mapping[str, Any]]) -> tuple[Check, ...]:
+    """Return checks as a certificate holds them; an error that was not finite is null there."""
     return tuple(Check(c["case"], c["quantity"], math.inf if c["error"] is None else c["error"], c["allowed"])
-                 for c in tiny(json.loads((kept() / f"{certificate}.json").read_text())))
+                 for c in held)
 
 
-def tiny(certificate: dict[str, Any]) -> list[dict[str, Any]]:
+def tiny(certificate: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the checks of a certificate that are not of its model."""
     return [check for check in certificate["checks"] if check["case"] != certificate["model"]]
 
