@@ -10,6 +10,8 @@ INSTEAD = "\N{REPLACEMENT CHARACTER}"
 # of one byte, 0x80 to 0x9f); what turns the direction of writing, so that a text looks like another; lone surrogates.
 HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 COLOUR = re.compile("(\x1b\\[[0-9;]*m)")  # what rich puts around text on a terminal, and nothing more
+UNUSUAL = re.compile(r"[^\w.+=:,@-]")  # in the name of a file
+LONGEST = 60  # letters of one of several parts of a name
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes a cell that begins so (OWASP, CSV injection)
 
 
@@ -26,6 +28,11 @@ def printable_but_colours(text: str) -> str:
 def in_one_line(text: str) -> str:
     """Return text that cannot pretend to be a line of its own either."""
     return " ".join(printable(text).split())
+
+
+def file_name(text: str) -> str:
+    """Return text as part of the name of a file: nothing in it leads out of a folder, or is too long for one."""
+    return UNUSUAL.sub("_", text)[:LONGEST]
 
 
 def cell(value: Any) -> Any:

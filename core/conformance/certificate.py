@@ -12,6 +12,7 @@ from typing import Any
 
 from dlcompare.core.files import cache_root, finite, write
 from dlcompare.core.plugins.job import Job
+from dlcompare.core.printable import file_name
 from dlcompare.core.settings import having
 from dlcompare.core.typed_json import to_plain
 
@@ -41,7 +42,7 @@ def make(job: Job, checks: Sequence[Check], versions: dict[str, str], divergence
 def save(certificate: dict[str, Any], folder: Path) -> Path:
     """Write the certificate to a folder, and where later runs look for it; return the first path."""
     text = json.dumps(certificate, indent=1)
-    path = folder / f"certificate-{certificate['framework']}-w{certificate['workers']}.json"
+    path = folder / f"certificate-{file_name(certificate['framework'])}-w{certificate['workers']}.json"
     write(path, text)
     kept().mkdir(parents=True, exist_ok=True)
     write(kept() / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json", text)
