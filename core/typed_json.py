@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from .errors import UsageError, unknown
 from .files import finite
+from .json_rules import broken
 
 T = TypeVar("T")
 SCALARS: dict[Any, str] = {int: "integer", float: "number", str: "string", bool: "boolean"}
@@ -26,7 +27,7 @@ def from_plain(cls: type[T], data: Any, *, what: str) -> T:
     """Return the dataclass that :func:`to_plain` was given; ``what`` is its name in messages.
 
     Raises:
-        UsageError: an unknown key, a missing one, or a value of another type.
+        UsageError: an unknown key, a missing one, a value of another type, or one that the class's rules forbid.
     """
     if not isinstance(data, Mapping):
         raise UsageError(f"a {what} must be an object, and this is {str(data)[:40]!r}")
@@ -36,6 +37,9 @@ def from_plain(cls: type[T], data: Any, *, what: str) -> T:
             raise unknown(f"{what} key", str(key), known)
     if lacking := [name for name, spec in known.items() if name not in data and required(spec)]:
         raise UsageError(f"a {what} must have {', '.join(lacking)}; this one does not")
+    for rules in rules_of(typing.cast("Any", cls)):
+        for wrong in broken(rules, data, what=what):
+            raise UsageError(wrong)
     wanted = types_of(typing.cast("Any", cls))
     return cls(**{key: read(wanted[key], value, what=f"{what} {key}") for key, value in data.items()})
 
@@ -50,6 +54,12 @@ def types_of(cls: Any) -> dict[str, Any]:
     """Return the types of a dataclass's fields, names resolved."""
     hints = typing.get_type_hints(cls)
     return {spec.name: hints[spec.name] for spec in dataclasses.fields(cls)}
+
+
+@functools.cache
+def rules_of(cls: Any) -> list[dict[str, Any]]:
+    """Return what the types of a dataclass's fields do not say, such as a least value, those it stands on first."""
+    return [vars(one)["json_rules"] for one in reversed(cls.__mro__) if "json_rules" in vars(one)]
 
 
 def is_scalar(wanted: Any) -> bool:
@@ -99,7 +109,7 @@ def schema_of(wanted: Any) -> dict[str, Any]:
         return {"anyOf": [{"type": "null"}, *(schema_of(one) for one in inner if one is not type(None))]}
     if isinstance(wanted, type) and dataclasses.is_dataclass(wanted):
         fields = types_of(wanted)
-        rules = [vars(cls)["json_rules"] for cls in reversed(wanted.__mro__) if "json_rules" in vars(cls)]
+        rules = rules_of(wanted)
         return {"type": "object", "additionalProperties": False, "required": list(fields),
                 "properties": {name: schema_of(kind) for name, kind in fields.items()},
                 **({"allOf": rules} if rules else {})}

@@ -9,6 +9,7 @@ import rich_click as click
 
 from dlcompare.core.plugins.job import DEVICES
 
+from .echo import echo
 from .options import option
 
 NAME = click.argument("framework", required=False)
@@ -25,7 +26,7 @@ def env_list() -> None:
     """Show which environments there are, and why one cannot be had."""
     from dlcompare.core.reports.environments import render_list
 
-    click.echo(render_list())
+    echo(render_list())
 
 
 @env.command("create")
@@ -37,9 +38,9 @@ def env_create(framework: str | None, device: str) -> None:
     from dlcompare.core.reports.environments import select
 
     specs = [(name, kind, spec) for name, kind, spec in select(framework, device) if spec]
-    made = resolve.create_all(specs, lambda line: click.echo(line, err=True))
+    made = resolve.create_all(specs, lambda line: echo(line, err=True))
     for (name, kind), python in made.items():
-        click.echo(f"{name} on {kind}: {python}")
+        echo(f"{name} on {kind}: {python}")
     sys.exit(0 if all(isinstance(python, Path) for python in made.values()) else 1)
 
 
@@ -52,7 +53,7 @@ def env_remove(framework: str | None, device: str) -> None:
     from dlcompare.core.reports.environments import select
 
     for name, kind, _ in select(framework, device):
-        click.echo(f"{name} on {kind}: {resolve.megabytes(resolve.remove(name, kind))} freed")
+        echo(f"{name} on {kind}: {resolve.megabytes(resolve.remove(name, kind))} freed")
 
 
 @env.command("doctor")
@@ -63,5 +64,5 @@ def env_doctor(framework: str | None, device: str) -> None:
     from dlcompare.core.reports.environments import render_checks
 
     text, healthy = render_checks(framework, device)
-    click.echo(text)
+    echo(text)
     sys.exit(0 if healthy else 1)

@@ -19,8 +19,9 @@ from dlcompare.core.judging.judging import Judging
 from dlcompare.core.kinds.kind import Kind, kinds
 from dlcompare.core.privacy import close_files
 
+from .echo import echo
 from .environments import env
-from .measuring import FORMS, measure, measuring, show
+from .measuring import FORMS, measure, measuring, rendered
 from .options import apply, make, option, options_of
 
 EXAMPLES = "\n\n".join((
@@ -78,7 +79,7 @@ def list_() -> None:
     from dlcompare.core.plugins.registry import plugins
     from dlcompare.core.reports.plugins import render
 
-    click.echo(render(plugins()))
+    echo(render(plugins()))
 
 
 @click.command("show")
@@ -90,7 +91,7 @@ def show_(model: str, image_size: int | None, form: str) -> None:
     from dlcompare.core.plugins.registry import plugins
     from dlcompare.core.reports.model import render
 
-    click.echo(render(plugins().model(model), image_size, form))
+    echo(render(plugins().model(model), image_size, form))
 
 
 @click.command()
@@ -121,16 +122,21 @@ def compare(runs: tuple[Path, ...], form: str, **given: Any) -> None:
 def print_stored(runs: tuple[Path, ...], form: str, judging: Judging | None, *, always: bool = False) -> None:
     """Print stored records, those of each kind together; judged if they were interleaved, or ``always``."""
     from dlcompare.core.kinds.kind import Answer, kind
-    from dlcompare.core.run.stored import by_kind, read
+    from dlcompare.core.reports.proof import distrust
+    from dlcompare.core.run.stored import by_kind, naming, read
 
     records = {(one.run, one.id): one for path in runs for one in read(path)}  # the same run may be named twice
     kinds_ = by_kind(list(records.values()))
     if form != "table" and len(kinds_) > 1:
         raise UsageError(f"these records are of several kinds ({', '.join(kinds_)}), which have different columns and "
                          f"keys; name the runs of one kind at a time, or leave --format {form} out")
+    for line in distrust(list(records.values())):
+        echo(line, err=form != "table")  # JSON and CSV must stay what they are, and hold it among the warnings
     for name, found in kinds_.items():
         judged = always or any(one.round is not None for one in found)
-        show(kind(name), Answer(found), form, judging if judged else None)
+        with naming(", ".join(map(str, runs))):
+            text = rendered(kind(name), Answer(found), form, judging if judged else None)
+        echo(text)
 
 
 def interrupt(number: int, frame: object) -> None:
@@ -145,7 +151,7 @@ def main() -> None:
         close_files()
         sys.exit(program()(standalone_mode=False))
     except DlcompareError as error:
-        click.echo(f"dlcompare: {error}", err=True)
+        echo(f"dlcompare: {error}", err=True)
         sys.exit(2 if isinstance(error, UsageError) else 1)
     except click.ClickException as error:
         error.show()
@@ -154,5 +160,5 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("dlcompare: stopped; finished jobs are kept, and --resume goes on with the run", err=True)
+        echo("dlcompare: stopped; finished jobs are kept, and --resume goes on with the run", err=True)
         sys.exit(130)

@@ -16,6 +16,7 @@ from dlcompare.core.plan.plan import Repetition
 from dlcompare.core.plugins.job import PLACE
 from dlcompare.core.settings import Setting, setting
 
+from .echo import echo
 from .options import apply, make, option, options_of, panels, settings_by_name
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def measure(context: click.Context, kinds: Sequence[Kind], given: Mapping[str, A
     asked, options = request(kind, given), make(Options, given)
     with Progress() as progress:
         answer = kind.answer(dataclasses.replace(asked, tell=progress), lambda plan: carry_out(plan, options, progress))
-    show(kind, answer, given["form"], asked.judging if in_rounds(answer) else None)
+    echo(rendered(kind, answer, given["form"], asked.judging if in_rounds(answer) else None))
     context.exit(0 if kind.passed([*answer.records, *answer.more]) else 1)
 
 
@@ -106,7 +107,7 @@ def check_form(kind: Kind, form: str) -> None:
         raise UsageError(f"{kind.title}: printed as {' or '.join(kind.forms)}, not as {form}; use another --format")
 
 
-def show(kind: Kind, answer: Answer, form: str, judging: Judging | None) -> None:
-    """Print what came of a request in one of the forms; UsageError if it is none of the kind's."""
+def rendered(kind: Kind, answer: Answer, form: str, judging: Judging | None) -> str:
+    """Return what came of a request in one of the forms; UsageError if it is none of the kind's."""
     check_form(kind, form)
-    click.echo(kind.report(answer, form, judging).rstrip("\n"))
+    return kind.report(answer, form, judging).rstrip("\n")

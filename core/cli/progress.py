@@ -7,6 +7,8 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from dlcompare.core.printable import in_one_line
+
 if TYPE_CHECKING:
     from dlcompare.core.plugins.job import BaseJob
 
@@ -40,11 +42,12 @@ class Progress:
 
     def __call__(self, job: BaseJob | None, event: dict[str, Any]) -> None:
         name = str(event.get("label", f"{job.runtime} {getattr(job, 'model', '')}".strip() if job else ""))
-        phase, text = str(event["phase"]), describe(event)
+        name, phase, text = map(in_one_line, (name, str(event["phase"]), describe(event)))
         if self.bar is not None:
             from rich.markup import escape
 
-            self.bar.update(self.task, description=f"[bold]{name or 'dlcompare'}[/]  {phase}  {escape(text)}")
+            who, what = escape(name or "dlcompare"), escape(f"{phase}  {text}")
+            self.bar.update(self.task, description=f"[bold]{who}[/]  {what}")
         if not self.live or phase in LASTING:
             self._line(name, phase, text, part=str(event.get("part", "")))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,10 +14,11 @@ from typing import Any
 from dlcompare.core.errors import JobError
 from dlcompare.core.files import cache_root, finite, read_cached, write, write_cached
 from dlcompare.core.plugins.job import Job
+from dlcompare.core.printable import file_name
 from dlcompare.core.settings import having
-from dlcompare.core.typed_json import from_plain
+from dlcompare.core.typed_json import from_plain, to_plain
 
-from .check import Check
+from .check import Check, closest
 from .source import source_sha256
 
 SCHEMA = 3
@@ -77,7 +78,7 @@ def make(job: Job, checks: Sequence[Check], versions: dict[str, str], divergence
 def save(certificate: dict[str, Any], folder: Path) -> Path:
     """Write the certificate to a folder, and where later runs look for it; return the first path."""
     text = json.dumps(certificate, indent=1)
-    path = folder / f"certificate-{certificate['framework']}-w{certificate['workers']}.json"
+    path = folder / f"certificate-{file_name(certificate['framework'])}-w{certificate['workers']}.json"
     write(path, text)
     write_cached(kept() / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json", text)
     return path
@@ -95,7 +96,8 @@ def find(job: Job, versions: dict[str, str]) -> dict[str, Any]:
     newest: dict[bool, dict[str, Any] | None] = {True: None, False: None}
     for known in sorted(certificates(job, versions), key=lambda one: str(one["date"])):
         newest[known["source_sha256"] == own] = {
-            key: known[key] for key in ("certificate", "passed", "date", "image_size", "workers")}
+            **{key: known[key] for key in ("certificate", "passed", "date", "image_size", "workers")},
+            "checks": in_short(known)}
     return {"verified": newest[True], "verified_before": None if newest[True] else newest[False]}
 
 
@@ -113,11 +115,22 @@ def cases_of(certificate: str) -> tuple[Check, ...]:
     if not found:
         raise JobError(f"the certificate {path} was there when the run began and cannot be read any more; start anew "
                        "without --resume")
+    return checks_of(tiny(found))
+
+
+def in_short(certificate: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the closest check of the tiny cases and that of the model: so much of it fits into each record."""
+    own = [check for check in certificate["checks"] if check["case"] == certificate["model"]]
+    return [to_plain(closest(checks_of(part))) for part in (tiny(certificate), own) if part]
+
+
+def checks_of(held: Sequence[Mapping[str, Any]]) -> tuple[Check, ...]:
+    """Return checks as a certificate holds them; an error that was not finite is null there."""
     return tuple(Check(c["case"], c["quantity"], math.inf if c["error"] is None else c["error"], c["allowed"])
-                 for c in tiny(found))
+                 for c in held)
 
 
-def tiny(certificate: dict[str, Any]) -> list[dict[str, Any]]:
+def tiny(certificate: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the checks of a certificate that are not of its model."""
     return [check for check in certificate["checks"] if check["case"] != certificate["model"]]
 

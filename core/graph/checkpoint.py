@@ -20,10 +20,13 @@ import numpy as np
 
 from dlcompare.core.errors import UsageError
 
+from . import pickle_check
+
 # Names under which PyTorch pickles a storage's element type -> ours; bf16 has no NumPy dtype.
 STORAGES = {"FloatStorage": "f4", "HalfStorage": "f2", "DoubleStorage": "f8", "BFloat16Storage": "bf16",
             "LongStorage": "i8", "IntStorage": "i4", "ShortStorage": "i2", "CharStorage": "i1", "ByteStorage": "u1",
             "BoolStorage": "u1"}
+MOST_DEEP = 20  # dictionaries within one another that are looked at
 ADVICE = "save it anew in PyTorch with torch.save(model.state_dict(), PATH), or as safetensors"
 LEGACY = pickle.dumps(0x1950A86A20F9469CFC6C, 2)  # what a file of PyTorch before 1.6 begins with
 
@@ -97,7 +100,7 @@ def dictionaries(tree: Mapping[Any, Any]) -> Iterator[tuple[tuple[str, ...], Map
         path, here = waiting.pop(0)
         yield path, here
         for name, value in here.items():
-            if isinstance(value, Mapping) and id(value) not in seen:  # a hostile one may hold itself
+            if isinstance(value, Mapping) and id(value) not in seen and len(path) < MOST_DEEP:  # one may hold itself
                 seen.add(id(value))
                 waiting.append(((*path, str(name)), value))
 
@@ -112,14 +115,20 @@ def numbers(data: bytes, kind: str, *, order: str = "<") -> np.ndarray:
 def read_zip(path: Path) -> Any:
     """Return the object that a file of PyTorch 1.6 or later holds."""
     with zipfile.ZipFile(path) as archive:
-        records = Records(archive)
-        return TensorUnpickler(io.BytesIO(records.read("data.pkl")), records.array).load()
+        records = Records(archive, path.stat().st_size)
+        data = records.read("data.pkl")
+        pickle_check.check(io.BytesIO(data), len(data))
+        return TensorUnpickler(io.BytesIO(data), records.array).load()
 
 
 class Records:
-    """The byte records beside the pickle; each is read once, however many tensors share it."""
+    """The byte records beside the pickle; each is read once, however many tensors share it.
 
-    def __init__(self, archive: zipfile.ZipFile) -> None:
+    All together have no more bytes than the file, ``size``: a bomb's overlap.
+    """
+
+    def __init__(self, archive: zipfile.ZipFile, size: int) -> None:
+        self.left = size
         pickles = [name for name in archive.namelist() if name.rpartition("/")[2] == "data.pkl"]
         if len(pickles) != 1:
             raise ValueError("there is no single data.pkl in it")
@@ -132,6 +141,9 @@ class Records:
         info = self.archive.getinfo(self.root + name)
         if info.compress_type != zipfile.ZIP_STORED:  # PyTorch never compresses; a bomb does
             raise ValueError(f"record {name!r} is compressed")
+        self.left -= info.file_size
+        if self.left < 0:
+            raise ValueError(f"record {name!r} is said to hold {info.file_size} bytes, more than the file has for it")
         return self.archive.read(info)
 
     def array(self, key: str, kind: str, count: int) -> np.ndarray:
@@ -150,17 +162,25 @@ def read_legacy(path: Path) -> Any:
     which type each storage is, and, once they are read, with them in it.
     """
     with path.open("rb") as file:
-        _, version, machine = (TensorUnpickler(file, unread_storage).load() for _ in range(3))
+        _, version, machine = (load_next(file, unread_storage) for _ in range(3))
         if version != 1001:
             raise ValueError(f"its format has version {version}, not 1001")
         kinds: dict[str, str] = {}
         begin = file.tell()
-        TensorUnpickler(file, lambda key, kind, count: unread_storage(kinds.setdefault(key, kind))).load()
-        keys = TensorUnpickler(file, unread_storage).load()
+        load_next(file, lambda key, kind, count: unread_storage(kinds.setdefault(key, kind)))
+        keys = load_next(file, unread_storage)
         order = "<" if machine["little_endian"] else ">"
         arrays = {key: numbers(read_storage(file, kinds[key], order), kinds[key], order=order) for key in keys}
         file.seek(begin)
         return TensorUnpickler(file, lambda key, kind, count: arrays[key]).load()
+
+
+def load_next(file: IO[bytes], storages: Storages) -> Any:
+    """Return the object of the pickle that begins here, once that is known to be harmless."""
+    begin = file.tell()
+    pickle_check.check(file, os.fstat(file.fileno()).st_size)
+    file.seek(begin)
+    return TensorUnpickler(file, storages).load()
 
 
 def unread_storage(*_: Any) -> Unread:
@@ -193,6 +213,8 @@ class TensorUnpickler(pickle.Unpickler):
         return CONSTRUCTORS.get((module, name)) or unread(f"{module}.{name}")
 
     def persistent_load(self, pid: Any) -> Any:
+        if not isinstance(pid, tuple):
+            raise ValueError("it refers to something that is no tensor")
         what, kind, key, _, count, *view = pid
         if isinstance(kind, type) and issubclass(kind, Unread):  # complex numbers and the like
             return kind()
@@ -209,7 +231,8 @@ def rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -
     """Return the view that a pickled tensor is; refuse one that reaches outside its storage."""
     if isinstance(storage, Unread):
         return storage
-    if not isinstance(storage, np.ndarray) or storage.ndim != 1 or len(size) != len(stride):
+    if not isinstance(storage, np.ndarray) or storage.ndim != 1 or not all(map(is_numbers, ((offset,), size, stride))) \
+            or len(size) != len(stride):
         raise ValueError("a tensor is malformed")
     if min([offset, *size, *stride], default=0) < 0:
         raise ValueError("a tensor has a negative size, stride or offset")
@@ -221,12 +244,24 @@ def rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -
     return np.lib.stride_tricks.as_strided(start, tuple(size), steps, writeable=False)
 
 
+def is_numbers(values: Any) -> bool:
+    """Return whether these are a few whole numbers; an array may have more items than can ever be looked at."""
+    return isinstance(values, (tuple, list)) and all(type(value) is int for value in values)
+
+
+def ordered_dict(items: Any = ()) -> OrderedDict[Any, Any]:
+    """Return an ordered dictionary of pairs, which a pickle gives in a list if not one by one afterwards."""
+    if not isinstance(items, (tuple, list)):
+        raise ValueError("an ordered dictionary is malformed")
+    return OrderedDict(items)
+
+
 def rebuild_parameter(tensor: Any, *_: Any) -> Any:
     return tensor
 
 
 CONSTRUCTORS: Mapping[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): OrderedDict,
+    ("collections", "OrderedDict"): ordered_dict,
     ("torch._utils", "_rebuild_tensor"): rebuild_tensor,
     ("torch._utils", "_rebuild_tensor_v2"): rebuild_tensor,
     ("torch._utils", "_rebuild_parameter"): rebuild_parameter,

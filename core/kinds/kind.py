@@ -137,6 +137,7 @@ class Kind:
     refused: ClassVar[tuple[str, ...]] = ()  # fields of its job that it chooses itself and a user may not give
     repeats: ClassVar[bool] = True
     forms: ClassVar[tuple[str, ...]] = ("table", "json", "csv")
+    old_file: ClassVar[str] = ""  # in which an earlier version left a run's records; see ``stored``
 
     def part(self, name: str) -> Any:
         """Return a file of the kind's folder as a module."""
@@ -203,8 +204,8 @@ class Kind:
         """Return whether all that was asked for came out well, which decides the exit code."""
         return all(record.status == "ok" for record in records)
 
-    def stored(self, path: Path) -> list[Record] | None:
-        """Return the records that an earlier version of this kind left at a path in files of its own, else None."""
+    def stored(self, data: Any) -> list[Record] | None:
+        """Return the records of JSON that an earlier version of this kind wrote in a form of its own, else None."""
         return None
 
     def outline(self, job: BaseJob, about: Circumstances, *, status: str, reason: str | None = None,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 from dlcompare.core.errors import UsageError
+from dlcompare.core.printable import file_name
 from dlcompare.core.settings import check, repetition, setting
 from dlcompare.core.typed_json import from_plain, to_plain
 
@@ -60,7 +61,7 @@ class BaseJob:
         """The folder name of this job: readable, and unique within a plan."""
         import hashlib  # late: OpenSSL takes a fiftieth of a start-up
 
-        return "-".join([*self.parts(), hashlib.sha256(self.to_json().encode()).hexdigest()[:6]])
+        return "-".join([*map(file_name, self.parts()), hashlib.sha256(self.to_json().encode()).hexdigest()[:6]])
 
     def parts(self) -> tuple[str, ...]:
         """Return what a folder's name tells of the job."""

@@ -169,6 +169,18 @@ class Record:
         """Return how far rounding alone moved the loss, by optimiser step, where that was tried."""
         return {}
 
+    def derived(self, windows: Sequence[Window]) -> dict[str, Any]:
+        """Return the fields that follow from others, computed anew; ``windows`` are those that count, maybe none."""
+        return {"throughput": Throughput.of(windows, self.unit) if windows else None}
+
+    def samples_of(self, window: Window) -> int:
+        """Return how many samples a window's steps are, if the record knows without the window."""
+        return window.samples
+
+    def doubts(self, windows: Sequence[Window]) -> tuple[Caveat, ...]:
+        """Return the caveats that a record of this kind is given for the windows that count."""
+        return ()
+
     def phases(self) -> dict[str, float]:
         """Return the seconds of each phase until the job was at speed."""
         return dict(self.startup)

@@ -1,4 +1,4 @@
-"""Which records carry a certificate of their arithmetic, which do not, and how to get one."""
+"""Which records carry a certificate of their arithmetic, which do not, how to get one; what is not believed of some."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
+from dlcompare.core.conformance.claims import HELD, UNPROVED
 from dlcompare.core.errors import DlcompareError
 from dlcompare.core.plugins.registry import plugins
+from dlcompare.core.records.recompute import ALTERED
 from dlcompare.core.records.record import Record
+
+from .words import sentence, some
+
+NAMED = 3  # fields of a side that are named before the rest are only counted
 
 
 def proof(records: Sequence[Record]) -> tuple[bool, str]:
@@ -41,6 +47,20 @@ def warn_unverified(records: Sequence[Record]) -> Iterator[Text]:
         told = ", ".join(name + earlier(found) for name, found in sides.items())
         yield Text(f"not verified: {told}; to prove that they compute the same, run", style="bold yellow")
         yield Text(f"  dlcompare verify --framework {','.join(sides)} {options}", no_wrap=True)
+
+
+def distrust(records: Sequence[Record]) -> Iterator[str]:
+    """Yield a line for each side whose records contradict themselves, and for each certificate that is not believed."""
+    sides: dict[str, list[Record]] = {}
+    for record in records:
+        sides.setdefault(" ".join(filter(None, (record.name, record.model))), []).append(record)
+    for name, found in sides.items():
+        said = [sentence(caveat) for one in found for caveat in one.warnings if caveat.kind == ALTERED]
+        if said:
+            yield f"NOT AS MEASURED: {name}: {some(said, NAMED)}; what follows is of the raw values"
+        for kind in (UNPROVED, HELD):
+            yield from dict.fromkeys(f"{name}: {sentence(caveat)}" for one in found for caveat in one.warnings
+                                     if caveat.kind == kind)
 
 
 def earlier(records: Sequence[Record]) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dlcompare.core.files import finite
+from dlcompare.core.printable import cell
 from dlcompare.core.records.disturbance import windows_that_count
 from dlcompare.core.records.record import Record
 from dlcompare.core.typed_json import is_scalar, types_of
@@ -24,10 +25,15 @@ LEFT_OUT = ("schema", "kind", "throughput", "step_time", "windows", "warmup", "d
 def render(records: Sequence[Record]) -> str:
     """Return the records as CSV with a header line; units are in the column names, nested values are JSON."""
     rows = [row(record) for record in records]
+    return csv_text(dict.fromkeys(name for one in rows for name in one), rows)
+
+
+def csv_text(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return rows as CSV with a header line, text in such a way that a spreadsheet computes none of it."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, list(dict.fromkeys(name for one in rows for name in one)), lineterminator="\n")
+    writer = csv.DictWriter(out, list(columns), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: cell(value) for name, value in one.items()} for one in rows)
     return out.getvalue()
 
 

@@ -8,10 +8,12 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 
 from rich import box
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from dlcompare.core.printable import printable
 from dlcompare.core.records.record import Record
 
 from .words import sentences
@@ -27,10 +29,19 @@ def columns() -> int:
 def to_text(found: Iterable[RenderableType], width: int) -> str:
     """Return what rich prints, coloured only on a terminal; text that must be copied whole is not wrapped."""
     out = io.StringIO()
-    console = Console(file=out, width=width, force_terminal=sys.stdout.isatty(), highlight=False)
+    console = Plain(file=out, width=width, force_terminal=sys.stdout.isatty(), highlight=False, markup=False,
+                    emoji=False)
     for part in found:
         console.print(part, soft_wrap=isinstance(part, Text) and part.no_wrap is True)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+class Plain(Console):
+    """Prints what others chose, such as the name of a network, as text: neither markup nor a terminal's command."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        for part in super().render(renderable, options):
+            yield part if part.control else Segment(printable(part.text), part.style)
 
 
 def heading(records: Sequence[Record]) -> str:

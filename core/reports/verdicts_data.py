@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +13,7 @@ from dlcompare.core.judging.verdict import Comparison, Side, Verdict
 from dlcompare.core.records.record import SAMPLES
 
 from .cold_start import cold_starts_of, race
+from .record_csv import csv_text
 from .text import per_second
 
 SCHEMA = 1
@@ -57,14 +56,10 @@ def explanation_as_plain(found: Explanation | str | None) -> dict[str, Any] | No
 
 def as_csv(comparisons: Sequence[Comparison], explanation: Explanation | str | None = None) -> str:
     """Return a row for each side in each run with its verdict there; an explanation is in JSON and the table alone."""
-    out = io.StringIO()
     unit = comparisons[0].baseline.records[0].unit if comparisons else SAMPLES
     columns = [per_second(unit) if name == RATE else name for name in COLUMNS]
-    writer = csv.DictWriter(out, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(row(one, side, verdict) for one in comparisons for side in one.sides
-                     for verdict in of(one, side))
-    return out.getvalue()
+    return csv_text(columns, (row(one, side, verdict) for one in comparisons for side in one.sides
+                              for verdict in of(one, side)))
 
 
 def of(one: Comparison, side: Side) -> list[Verdict | None]:

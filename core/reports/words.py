@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,8 @@ def sentence(caveat: Caveat) -> str:
     """Return a caveat in words; one that nobody has words for as its kind and values."""
     words = WORDS.get(caveat.kind) or words_of_kinds().get(caveat.kind)
     if words:
-        return words(caveat.values)
+        with contextlib.suppress(ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            return words(caveat.values)  # the values may be another version's, or anybody's
     return ", ".join([caveat.kind, *(f"{name} {value}" for name, value in caveat.values.items())])
 
 
@@ -68,6 +70,11 @@ def warm_up(v: Values) -> str:
             "early windows may be slow")
 
 
+def brief(value: Any) -> str:
+    """Return a value in few letters."""
+    return "nothing" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)[:80]
+
+
 def skipped_samples(v: Values) -> str:
     more = f" and {v['count'] - len(v['first'])} more" if v["count"] > len(v["first"]) else ""
     return (f"{v['count']} sample{'s' * (v['count'] != 1)} that cannot be read {'were' if v['count'] != 1 else 'was'} "
@@ -115,4 +122,10 @@ WORDS: dict[str, Words] = {
         f"{v['workers']} workers shared {v['cores']:g} usable cores, so each waited for the others' turns; this is "
         "not how that many machines would do"),
     "not kept": lambda v: f"this record is not kept: {v['error']}",
+    "altered": lambda v: (
+        f"{v['field']} was written as {brief(v['written'])}, and the raw values give {brief(v['recomputed'])}"),
+    "unproved": lambda v: f"not verified by certificate {v['certificate']}: {v['reason']}",
+    "held": lambda v: (
+        f"certificate {v['certificate']} is not here: verified by what the record holds of it, the closest of "
+        f"{v['checks']} checks"),
 }

@@ -9,7 +9,7 @@ from typing import Any
 
 from dlcompare.core.records import disturbance
 from dlcompare.core.records.choices import Choices
-from dlcompare.core.records.record import Record, Throughput, Window
+from dlcompare.core.records.record import Record, Window
 
 Json = dict[str, Any]
 
@@ -93,6 +93,9 @@ class InferenceRecord(Record):
     def group(self) -> tuple[Any, ...]:
         return (*super().group, self.batch_per_worker)
 
+    def samples_of(self, window: Window) -> int:
+        return window.steps * self.batch_per_worker
+
 
 def fill(record: InferenceRecord, result: RankResult, about: Mapping[str, Any]) -> InferenceRecord:
     """Return a record with what its process measured and what the run knows besides."""
@@ -106,4 +109,4 @@ def fill(record: InferenceRecord, result: RankResult, about: Mapping[str, Any]) 
         return record
     first = {"first run": measured.first_run}
     record = disturbance.discard_disturbed(dataclasses.replace(record, startup={**record.startup, **first}))
-    return dataclasses.replace(record, throughput=Throughput.of(disturbance.windows_that_count(record.windows)))
+    return dataclasses.replace(record, **record.derived(disturbance.windows_that_count(record.windows)))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dlcompare.core.records.circumstances import Circumstances
     from dlcompare.core.records.record import Record
 
+from dlcompare.inference.cell.files import OLD
 from dlcompare.inference.cell.request import InferenceRequest
 
 
@@ -36,6 +37,7 @@ class Inference(Kind):
     command = "infer"
     job = InferenceJob
     own = InferenceRequest
+    old_file = OLD
 
     def runtime(self, job: InferenceJob) -> Runtime:
         return plugins().engine(job.engine)
@@ -86,10 +88,10 @@ class Inference(Kind):
 
         return all(one.well for one in summaries(records))
 
-    def stored(self, path: Path) -> list[Record] | None:
+    def stored(self, data: Any) -> list[Record] | None:
         from dlcompare.inference.results.rows import read_old
 
-        return read_old(path)  # type: ignore[return-value]  # lists of a kind's own records are read alone
+        return read_old(data)  # type: ignore[return-value]  # lists of a kind's own records are read alone
 
 
 @hookimpl

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dlcompare.core.errors import UsageError
+from dlcompare.core.machine.memory import free_memory
 
 if TYPE_CHECKING:
     import onnx
 
 OPEN = "N"  # what an open batch axis is called where the file gives no name
 OLDEST_OPSET = 13  # the first in which a weight may be quantised by channel, and a tensor be bfloat16
+MOST_BYTES = 2**31  # of the file itself, as of any message of protobuf
 CHECKED_AT_ONCE = 2**30  # bytes; the checker is given larger models as files, for a message ends at 2 GiB
 DOMAINS = ("", "ai.onnx")
 QUANTISED = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul",
@@ -45,6 +47,9 @@ def parse(path: Path) -> onnx.ModelProto:
 
     if not path.is_file():
         raise UsageError(f"there is no file {str(path)!r}; give the path of an ONNX file")
+    if (size := path.stat().st_size) > MOST_BYTES:
+        raise UsageError(f"{str(path)!r} has {size / 2**30:,.2f} GiB, and an ONNX file has at most 2; save the network "
+                         "with its tensors beside it: onnx.save(model, PATH, save_as_external_data=True)")
     try:
         model = onnx.load_model_from_string(path.read_bytes())
     except DecodeError as error:
@@ -101,16 +106,20 @@ def data_files(model: onnx.ModelProto, path: str | Path) -> list[Path]:
     """Return the files beside ``path`` that the model keeps tensors in, each once.
 
     Raises:
-        UsageError: one is absolute, outside the folder, missing, or holds less than the model says.
+        UsageError: one is absolute, outside the folder, missing, or holds less than the model says; all together are
+            more than fits into memory.
     """
-    folder = Path(path).resolve().parent
+    folder, held = Path(path).resolve().parent, 0
     found: dict[Path, None] = {}
     for tensor in tensors(model.graph):
         if tensor.data_location == tensor.EXTERNAL:
             place = {entry.key: entry.value for entry in tensor.external_data}
             file = inside(folder, place.get("location", ""), tensor.name)
-            check_extent(file, place, tensor)
+            held += check_extent(file, place, tensor)
             found[file] = None
+    if held > (free := free_memory()):
+        raise UsageError(f"{str(path)!r} keeps {held / 2**30:,.2f} GiB of tensors beside it, and {free / 2**30:,.2f} "
+                         "are free here; end other programs, or give a smaller network")
     return list(found)
 
 
@@ -128,8 +137,8 @@ def inside(folder: Path, location: str, tensor: str) -> Path:
     return file
 
 
-def check_extent(file: Path, place: dict[str, str], tensor: onnx.TensorProto) -> None:
-    """Raise UsageError unless the file holds the stretch that a tensor is said to be, and that is of its size."""
+def check_extent(file: Path, place: dict[str, str], tensor: onnx.TensorProto) -> int:
+    """Return how many bytes of a file a tensor is; UsageError unless they are there, and as many as it takes."""
     size = file.stat().st_size
     offset, length = place.get("offset", "0"), place.get("length")
     wanted = size_of(tensor)
@@ -143,6 +152,7 @@ def check_extent(file: Path, place: dict[str, str], tensor: onnx.TensorProto) ->
     if wanted is not None and wanted != stretch:
         raise UsageError(f"tensor {tensor.name!r} {tuple(tensor.dims)} takes {wanted} bytes, but {stretch} of "
                          f"{file.name!r} are said to hold it. Export the model again")
+    return stretch
 
 
 def size_of(tensor: onnx.TensorProto) -> int | None:

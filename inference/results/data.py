@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dlcompare.core.files import finite
 from dlcompare.core.judging.verdict import Comparison
+from dlcompare.core.reports.record_csv import csv_text
 from dlcompare.core.reports.verdicts_data import comparison
 
 from .summary import Json, Results, audit_of, speeds
@@ -34,11 +33,7 @@ COLUMNS = ("model", "data", "engine", "precision", "ran", "batch", "samples_per_
 
 def as_csv(runs: Sequence[Results]) -> str:
     """Return a row per engine, precision and batch, with the accuracy of that engine and precision."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(row for one in runs for row in csv_rows(one))
-    return out.getvalue()
+    return csv_text(COLUMNS, (row for one in runs for row in csv_rows(one)))
 
 
 def csv_rows(results: Results) -> Iterator[Json]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 from dlcompare.core.errors import UsageError
@@ -15,7 +13,6 @@ from dlcompare.core.records.caveat import Caveat
 from dlcompare.core.records.choices import Choices
 from dlcompare.core.records.record import Throughput, Window
 from dlcompare.core.typed_json import from_plain, to_plain
-from dlcompare.inference.cell.files import OLD
 from dlcompare.inference.cell.result import Build, InferenceRecord, Measured, Ran
 
 from .summary import SCHEMA, Json, Results, windows_of
@@ -109,30 +106,21 @@ def plain(value: Ran | Build | None) -> Json | None:
     return None if value is None else to_plain(value)
 
 
-def read_old(path: Path) -> list[InferenceRecord] | None:
-    """Return the records of a run of schema 1, or of what ``--format json`` prints; None if a path holds neither."""
-    file = path / OLD if path.is_dir() else path
-    try:
-        data = json.loads(file.read_bytes())
-    except (OSError, ValueError):  # whoever reads records says what is wrong
-        if file.name == OLD and file.is_file():
-            raise UsageError(f"{file} holds no results of dlcompare infer: it is no JSON") from None
-        return None
+def read_old(data: Any) -> list[InferenceRecord] | None:
+    """Return the records of a run of schema 1, or of what ``--format json`` prints; None if JSON holds neither."""
     runs = data if isinstance(data, list) else [data]
     if not all(isinstance(one, dict) and "searches" in one for one in runs):
         return None
-    return [record for one in runs for record in records_of(read_summary(one, file))]
+    return [record for one in runs for record in records_of(read_summary(one))]
 
 
-def read_summary(data: Mapping[str, Any], file: Path) -> Results:
+def read_summary(data: Mapping[str, Any]) -> Results:
     """Return the summary that a file holds; UsageError if it is of another schema, or damaged."""
     if data.get("schema") != SCHEMA:
-        raise UsageError(f"{file} has schema {data.get('schema')}, but this dlcompare reads schema {SCHEMA}; read it "
-                         "with the version that wrote it")
-    try:
-        return Results(**{spec.name: data[spec.name] for spec in fields(Results) if spec.name in data})
-    except TypeError as error:
-        raise UsageError(f"{file} holds no results of dlcompare infer: {error}") from error
+        raise UsageError(f"the results of dlcompare infer have schema {data.get('schema')!r}, but this dlcompare reads "
+                         f"schema {SCHEMA}; read them with the version that wrote them")
+    known = {spec.name: data[spec.name] for spec in fields(Results) if spec.name in data}
+    return from_plain(Results, known, what="summary of dlcompare infer")
 
 
 def records_of(results: Results) -> Iterator[InferenceRecord]:

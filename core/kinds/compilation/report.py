@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dlcompare.core.judging.judging import Judging
 from dlcompare.core.kinds.kind import Answer
 from dlcompare.core.machine import peaks
+from dlcompare.core.printable import printable
 from dlcompare.core.reports.text import number
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def render(answer: Answer, form: str, judging: Judging | None) -> str:
     outcomes: Sequence[CompilationRecord] = answer.records
     if form == "json":
         return json.dumps([as_plain(outcome) for outcome in outcomes], indent=1)
-    return "\n\n".join("\n".join(lines(outcome)) for outcome in outcomes)
+    return printable("\n\n".join("\n".join(lines(outcome)) for outcome in outcomes))
 
 
 def as_plain(outcome: CompilationRecord) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dlcompare.core.judging.judging import Judging
 from dlcompare.core.kinds.kind import Answer
 from dlcompare.core.kinds.training import report
+from dlcompare.core.printable import printable
 
 from .result import Target, TargetRecord
 
@@ -18,7 +19,7 @@ def render(answer: Answer, form: str, judging: Judging | None) -> str:
         return text
     lines = [describe(name, record.target) for name, record in label_rows(answer.records, judging)
              if record.target and record.target.reached]
-    return "\n".join([text.rstrip("\n"), *(f"\n{line}" for line in lines)])
+    return "\n".join([text.rstrip("\n"), *(f"\n{printable(line)}" for line in lines)])
 
 
 def label_rows(records: Sequence[TargetRecord], judging: Judging | None) -> Iterator[tuple[str, TargetRecord]]:

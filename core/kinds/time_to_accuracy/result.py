@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dlcompare.core.kinds.training.result import RankResult, TrainingRecord
+from dlcompare.core.records.record import Json, Window
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,18 @@ class TargetRecord(TrainingRecord):
 
     kind: str = "time_to_accuracy"
     target: Target | None = None
+
+    def derived(self, windows: Sequence[Window]) -> Json:
+        return {**super().derived(windows), "target": self.target and concluded(self.target)}
+
+
+def concluded(target: Target) -> Target:
+    """Return a target with what its curve says of it."""
+    if not target.curve:
+        return dataclasses.replace(target, reached=False)
+    last = target.curve[-1]
+    return dataclasses.replace(target, value=last.top1, reached=last.top1 >= target.wanted, seconds=last.seconds,
+                               epochs=last.epoch)
 
 
 def shortfall(target: Target) -> str | None:

@@ -23,9 +23,9 @@ from dlcompare.core.records import disturbance, doubts, stats
 from dlcompare.core.records.caveat import Caveat
 from dlcompare.core.records.choices import Choices
 from dlcompare.core.records.circumstances import Circumstances
-from dlcompare.core.records.record import Json, Record, Throughput, Window
+from dlcompare.core.records.record import Json, Record, Window
 
-from .result import LossPoint, RankResult, RankWindow, StepTime, TrainingRecord, Warmup
+from .result import LossPoint, RankResult, RankWindow, TrainingRecord, Warmup
 
 CLOCK = 1e-3  # times gathered through a framework's all-reduce are float32, and clocks are read one after another
 ONE_FOR_ALL = ("params_sha256", "sample_order_sha256", "passed_over", "settings", "versions")
@@ -88,17 +88,10 @@ def look_up(job: Job, ranks: Sequence[RankResult], about: Circumstances, **more:
 def with_statistics(record: T, ranks: Sequence[RankResult], known: Known) -> T:
     """Return a record with its statistics; failed if it cannot be true."""
     windows = disturbance.windows_that_count(record.windows)
-    found = Throughput.of(windows)
-    flops = training_flops(found.value, known.multiply_adds)
-    if reason := beyond_physics(flops, known.peak):
+    found = record.derived(windows)
+    if reason := beyond_physics(found["flops_per_second"], known.peak):
         return dataclasses.replace(record, status="failed", reason=reason)
-    return dataclasses.replace(record, throughput=found, step_time=step_time(windows),
-                               flops_per_second=flops, warnings=(*record.warnings, *caveats(record, windows, ranks)))
-
-
-def training_flops(samples_per_second: float, multiply_adds: int) -> float:
-    """Return implied FLOP/s: forward, gradient of inputs and of weights, two operations to a multiply-add."""
-    return samples_per_second * multiply_adds * 3 * 2
+    return dataclasses.replace(record, **found, warnings=(*record.warnings, *caveats(record, windows, ranks)))
 
 
 def beyond_physics(flops: float, peak: float | None) -> str | None:
@@ -182,8 +175,7 @@ def combine(ranks: Sequence[RankResult]) -> Json:
     first = ranks[0]
     peaks = [result.peak_bytes for result in ranks if result.peak_bytes is not None]
     digests = "".join(result.first_batch_sha256 for result in ranks)
-    warmup = Warmup(len(first.warmup), sum(item.seconds for item in first.warmup),
-                    all(result.warmup_settled for result in ranks), first.warmup)
+    warmup = Warmup.of(first.warmup, settled=all(result.warmup_settled for result in ranks))
     return {
         "windows": tuple(window(number, ranks) for number in range(len(first.windows))),
         "warmup": warmup,
@@ -222,14 +214,6 @@ def mean(losses: Sequence[float | None], ranks: Sequence[RankResult]) -> float |
     return sum(finite) / sum(weights) if len(finite) == len(weights) else None
 
 
-def step_time(windows: Sequence[Window]) -> StepTime:
-    """Return percentiles of the step time."""
-    weights = [one.steps for one in windows]
-    means = [max(one.seconds) / one.steps for one in windows]
-    middle, p90, p99 = (stats.percentile(means, q, weights=weights) for q in (50, 90, 99))
-    return StepTime(middle, p90, p99, len(windows))
-
-
 def caveats(record: Record, windows: Sequence[Window], ranks: Sequence[RankResult]) -> tuple[Caveat, ...]:
     """Return what there is to say of a training record's windows and ranks."""
     steps = [item.seconds for item in ranks[0].warmup]
@@ -237,7 +221,7 @@ def caveats(record: Record, windows: Sequence[Window], ranks: Sequence[RankResul
     more = (doubts.warm_up(steps, settled=settled), same_share(ranks), crowding(record), weights_in_part(ranks[0]),
             other_classes(record, ranks[0]))
     samples = doubts.of_samples(record.job.get("skip", ()), ranks[0].passed_over)
-    return (*samples, *doubts.of_windows(windows), *(one for one in more if one))
+    return (*samples, *record.doubts(windows), *(one for one in more if one))
 
 
 def crowding(record: Record) -> Caveat | None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from dlcompare.core.plugins.job import DEVICES, PRECISIONS
+from dlcompare.core.records import doubts, stats
 from dlcompare.core.records.caveat import Caveat
 from dlcompare.core.records.choices import Choices
-from dlcompare.core.records.record import Json, Record
+from dlcompare.core.records.record import Json, Record, Window
 
 FIRST_STEP = "first_step"  # of a record's startup; it is the first of the warm-up steps as well
 COMPILE = "compile"
@@ -94,6 +95,14 @@ class StepTime:
     n: int
     unit: str = "s"
 
+    @classmethod
+    def of(cls, windows: Sequence[Window]) -> StepTime:
+        """Return percentiles of the step time of windows that count, at least one."""
+        weights = [one.steps for one in windows]
+        means = [max(one.seconds) / one.steps for one in windows]
+        middle, p90, p99 = (stats.percentile(means, q, weights=weights) for q in (50, 90, 99))
+        return cls(middle, p90, p99, len(windows))
+
 
 @dataclass(frozen=True)
 class Warmup:
@@ -103,6 +112,11 @@ class Warmup:
     seconds: float
     settled: bool
     series: tuple[StepSeconds, ...]
+
+    @classmethod
+    def of(cls, series: tuple[StepSeconds, ...], *, settled: bool) -> Warmup:
+        """Return the warm-up of these steps."""
+        return cls(len(series), sum(item.seconds for item in series), settled, series)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +161,20 @@ class TrainingRecord(Record):
         return {"initial parameters": self.params_sha256, "order of samples": self.sample_order_sha256,
                 "first batch": self.first_batch_sha256}
 
+    def derived(self, windows: Sequence[Window]) -> Json:
+        found = super().derived(windows)
+        rate = found["throughput"]
+        return {**found, "step_time": StepTime.of(windows) if windows else None,
+                "warmup": self.warmup and Warmup.of(self.warmup.series, settled=self.warmup.settled),
+                "flops_per_second": training_flops(rate.value, self.multiply_adds or 0) if rate else None,
+                "global_batch": self.batch_per_worker * self.workers}
+
+    def samples_of(self, window: Window) -> int:
+        return window.steps * self.batch_per_worker * self.workers
+
+    def doubts(self, windows: Sequence[Window]) -> tuple[Caveat, ...]:
+        return doubts.of_windows(windows) if windows else ()
+
     def losses(self) -> dict[int, float | None]:
         return {point.step: point.loss for point in self.loss}
 
@@ -171,6 +199,11 @@ class TrainingRecord(Record):
         if "target" in new and new["target"] is None:
             del new["target"]
         return new
+
+
+def training_flops(samples_per_second: float, multiply_adds: int) -> float:
+    """Return implied FLOP/s: forward, gradient of inputs and of weights, two operations to a multiply-add."""
+    return samples_per_second * multiply_adds * 3 * 2
 
 
 def as_caveat(sentence: str | None) -> Json | None:

@@ -7,11 +7,12 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dlcompare.core.conformance.check import Check
+from dlcompare.core.conformance.check import Check, used_up
 from dlcompare.core.conformance.diagnosis import ANSWERS, compare_workers
 from dlcompare.core.files import finite
 from dlcompare.core.judging.judging import Judging
 from dlcompare.core.kinds.kind import Answer
+from dlcompare.core.printable import printable
 
 from .result import VerificationRecord, by_case
 
@@ -25,7 +26,7 @@ def render(answer: Answer, form: str, judging: Judging | None) -> str:
     if form == "json":
         return json.dumps([as_plain(o) for o in outcomes], indent=1)
     together = "\n".join(across_workers(outcomes))
-    return "\n\n".join([*([together] if together else []), *(paragraph(o) for o in outcomes)])
+    return printable("\n\n".join([*([together] if together else []), *(paragraph(o) for o in outcomes)]))
 
 
 def across_workers(outcomes: Sequence[VerificationRecord]) -> Iterator[str]:
@@ -87,16 +88,11 @@ def table(outcome: VerificationRecord) -> list[str]:
     for name, checks in by_case(outcome.checks).items():
         failed = [c for c in checks if not c.passed]
         mark = "ok  " if not failed else "FAIL"
-        worst = max(checks, key=closeness)
+        worst = max(checks, key=used_up)
         told = outcome.failures.get(name, f"worst {describe(worst)}")
         lines.append(f"  {mark} {name:<24} {len(checks) - len(failed):>4} of {len(checks):<4} {told}")
         lines += [f"         {describe(c)}" for c in failed[:SHOWN] if c is not worst]
     return lines
-
-
-def closeness(check: Check) -> float:
-    """Return how much of its tolerance a check used up."""
-    return check.error / check.allowed if check.error == check.error else float("inf")
 
 
 def describe(check: Check) -> str:

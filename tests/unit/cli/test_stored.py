@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from fabricated import RUN, in_rounds, job, refused
+from fabricated import RUN, failed, finished, in_rounds, job, refused
 
 from dlcompare.core.cli.main import program
 from dlcompare.core.errors import UsageError
@@ -83,3 +83,54 @@ def test_what_failed_of_a_target_is_told_without_a_time(shown, tmp_path: Path) -
     made = refused(TargetJob("jax", "resnet18", target="top1=0.9"), "no GPU here", run=RUN)
     (tmp_path / "records.json").write_text(made.to_json())
     assert "no GPU here" in shown("report", tmp_path) and "examinations" not in shown("report", tmp_path)
+
+
+def test_the_first_line_says_what_was_altered_and_what_is_not_verified(shown, tmp_path: Path) -> None:
+    made = [finished(job(name)).to_dict() for name in ("pytorch-ddp", "tf-horovod")]
+    made[0]["throughput"]["value"] = 900.0
+    made[1]["verified"] = {"certificate": "deadbeefdeadbeef", "passed": True, "date": "2026-11-25T10:00:00+00:00",
+                           "image_size": 64, "workers": 2}
+    (tmp_path / "records.json").write_text(json.dumps(made))
+    text = shown("report", tmp_path)
+    first, second, *_ = text.splitlines()
+    assert first == ("NOT AS MEASURED: pytorch-ddp resnet50: throughput.value was written as 900, and the raw values "
+                     "give 23.6453; what follows is of the raw values")
+    assert second == ("tf-horovod resnet50: not verified by certificate deadbeefdeadbeef: no certificate of that hash "
+                      "is beside the records, kept on this machine, or in the record")
+    assert "23.65" in text and "900" not in "".join(text.splitlines()[1:-12]) and text.count("ok, not verified") == 2
+    for form in ("json", "csv"):
+        assert "deadbeef" in shown("report", tmp_path, "--format", form), "and programs read it among the warnings"
+
+
+@pytest.mark.parametrize("edit", [
+    {"throughput": 3}, {"windows": [3]}, {"windows": {}}, {"system": []}, {"system": {"cpu": 3}}, {"job": []},
+    {"job": {}}, {"settings": 3}, {"verified": []}, {"verified": "yes"}, {"verified_before": {"passed": 1}},
+    {"warnings": [{"kind": "short"}]}, {"warnings": [{"kind": "short", "values": {"windows": "x"}}]}, {"kind": 3},
+    {"kind": {}}, {"schema": None}, {"schema": 1}, {"status": "fine"}, {"framework": None}, {"model": []},
+    {"loss": [{"step": "x"}]}, {"startup": {"a": "b"}}, {"image_size": 1e300}, {"global_batch": 0}, {"run": None},
+])
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+def test_mistyped_fields_are_shown_or_one_error_that_names_the_file(
+        shown, edit: dict[str, object], form: str, tmp_path: Path) -> None:
+    (tmp_path / "records.json").write_text(json.dumps([{**finished(job()).to_dict(), **edit}] * 2))
+    for command in ("report", "compare"):
+        try:
+            shown(command, tmp_path, "--format", form)
+        except UsageError as error:
+            assert str(tmp_path) in str(error)
+
+
+HOSTILE = "\x1b]0;owned\x07\x1b[8m\x9b31m\u202eevil[red]=cmd"
+
+
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+def test_no_text_of_a_file_commands_a_terminal(shown, form: str, tmp_path: Path) -> None:
+    one = finished(job(), system={"cpu": {"model": HOSTILE, "usable": 2}}).to_dict()
+    named = {"model": HOSTILE, "framework": HOSTILE}
+    made = [{**one, **named, "job": {**one["job"], **named}, "environment": {HOSTILE: HOSTILE}},
+            failed(job("jax"), f"it broke\n{HOSTILE}", log=HOSTILE).to_dict()]
+    (tmp_path / "records.json").write_text(json.dumps(made))
+    for command in ("report", "compare"):
+        text = shown(command, tmp_path, "--format", form)
+        assert "evil[red]" in text, "no markup is taken for one"
+        assert not set(text) & set("\x1b\x07\x9b\u202e")

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlcompare.core.errors import UsageError
-from dlcompare.core.graph.checkpoint import Unread, dictionaries, read_state_dict
+from dlcompare.core.graph.checkpoint import Records, Unread, dictionaries, read_state_dict
 
 STATE_DICTS = Path(__file__).parents[2] / "golden" / "state_dicts"  # written by a real PyTorch
 MIXED, LEGACY = STATE_DICTS / "mixed.pt", STATE_DICTS / "legacy.pt"
@@ -72,6 +72,7 @@ SIX = np.arange(6, dtype="<f4").tobytes()
 SMALL = st.integers(-1, 7)
 
 
+@settings(deadline=None)
 @given(offset=SMALL, sides=st.lists(st.tuples(SMALL, SMALL), max_size=3))
 def test_a_view_is_right_or_refused(tmp_path_factory: pytest.TempPathFactory, offset: int,
                                     sides: list[tuple[int, int]]) -> None:
@@ -105,8 +106,8 @@ def test_a_big_endian_file_is_read(tmp_path: Path) -> None:
     (pickle.dumps([1, 2]), {}, "holds no tensors by name"),
     (pickle.dumps({}), {}, "holds no tensors by name"),
     (pickle.dumps({"lr": 0.1}), {}, "a float named 'lr', not a tensor"),
-    (b"", {}, "Ran out of input"),
-    (b"\x80\x02}\x82\x01s.", {}, "unregistered extension code"),
+    (b"", {}, "exhausted before seeing STOP"),
+    (b"\x80\x02}X\x01\x00\x00\x00a\x82\x01s.", {}, "unregistered extension code"),
 ])
 def test_malformed_archives_are_refused(tmp_path: Path, pickled: bytes, records: dict[str, bytes], match: str) -> None:
     with pytest.raises(UsageError, match=match):
@@ -148,3 +149,47 @@ def test_a_damaged_byte_gives_tensors_or_a_clear_error(tmp_path_factory: pytest.
     path.write_bytes(content)
     with contextlib.suppress(UsageError):
         assert any(isinstance(array, np.ndarray) for array in read_state_dict(path).values())
+
+
+def number(value: int, size: int) -> bytes:
+    return value.to_bytes(size, "little")
+
+
+BOMBS = {
+    "a place of the memo": (b"\x80\x02}r\xff\xff\xff\x7f.", "in place 2147483647, and only 0 were taken"),
+    "bytes": (b"\x80\x04\x8e" + number(1 << 36, 8) + b".", "68719476736 bytes follow"),
+    "a bytearray": (b"\x80\x05\x96" + number(1 << 36, 8) + b".", "68719476736 bytes follow"),
+    "a frame": (b"\x80\x04\x95" + number(1 << 36, 8) + b"}.", "68719476736 bytes follow"),
+    "a whole number": (b"\x80\x02\x8b" + number(0x7FFFFFFF, 4) + b".", "2147483647 bytes follow"),
+    "digits": (b"\x80\x02}X\x01\x00\x00\x00a\x8a\xff" + b"\x7f" * 255 + b"s.", "beyond 128 bits"),
+    "a hash that takes for ever": (b"\x80\x02})" + b"\x32\x86" * 60 + b"K\x01s.", "a tuple of more than 10000 items"),
+    "tuples within tuples": (b"\x80\x02})" + b"\x85" * 300_000 + b"K\x01s.", "a tuple of more than 10000 items"),
+    "an array without end as pairs": (
+        b"\x80\x02ccollections\nOrderedDict\n" +
+        one_tensor(offset=0, size=(2**50, 2), stride=(0, 0), count=6).removeprefix(b"\x80\x02}" + ops("x"))[:-2] +
+        b"\x85R.", "an ordered dictionary is malformed"),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_few_bytes_cannot_ask_for_memory_or_time(tmp_path: Path, name: str) -> None:
+    """In a process of its own: what is not refused there takes it down."""
+    pickled, told = BOMBS[name]
+    path = archive(tmp_path / "w.pt", pickled, {"data/0": SIX})
+    code = ("import resource, sys; resource.setrlimit(resource.RLIMIT_CPU, (5, 5))\n"
+            "from dlcompare.core.errors import UsageError\n"
+            "from dlcompare.core.graph import checkpoint as t\n"
+            "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+            "try:\n    t.read_state_dict(t.Path(sys.argv[1]))\nexcept UsageError as error:\n    print(error)\n"
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000)")
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    assert told in done.stdout and done.stdout.endswith("True\n")
+
+
+def test_records_that_overlap_are_not_read_over_and_over(tmp_path: Path) -> None:
+    path = archive(tmp_path / "w.pt", pickle.dumps({}), {"data/0": b"\0" * 100})
+    with zipfile.ZipFile(path) as file:
+        records = Records(file, 150)
+        assert len(records.array("0", "f4", 25)) == 25
+        with pytest.raises(ValueError, match="more than the file has for it"):
+            records.array("0", "i4", 25)

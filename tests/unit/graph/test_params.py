@@ -191,6 +191,17 @@ def test_a_path_without_a_file_is_refused(tmp_path: Path, name: str) -> None:
         read_weights(tmp_path / name, GRAPH)
 
 
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pt", "w.safetensors.index.json"])
+def test_a_file_that_is_far_too_large_is_refused_before_it_is_read(tmp_path: Path, name: str) -> None:
+    file = tmp_path / ("shard.pt" if name.endswith(".json") else name)
+    with file.open("wb") as sparse:
+        sparse.truncate(200 << 30)
+    if name.endswith(".json"):
+        (tmp_path / name).write_text(json.dumps({"weight_map": {"x": file.name}}))
+    with pytest.raises(UsageError, match=r"has 200.00 GiB, and the parameters of 'small' take 0.00 GiB: more than 16"):
+        read_weights(tmp_path / name, GRAPH)
+
+
 # Writing
 
 

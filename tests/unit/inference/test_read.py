@@ -222,3 +222,23 @@ def test_an_initialiser_that_is_listed_as_an_input_is_none() -> None:
     model = network()
     model.graph.input.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, (3, 400)))
     assert list(declared_inputs(model)) == ["x"]
+
+
+def test_a_file_or_data_beside_it_that_is_far_too_large_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    with (tmp_path / "sparse.onnx").open("wb") as file:
+        file.truncate(200 << 30)
+    with pytest.raises(UsageError, match=r"has 200.00 GiB, and an ONNX file has at most 2"):
+        read(tmp_path / "sparse.onnx")
+
+    def enlarge(model: onnx.ModelProto) -> None:
+        (weight,) = model.graph.initializer
+        weight.dims[:] = [3, 400 << 24]
+        for entry in weight.external_data:
+            entry.value = {"length": str(4800 << 24), "offset": "0"}.get(entry.key, entry.value)
+
+    path = written(tmp_path, enlarge, outside=True)
+    (data,) = tmp_path.glob("*.data")
+    with data.open("r+b") as file:
+        file.truncate(4800 << 24)
+    with pytest.raises(UsageError, match=r"keeps 75.00 GiB of tensors beside it, and [\d.]+ are free here"):
+        read(path)

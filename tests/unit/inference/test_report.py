@@ -14,6 +14,7 @@ import pytest
 from dlcompare.core.errors import UsageError
 from dlcompare.core.judging.judging import Judging
 from dlcompare.core.kinds.kind import Answer, kind
+from dlcompare.core.run.stored import read
 from dlcompare.inference.cell.files import OLD
 from dlcompare.inference.results.data import as_csv, as_json
 from dlcompare.inference.results.rows import read_old, records_of, summaries, summary
@@ -271,11 +272,7 @@ def test_report_knows_a_run_of_infer_and_what_its_json_form_printed(results: Res
     kept = tmp_path / "accuracy.json"
     kept.write_text(as_json([results]))
     assert as_read(kept) == without_chance(results)
-    (tmp_path / OLD).write_text("{}")
-    assert read_old(tmp_path) is None and read_old(tmp_path / "nothing.json") is None
-    for text in ("[]", '{"arguments": 1}', "not json"):
-        kept.write_text(text)
-        assert not read_old(kept)
+    assert read_old({}) is None and read_old({"arguments": 1}) is None and not read_old([])
 
 
 def test_results_of_schema_1_are_read_as_they_were_written(results: Results, tmp_path: Path) -> None:
@@ -284,7 +281,7 @@ def test_results_of_schema_1_are_read_as_they_were_written(results: Results, tmp
     for text in ("not json", json.dumps(dataclasses.asdict(results) | {"schema": 99})):
         (tmp_path / OLD).write_text(text)
         with pytest.raises(UsageError):
-            read_old(tmp_path)
+            read(tmp_path)
 
 
 def test_records_of_a_run_say_what_its_file_of_schema_1_said() -> None:
@@ -292,7 +289,7 @@ def test_records_of_a_run_say_what_its_file_of_schema_1_said() -> None:
     files = sorted((Path(__file__).parents[3] / "docs" / "results").glob("*-inference/accuracy-*.json"))
     assert len(files) > 5
     for file in files:
-        said, found = json.loads(file.read_text()), read_old(file)
+        said, found = json.loads(file.read_text()), read(file)
         assert found
         again = json.loads(as_json(summaries(found)))
         for part in ("accuracy", "searches", "network", "calibration", "plan", "data"):
@@ -322,7 +319,7 @@ def test_rounds_give_verdicts_between_engines_and_between_precisions(results: Re
 
 
 def as_read(path: Path) -> Json:
-    found = read_old(path)
+    found: list[Any] = read(path)
     assert found
     return without_chance(summary(found))
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,3 +67,10 @@ def test_schedules() -> None:
     assert rates("constant") == [0.8] * 5
     assert rates("warmup:4") == pytest.approx([0.2, 0.4, 0.6, 0.8, 0.8])
     assert rates("cosine:4") == pytest.approx([0.4 * (1 + math.cos(math.pi * i / 4)) for i in range(5)])
+
+
+@pytest.mark.parametrize("name", ["../../x", "/etc/x", "a\0b\n", "x" * 5000, "\u202emodel"])
+def test_whatever_a_network_is_called_its_folder_is_one_name_in_the_run(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / dataclasses.replace(JOB, model=name).id
+    folder.mkdir()
+    assert [*tmp_path.iterdir()] == [folder] and dataclasses.replace(JOB, model=f"{name}.").id != folder.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -29,7 +30,7 @@ PUBLISHED = {  # whatever of the published results holds records: of which kind,
 
 
 def test_parse_reads_one_or_many_and_says_what_is_no_record() -> None:
-    made = comparison()
+    made = [dataclasses.replace(one, verified=None) for one in comparison()]
     assert parse(json.dumps([r.to_dict() for r in made])) == made
     assert parse(json.dumps({"schema": 1, "comparisons": [], "records": [r.to_dict() for r in made]})) == made
     assert parse(made[0].to_json()) == made[:1]

@@ -1,0 +1,141 @@
+"""Whether a record that says it is verified can be believed: its certificate is looked up, and its checks made again.
+
+Whoever can write a record can write a certificate too. What this shows is that they agree; who wrote both, a signature
+says (``core.run.signature``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dlcompare.core.errors import UsageError
+from dlcompare.core.json_file import parse_json, read_ordinary
+from dlcompare.core.plugins.job import Job
+from dlcompare.core.records.caveat import Caveat
+from dlcompare.core.records.record import R, Record
+from dlcompare.core.settings import having
+from dlcompare.core.typed_json import from_plain
+
+from .certificate import kept
+from .check import Check, Closest
+
+UNPROVED, HELD = "unproved", "held"
+NAME = re.compile(r"[0-9a-f]{16}")
+BESIDE = ("certificate-*.json", "certificates/*.json", "*/certificate-*.json")  # of records, where runs leave them
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a record says of the certificate that speaks for it: its name, which is its hash, and it in short."""
+
+    certificate: str
+    passed: bool
+    date: str
+    image_size: int | None
+    workers: int
+    checks: tuple[Closest, ...] = ()
+
+
+class Certificates:
+    """Those that may speak for the records of one folder: beside them, or kept on this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.find = functools.cache(self._find)  # the records of a run share a few
+
+    def _find(self, name: str) -> Mapping[str, Any] | None:
+        """Return the certificate of that hash; UsageError if it is none."""
+        for text in map(text_of, [kept() / f"{name}.json", *self.beside]):
+            if text is not None and hashlib.sha256(text).hexdigest().startswith(name):
+                found = parse_json(text, name=f"certificate {name}", what="a certificate")
+                return found if isinstance(found, Mapping) else {}
+        return None
+
+    @functools.cached_property
+    def beside(self) -> list[Path]:
+        return [path for pattern in BESIDE for path in sorted(self.folder.glob(pattern))]
+
+
+def text_of(path: Path) -> bytes | None:
+    try:
+        return read_ordinary(path)
+    except (OSError, ValueError):
+        return None
+
+
+def examined(record: R, certificates: Certificates) -> R:
+    """Return a record that is verified only if that can be believed; a caveat says why not, or by what alone."""
+    if record.verified_before and doubtful(record.verified_before):
+        record = dataclasses.replace(record, verified_before=None)
+    if not record.verified:
+        return record
+    try:
+        claim = from_plain(Claim, record.verified, what="certificate in short")
+        known = certificates.find(claim.certificate) if NAME.fullmatch(claim.certificate) else None
+        reason = next(objections(record, claim, known), None)
+    except UsageError as error:
+        claim, known, reason = None, None, str(error)
+    if reason:
+        caveat = Caveat.of(UNPROVED, certificate=str(record.verified.get("certificate"))[:40], reason=reason)
+        return dataclasses.replace(record, verified=None, warnings=(caveat, *record.warnings))
+    if claim is None or known is not None:
+        return record
+    caveat = Caveat.of(HELD, certificate=claim.certificate, checks=sum(one.count for one in claim.checks))
+    return dataclasses.replace(record, warnings=(*record.warnings, caveat))
+
+
+def doubtful(before: Mapping[str, Any]) -> bool:
+    """Return whether what a record says of an earlier certificate is not even of its form."""
+    try:
+        from_plain(Claim, before, what="certificate in short")
+    except UsageError:
+        return True
+    return False
+
+
+def objections(record: Record, claim: Claim, known: Mapping[str, Any] | None) -> Iterator[str]:
+    """Yield why a claim is not believed."""
+    if known is None and not claim.checks:
+        yield "no certificate of that hash is beside the records, kept on this machine, or in the record"
+    elif known is None:
+        if claim.passed != all(one.passed for one in claim.checks):
+            yield "the checks that the record holds of it contradict its verdict"
+    else:
+        yield from disagreements(claim, known)
+        yield from others(record, known)
+
+
+def disagreements(claim: Claim, known: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a certificate's checks, made again, have against its verdict or the claim."""
+    checks = [checked(one) for one in known.get("checks") or ()]
+    passed = bool(checks) and all(check.passed for check in checks)
+    if passed != known.get("passed") or passed != claim.passed:
+        failed = sum(not check.passed for check in checks)
+        yield f"{failed} of its {len(checks)} checks fail, and its verdict says otherwise"
+    if claim.workers != known.get("workers"):
+        yield f"it is of {known.get('workers')} worker(s), and the record says {claim.workers}"
+
+
+def checked(one: Any) -> Check:
+    """Return a check of a certificate; UsageError if it is none. Errors that were not finite are written as null."""
+    if not isinstance(one, Mapping):
+        raise UsageError("its checks are no objects")
+    found = from_plain(Check, {key: value for key, value in one.items() if key != "passed"}, what="check")
+    return dataclasses.replace(found, error=math.inf) if math.isnan(found.error) else found
+
+
+def others(record: Record, known: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a certificate is of that the record is not."""
+    if known.get("versions") != record.environment:
+        yield "it is of other versions of the libraries"
+    for name in having(Job, "arithmetic"):
+        if known.get(name) != record.job.get(name):
+            yield f"it is of {name} {known.get(name)}, and the record of {record.job.get(name)}"

@@ -1,0 +1,74 @@
+"""Records read again: what follows from raw values is computed anew, and what was written otherwise is said."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from dlcompare.core.typed_json import to_plain
+
+from .caveat import Caveat
+from .disturbance import discard_disturbed, windows_that_count
+from .record import R, Record, Window
+
+ALTERED = "altered"
+CLOSE = 1e-6  # relative: far above what another Python's arithmetic may do, far below what anybody would alter
+
+
+def recomputed(record: R) -> R:
+    """Return a record with its statistics as its raw windows give them.
+
+    There is a caveat ``altered`` for each field that was written otherwise, with what it was and what it is.
+    """
+    if record.status != "ok":
+        return record
+    fresh = marked(record)
+    windows = windows_that_count(fresh.windows)
+    fresh = dataclasses.replace(fresh, **fresh.derived(windows), warnings=(*record.warnings, *missing(fresh, windows)))
+    found = tuple(Caveat.of(ALTERED, field=field, written=written, recomputed=made)
+                  for field, written, made in differences(comparable(record), comparable(fresh)))
+    return dataclasses.replace(fresh, warnings=(*found, *fresh.warnings)) if found else record
+
+
+def marked(record: R) -> R:
+    """Return a record whose windows hold as many samples as their steps, and are marked if the machine was disturbed.
+    """
+    bare = tuple(dataclasses.replace(one, discarded=None, samples=record.samples_of(one)) for one in record.windows)
+    fresh = discard_disturbed(dataclasses.replace(record, windows=bare, disturbed=False))
+    windows = tuple(dataclasses.replace(one, discarded=old.discarded or one.discarded) if one.discarded else one
+                    for one, old in zip(fresh.windows, record.windows, strict=True))
+    return dataclasses.replace(record, windows=windows, disturbed=fresh.disturbed)
+
+
+def missing(record: Record, windows: list[Window]) -> tuple[Caveat, ...]:
+    """Return what windows give reason to doubt and a record does not tell; of sentences nobody knows what they say."""
+    told = {caveat.kind for caveat in record.warnings}
+    return () if "told" in told else tuple(one for one in record.doubts(windows) if one.kind not in told)
+
+
+def comparable(record: Record) -> dict[str, Any]:
+    """Return a record as plain data in which marks and warnings are there or not, however they are worded."""
+    windows = [{"samples": one.samples, "discarded": bool(one.discarded)} for one in record.windows]
+    warnings = {caveat.kind: True for caveat in record.warnings}
+    return {**to_plain(record), "windows": windows, "warnings": warnings}
+
+
+def differences(written: Any, made: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield the name of each value that was written otherwise than it was made anew, and both."""
+    if isinstance(written, Mapping) and isinstance(made, Mapping):
+        for key in dict.fromkeys([*made, *written]):
+            yield from differences(written.get(key), made.get(key), f"{name}.{key}" if name else str(key))
+    elif isinstance(written, list) and isinstance(made, list) and len(written) == len(made):
+        for number, pair in enumerate(zip(written, made, strict=True)):
+            yield from differences(*pair, f"{name}[{number}]")
+    elif not same(written, made):
+        yield name, written, made
+
+
+def same(written: Any, made: Any) -> bool:
+    """Return whether two values are the same, numbers up to rounding."""
+    if isinstance(written, float) and isinstance(made, (int, float)):
+        return math.isclose(written, made, rel_tol=CLOSE)
+    return bool(written == made)

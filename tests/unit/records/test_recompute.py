@@ -1,0 +1,81 @@
+"""A record that is read again holds what its raw values give, and says which field was written otherwise."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from fabricated import comparison, finished, in_rounds, job, ranks
+
+from dlcompare.core.kinds.time_to_accuracy.result import Examination, Target, TargetRecord
+from dlcompare.core.kinds.training.result import TrainingRecord
+from dlcompare.core.records.caveat import Caveat
+from dlcompare.core.records.recompute import recomputed
+from dlcompare.core.records.record import Record, Window
+
+MADE = finished(job(), ranks(job(), (2.0, 2.9, 2.1, 2.8, 2.0)))
+
+
+def fields(record: Record) -> dict[str, tuple[Any, Any]]:
+    """Return by field what was written and what was made anew."""
+    return {one.values["field"]: (one.values["written"], one.values["recomputed"])
+            for one in record.warnings if one.kind == "altered"}
+
+
+def edited(**fields: Any) -> TrainingRecord:
+    return dataclasses.replace(MADE, **fields)
+
+
+def test_what_nobody_has_altered_is_as_it_was() -> None:
+    for one in [MADE, *comparison(), *in_rounds(job(), [1.0, 1.1])]:
+        assert recomputed(type(one).from_json(one.to_json())) == one
+
+
+@pytest.mark.parametrize(("field", "value"), [
+    ("throughput", dataclasses.replace(MADE.throughput, value=900.0)),  # type: ignore[type-var]
+    ("throughput", dataclasses.replace(MADE.throughput, low=899.0)),  # type: ignore[type-var]
+    ("step_time", dataclasses.replace(MADE.step_time, p99=0.001)),  # type: ignore[type-var]
+    ("warmup", dataclasses.replace(MADE.warmup, seconds=0.1)),  # type: ignore[type-var]
+    ("flops_per_second", 1e15), ("global_batch", 1024), ("disturbed", True), ("throughput", None),
+])
+def test_an_edited_field_is_computed_anew_and_told(field: str, value: Any) -> None:
+    found = recomputed(edited(**{field: value}))
+    assert getattr(found, field) == getattr(MADE, field)
+    ((name, (_, made)),) = fields(found).items() if field != "throughput" or value else [*fields(found).items()][:1]
+    assert name.partition(".")[0] == field and made is not None
+
+
+def test_samples_that_the_steps_are_not_and_slow_windows_marked_as_disturbed_are_told() -> None:
+    doubled = tuple(dataclasses.replace(one, samples=2 * one.samples) for one in MADE.windows)
+    found = recomputed(edited(windows=doubled))
+    assert found.throughput == MADE.throughput and fields(found)["windows[0].samples"] == (96, 48)
+    hidden = (*MADE.windows[:1], dataclasses.replace(MADE.windows[1], discarded=Caveat.of("foreign", cores=2.0)),
+              *MADE.windows[2:])
+    found = recomputed(edited(windows=hidden))
+    assert not found.windows[1].discarded and fields(found)["windows[1].discarded"] == (True, False)
+
+
+def test_a_warning_that_was_taken_out_is_back() -> None:
+    assert "spread" in {one.kind for one in MADE.warnings}
+    found = recomputed(edited(warnings=()))
+    assert fields(found)["warnings.spread"] == (None, True)
+    assert {one.kind for one in found.warnings} >= {one.kind for one in MADE.warnings}
+
+
+def test_a_number_without_windows_is_no_number() -> None:
+    found = recomputed(edited(windows=()))
+    assert found.throughput is None and fields(found)["throughput"][1] is None
+
+
+def test_a_target_that_its_curve_did_not_reach_is_told() -> None:
+    curve = (Examination(1, 40, 9.5, 1.2, 0.41, 0.9), Examination(2, 80, 19.0, 0.9, 0.62, 0.95))
+    target = Target("top1", 0.97, True, 0.98, 4.0, 1.0, 2, 80, 1280, 500, curve)
+    plain = {**MADE.to_dict(), "kind": "time_to_accuracy", "target": dataclasses.asdict(target)}
+    found = recomputed(TargetRecord.from_dict(plain))
+    assert fields(found) == {"target.value": (0.98, 0.62), "target.reached": (True, False),
+                             "target.seconds": (4.0, 19.0)}
+
+
+def test_every_window_is_believed_only_within_what_can_be() -> None:
+    assert MADE.samples_of(Window(steps=3, samples=1, seconds=(1.0,), started=0.0)) == 48
