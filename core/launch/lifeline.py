@@ -18,6 +18,7 @@ from typing import Any
 from dlcompare.core.errors import DlcompareError, JobError
 from dlcompare.core.files import write
 from dlcompare.core.machine.memory import limit_memory, nearly_full
+from dlcompare.core.machine.process_tree import adopting, descendants, processes
 from dlcompare.core.meters import standstill
 from dlcompare.core.variables import EVENTS, PARENT
 
@@ -50,6 +51,7 @@ def leave_when_told(folder: Path) -> None:
     def watch() -> None:
         while not told_to_stop():
             if parent and not is_alive(parent):
+                take_along()
                 os._exit(3)
         leave_word(folder, "it was told to stop", kind="stopped")
         os._exit(143)
@@ -64,6 +66,13 @@ def told_to_stop() -> bool:
     with standstill.OWN.nap(CHECK_SECONDS):
         came = signal.sigtimedwait({signal.SIGTERM}, CHECK_SECONDS)
     return came is not None and came.si_signo == signal.SIGTERM
+
+
+def take_along() -> None:
+    """Kill whatever this process has started: nobody else will, and a plug-in's child may know of no parent."""
+    for pid in descendants(processes(), os.getpid()):
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def is_alive(pid: int) -> bool:
@@ -81,6 +90,7 @@ def carry(argv: Sequence[str], task: Callable[[str, Path, Events], None]) -> Non
     The process ends with the program that started it, and leaves the reason of a failure in the folder.
     """
     job_file, folder = Path(argv[1]), Path(argv[2])
+    adopting(True)  # so that what it has started is known as such, however it was started
     leave_when_told(folder)
     stacks.offer(folder)
     with reason_left(folder):

@@ -18,6 +18,7 @@ from dlcompare.core.files import cannot_write
 from dlcompare.core.machine import memory
 from dlcompare.core.machine.inherited import for_workers
 from dlcompare.core.machine.ports import meeting_trouble
+from dlcompare.core.machine.process_tree import adopt_orphans, processes, reap, strays
 from dlcompare.core.meters.standstill import Patience
 from dlcompare.core.plugins.job import BaseJob
 from dlcompare.core.plugins.registry import plugins
@@ -58,7 +59,7 @@ def launch(runtime: Runtime, job: BaseJob, folder: Path, *, python: str, path: P
     argv = [*runtime.command(job, python), "-m", worker, JOB, "."]
     environment = worker_environment(runtime, job, path=path, mark=mark)
     stacks.invite(folder)
-    with open_log(folder / LOG, argv) as log:
+    with open_log(folder / LOG, argv) as log, adopt_orphans() as known:
         try:
             process = subprocess.Popen(argv, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log,
                                        stderr=subprocess.STDOUT, start_new_session=True)
@@ -70,7 +71,7 @@ def launch(runtime: Runtime, job: BaseJob, folder: Path, *, python: str, path: P
                 stacks.ask(folder, sorted({e["pid"] for e in failure.read_events(folder)} & set(find_marked(mark))))
         finally:
             with defer_interrupts():
-                code = stop(process, mark)
+                code = stop(process, mark, known)
             stacks.remove_empty(folder)
     return verdict(code, folder, silent, launcher=process.pid)
 
@@ -149,8 +150,11 @@ def defer_interrupts() -> Iterator[None]:
         signal.raise_signal(came[0])
 
 
-def stop(process: subprocess.Popen[bytes], mark: str) -> int:
-    """End the launcher and every process that carries the job's mark, politely, then not; return the exit code."""
+def stop(process: subprocess.Popen[bytes], mark: str, known: set[int] | None = None) -> int:
+    """End the launcher and every process of the job, politely, then not; return the exit code.
+
+    Of the job is what carries its mark, and what has become a child of ours since we had the ``known`` ones alone.
+    """
     if process.poll() is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
@@ -158,7 +162,7 @@ def stop(process: subprocess.Popen[bytes], mark: str) -> int:
             process.wait(GRACE_SECONDS)
     for how in (signal.SIGTERM, signal.SIGKILL):
         deadline = time.monotonic() + GRACE_SECONDS
-        while (found := find_marked(mark)) and time.monotonic() < deadline:
+        while (found := find_job(process, mark, known)) and time.monotonic() < deadline:
             for pid in found:
                 with contextlib.suppress(OSError):
                     os.kill(pid, how)
@@ -167,6 +171,16 @@ def stop(process: subprocess.Popen[bytes], mark: str) -> int:
     with contextlib.suppress(subprocess.TimeoutExpired):
         return process.wait(GRACE_SECONDS)
     return -signal.SIGKILL  # the kernel holds it: nothing more can be done
+
+
+def find_job(process: subprocess.Popen[bytes], mark: str, known: set[int] | None) -> set[int]:
+    """Return the pids of the living processes of a job, also of those that have dropped its mark; reap the others."""
+    if known is None:
+        return set(find_marked(mark))
+    table = processes()
+    left = strays(table, known) - {process.pid}
+    reap(table, left)
+    return {*find_marked(mark), *(pid for pid in left if table[pid].state != "Z")}
 
 
 def find_marked(mark: str) -> list[int]:

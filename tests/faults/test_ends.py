@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from running import SLOW, Command
+from faulty import LONG
+from running import SLOW, Command, eventually
+
+from dlcompare.core.launch.lifeline import is_alive
 
 Start = Callable[..., Command]
 
@@ -26,6 +31,29 @@ def check_pacing(command: Command, framework: str) -> None:
 def test_a_thread_that_does_not_end_keeps_no_worker(start_slow: Start) -> None:
     check_pacing(start_slow("--framework", "several", "--workers", "2", "--model", "pacing",
                             DLCOMPARE_PLUGINS=PLUGINS), "several")
+
+
+def demons(command: Command) -> list[int]:
+    """Return the numbers of what the workers have left behind, which does not carry the tests' trace either."""
+    folder = command.job("littering")
+    assert folder
+    return [int(file.read_text()) for file in folder.glob("demon-*")]
+
+
+@pytest.mark.parametrize(("number", "code"), [(None, 0), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_a_child_that_knows_of_no_job_ends_with_it(number: signal.Signals | None, code: int, start_slow: Start) -> None:
+    words = () if number is None else LONG
+    command = start_slow("--framework", "littering", "--workers", "2", *words, DLCOMPARE_PLUGINS=PLUGINS)
+    if number is not None:
+        command.until("littering", "window")
+        assert len(demons(command)) == 2 and all(map(is_alive, demons(command)))
+        command.process.send_signal(number)
+    assert command.wait(40) == code
+    left = demons(command)
+    gone = eventually(lambda: not any(map(is_alive, left)), within=5 if number == signal.SIGKILL else 0.5)
+    for pid in () if gone else left:
+        os.kill(pid, signal.SIGKILL)  # nobody else finds it
+    assert gone and len(left) == 2 and command.nothing_left()
 
 
 @pytest.mark.slow

@@ -48,4 +48,4 @@ def test_a_rank_that_was_stopped_is_named(start_slow: Start) -> None:
 
 @pytest.mark.slow
 def test_a_rank_that_was_stopped_is_named_under_every_framework(train: Start, framework: str) -> None:
-    stop_rank_1(train("--framework", framework, "--timeout", "20", *LONG), framework)
+    stop_rank_1(train("--framework", framework, "--timeout", "12", *LONG), framework)

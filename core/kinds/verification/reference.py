@@ -12,10 +12,8 @@ import hashlib
 import json
 import math
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -36,6 +34,7 @@ from dlcompare.core.machine.inherited import for_workers
 from dlcompare.core.machine.memory import free_memory
 from dlcompare.core.plugins.backend import ORACLE
 from dlcompare.core.plugins.registry import plugins
+from dlcompare.core.scratch import Scratch
 from dlcompare.core.variables import PARENT, PLUGINS
 
 from .request import VerificationJob
@@ -56,10 +55,11 @@ class ReferenceWork:
 
     def __init__(self, name: str, job: VerificationJob) -> None:
         self.name, self.job, self.place = name, job, kept(name, job)
-        self.folder = Path(tempfile.mkdtemp(prefix="dlcompare-reference-"))
+        scratch = Scratch("dlcompare-reference-")
+        self.folder = scratch.path
         self.processes: list[subprocess.Popen[bytes]] = []
         self.logs = self.folder  # of the processes, which the first of several works holds
-        weakref.finalize(self, stop, self.processes, self.folder)
+        weakref.finalize(self, stop, self.processes, scratch)
         self.known = read_cached(self.place, as_moved, instead="the reference's trials are run again")
         trials = 0 if self.known else TRIALS
         write(self.folder / JOB, json.dumps({"name": name, "job": job.to_json(), "trials": trials}))
@@ -102,12 +102,12 @@ class ReferenceWork:
                                f"{said[-1] if said else 'without a word, as when memory runs out'}")
 
 
-def stop(processes: list[subprocess.Popen[bytes]], folder: Path) -> None:
+def stop(processes: list[subprocess.Popen[bytes]], scratch: Scratch) -> None:
     """End what is still running and remove what it left."""
     for process in processes:
         process.kill()
         process.wait()
-    shutil.rmtree(folder, ignore_errors=True)
+    scratch.remove()
 
 
 _begun: dict[tuple[str, str], ReferenceWork] = {}

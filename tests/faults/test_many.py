@@ -1,0 +1,43 @@
+"""Sixty-four workers on one machine start, finish, and stop when they are told to, within bounds."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+from faulty import LONG, failure
+from running import SLOW, Command
+
+Start = Callable[..., Command]
+MANY = ("--workers", "64", "--threads", "1")
+pytestmark = pytest.mark.slow
+
+
+def test_they_finish(start_slow: Start) -> None:
+    begin = time.monotonic()
+    command = start_slow("--framework", "several", *MANY)
+    assert command.wait(150) == 0
+    assert time.monotonic() - begin < 120
+    assert len(command.records()["several"]["windows"][0]["seconds"]) == 64
+    assert command.left() == []
+
+
+@pytest.mark.parametrize("phase", ["start", "window"])
+def test_they_stop_at_ctrl_c(start_slow: Start, phase: str) -> None:
+    command = start_slow("--framework", "several", *MANY, *LONG)
+    command.until("several", phase, within=120)
+    begin = time.monotonic()
+    command.process.send_signal(signal.SIGINT)
+    assert command.wait(40) == 130
+    assert time.monotonic() - begin < 25
+    assert command.left() == [] and "Traceback" not in command.told
+
+
+def test_one_of_them_that_is_stuck_is_named(start_slow: Start) -> None:
+    command = start_slow("--framework", "stuck", *MANY, "--timeout", "10", *LONG, SLOW_STEP="0",
+                         DLCOMPARE_PLUGINS=",".join([*SLOW, "clinging"]))
+    reason = failure(command, "stuck", within=150)
+    assert "rank 1 (process " in reason and ") is stuck in step (clinging.py" in reason
+    assert "ranks 0, 2-63 wait in gather (slow.py" in reason
