@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dlcompare.core.environments import resolve
+from dlcompare.core.environments import health, resolve
 from dlcompare.core.environments.sources import linked_sources
 from dlcompare.core.errors import DlcompareError, EnvironmentUnavailable, JobError, PluginError, UsageError
 from dlcompare.core.files import write
@@ -227,7 +227,9 @@ class Runner:
         ended = launch(runtime, job, folder, python=str(python), path=linked_sources(plugins().roots()),
                        stall_seconds=self.options.timeout,
                        on_event=lambda event: self.telling(label)(job, event))
-        return ended.reason
+        if ended.reason is None or self.options.env is not None:
+            return ended.reason
+        return health.blamed(ended.reason, runtime.name, job.device, resolve.ask(runtime, job.device))
 
     def telling(self, label: str) -> Tell:
         """Return what tells events of a job under the label that people know it by."""
