@@ -29,6 +29,7 @@ from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.plugins.runtime import Runtime
 from dlcompare.core.records.caveat import Caveat
 from dlcompare.core.records.circumstances import Circumstances
+from dlcompare.core.records.homeless import homeless
 from dlcompare.core.records.record import Record
 from dlcompare.core.typed_json import from_plain
 from dlcompare.core.variables import JOB, LOG, PLAN, RECORD, rank_file
@@ -255,7 +256,8 @@ def read(file: Path) -> Any:
 
 
 def write_record(result: Record, folder: Path) -> Record:
-    """Write a record down and return it, with a caveat if that cannot be done."""
+    """Write a record down and return it, less the user's home folder, with a caveat if it cannot be written."""
+    result = homeless(result)
     try:
         write(folder / RECORD, result.to_json())
     except JobError as error:
