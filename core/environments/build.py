@@ -9,6 +9,7 @@ import errno
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -33,12 +34,16 @@ def watch():
     os.read(0, 1)
     os.killpg(0, signal.SIGKILL)
 threading.Thread(target=watch, daemon=True).start()
-os._exit(abs(subprocess.call(sys.argv[1:], stdin=subprocess.DEVNULL)))
+code = subprocess.call(sys.argv[1:], stdin=subprocess.DEVNULL)
+os._exit(code if code >= 0 else 128 - code)
 """
 NETWORK = re.compile(
     "NewConnectionError|ConnectTimeout|ReadTimeout|ProxyError|SSLError|RemoteDisconnected|Max retries exceeded"
     "|Connection refused|Connection reset|Network is unreachable|name resolution"
 )
+KILLED = re.compile("Killed signal terminated program|ninja: .*Killed|^Killed$|virtual memory exhausted", re.MULTILINE)
+MEMORY = ("a person did so, or the kernel, as it does when memory runs out; close other programs or allow more memory, "
+          "then repeat the command.")
 
 
 def need_tools(builds: Iterable[Build]) -> None:
@@ -124,7 +129,7 @@ class Maker:
             code = self._guarded(argv, log.fileno(), variables or {})
         if code:
             text = self.log.read_bytes()[start:].decode(errors="replace")
-            raise EnvironmentUnavailable(f"{explain(text)} All that was printed: {self.log}")
+            raise EnvironmentUnavailable(f"{explain_killed(code) or explain(text)} All that was printed: {self.log}")
 
     def _guarded(self, argv: tuple[str, ...], log: int, variables: dict[str, str]) -> int:
         guard = subprocess.Popen(
@@ -165,8 +170,17 @@ def _keep(made: Path, kept: Path) -> None:
             raise
 
 
+def explain_killed(code: int) -> str:
+    """Return that a signal ended a command, by its exit code, and what to do about it; "" if none did."""
+    number = -code if code < 0 else code - 128
+    name = next((one.name for one in signal.Signals if one == number), "")
+    return f"pip was killed ({name}): {MEMORY}" if name else ""
+
+
 def explain(output: str) -> str:
     """Return what pip's or a compiler's output says went wrong and what to do about it."""
+    if KILLED.search(output):
+        return f"The compiler was killed: {MEMORY}"
     if "No space left on device" in output:
         return "The disk is full: free some space (an environment takes 1 to 10 GB), or set DLCOMPARE_CACHE elsewhere."
     absent = re.search(r"No matching distribution found for (\S+)", output)

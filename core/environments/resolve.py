@@ -7,7 +7,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,8 +55,8 @@ def resolve(choice: str | None, backend: Runtime, device: str, progress: Say) ->
 
 def locate(spec: EnvironmentSpec, name: str, device: str) -> Path | None:
     """Return the interpreter of the environment if it is ready, else None."""
-    for minor in minors(spec):
-        python = store.link_of(spec.owner or name, device, spec, minor) / "bin" / "python"
+    for link in links_of(name, device, spec):
+        python = link / "bin" / "python"
         if python.exists():  # also false when the Python it was made with is gone
             check_private(python.parent)
             return python
@@ -83,10 +83,17 @@ def create(
         raise EnvironmentUnavailable(f"{backend_name} on {device}: {store.disk_trouble(error)}") from error
 
 
-def create_all(wanted: Sequence[Wanted], progress: Say) -> dict[tuple[str, str], Path | DlcompareError]:
+def links_of(name: str, device: str, spec: EnvironmentSpec) -> list[Path]:
+    """Return the links that publish, or would publish, the environment, one for each Python that will do."""
+    return [store.link_of(spec.owner or name, device, spec, minor) for minor in minors(spec)]
+
+
+def create_all(wanted: Sequence[Wanted], progress: Say,
+               make: Callable[..., Path] = create) -> dict[tuple[str, str], Path | DlcompareError]:
     """Make several environments at once; return for each (backend, device) its interpreter, or why there is none.
 
-    ``progress`` is called from several threads. Ctrl-C ends them all before it is raised.
+    ``progress`` is called from several threads. Ctrl-C ends them all before it is raised. ``make``: ``create``, or
+    another with its arguments.
     """
     from concurrent.futures import ThreadPoolExecutor
 
@@ -94,7 +101,7 @@ def create_all(wanted: Sequence[Wanted], progress: Say) -> dict[tuple[str, str],
         if isinstance(spec, PluginError):
             return spec
         try:
-            return create(name, device, spec, progress, stop=stop)
+            return make(name, device, spec, progress, stop=stop)
         except DlcompareError as error:
             return error
 
@@ -110,7 +117,7 @@ def create_all(wanted: Sequence[Wanted], progress: Say) -> dict[tuple[str, str],
 
 def _create(name: str, device: str, spec: EnvironmentSpec, say: Say, stop: threading.Event) -> Path:
     python, minor = find_python(spec)
-    _need_tools(spec, minor)
+    need_tools_of(spec, minor)
     store.sweep()
     link = store.link_of(spec.owner or name, device, spec, minor)
     with store.lock(link.name, say, stop):
@@ -157,7 +164,8 @@ def _fill(maker: Maker, python: str, spec: EnvironmentSpec, minor: Minor) -> Non
         raise EnvironmentUnavailable(f"all is installed, but {spec.check!r} fails: {words}. Log: {maker.log}")
 
 
-def _need_tools(spec: EnvironmentSpec, minor: Minor) -> None:
+def need_tools_of(spec: EnvironmentSpec, minor: Minor) -> None:
+    """Raise EnvironmentUnavailable if a tool is missing for what is not compiled yet."""
     need_tools([build for build in spec.builds if not wheels(store.wheel_folder(build, spec, minor))])
 
 
@@ -205,7 +213,7 @@ def _status(name: str, device: str, spec: Spec) -> Status:
             link = python.parent.parent
             return Status(name, device, "ready", path=link, note=_note(spec), **store.read_note(link))
         _, minor = find_python(spec)
-        _need_tools(spec, minor)
+        need_tools_of(spec, minor)
     except (EnvironmentUnavailable, PluginError) as error:  # a lock file that is not there is its plugin's trouble
         return Status(name, device, "unavailable", why=str(error), note=_note(spec))
     return Status(name, device, "absent", python=".".join(map(str, minor)), note=_note(spec))
@@ -213,48 +221,6 @@ def _status(name: str, device: str, spec: Spec) -> Status:
 
 def _note(spec: EnvironmentSpec) -> str:
     return " · ".join(filter(None, [f"shared with {spec.owner}" if spec.owner else "", spec.note]))
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that ``dlcompare env doctor`` looked at; ``detail`` says what was found, or what to do."""
-
-    what: str  # python, tools, environment, framework, lock file, plugin
-    ok: bool
-    detail: str
-
-
-def doctor(name: str, device: str, spec: Spec) -> list[Finding]:
-    """Look at all that a backend's environment needs, one finding each; nothing is changed."""
-    if isinstance(spec, PluginError):
-        return [Finding("plugin", False, str(spec))]
-    if spec is None:
-        return [Finding("environment", True, f"needs none of its own: {sys.executable}")]
-    try:
-        python = locate(spec, name, device)
-    except PluginError as error:
-        return [Finding("lock file", False, str(error))]  # without it there is nothing to look for
-    findings = [*_needs(spec), Finding("environment", bool(python), str(python or "absent: dlcompare env create"))]
-    if python:
-        findings.append(Finding("framework", *check(python, spec.check)))
-    outdated = [link for link in store.links(name, device) if not python or link != python.parent.parent]
-    size = megabytes(sum(store.read_note(link)["size"] for link in outdated))
-    told = f"has changed since {len(outdated)} environment(s) of {size} were made: dlcompare env remove"
-    return [*findings, Finding("lock file", not outdated, told if outdated else "unchanged")]
-
-
-def _needs(spec: EnvironmentSpec) -> Iterator[Finding]:
-    try:
-        python, minor = find_python(spec)
-    except EnvironmentUnavailable as error:
-        yield Finding("python", False, str(error))
-        return
-    yield Finding("python", True, f"{python} ({minor[0]}.{minor[1]})")
-    try:
-        _need_tools(spec, minor)
-        yield Finding("tools", True, ", ".join(tool for build in spec.builds for tool in build.tools) or "needs none")
-    except EnvironmentUnavailable as error:
-        yield Finding("tools", False, str(error))
 
 
 def megabytes(size: int) -> str:

@@ -90,7 +90,7 @@ def load_weights(path: str | Path, graph: Graph, seed: int = 0) -> Weights:
     Raises:
         UsageError: the file cannot be read; a tensor is missing or of another shape; a number is not finite.
     """
-    path, wanted = Path(path), graph.params()
+    path, wanted = Path(path).expanduser(), graph.params()
     found = naming.find(weights_file.read_file(path, graph), graph)
     drawn = fit.check_fit(path, found, graph)
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is then refused
@@ -102,7 +102,7 @@ def load_weights(path: str | Path, graph: Graph, seed: int = 0) -> Weights:
 
 def classes_in(path: str | Path, graph: Graph) -> int | None:
     """Return how many classes the last layer in a file of weights tells apart; None if it holds none."""
-    return fit.classes_of(naming.find(weights_file.read_file(Path(path), graph), graph), graph)
+    return fit.classes_of(naming.find(weights_file.read_file(Path(path).expanduser(), graph), graph), graph)
 
 
 def write_params(path: str | Path, params: Mapping[str, np.ndarray]) -> None:

@@ -138,7 +138,8 @@ def check_data(plugins: Plugins, data: str, graph: Graph) -> str:
 def make_absolute(data: str) -> str:
     """Return a dataset's name with the path in it, if there is one, made absolute: workers run in other folders."""
     name, _, argument = data.partition(":")
-    return f"{name}:{Path(argument).resolve()}" if argument and Path(argument).exists() else data
+    place = Path(argument).expanduser()
+    return f"{name}:{place.resolve()}" if argument and place.exists() else data
 
 
 def check_weights(path: str, graph: Graph) -> None:
@@ -150,7 +151,7 @@ def check_weights(path: str, graph: Graph) -> None:
 
 def existing_file(path: str) -> str:
     """Return the absolute path of a file that exists; UsageError otherwise."""
-    if not Path(path).is_file():
+    if not Path(path).expanduser().is_file():
         raise UsageError(f"the weights file {path} does not exist; --weights takes a .safetensors or .pth file, or the "
                          "*.index.json of several")
-    return str(Path(path).resolve())
+    return str(Path(path).expanduser().resolve())

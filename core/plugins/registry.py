@@ -161,9 +161,10 @@ class Plugins:
         return self.named("dlcompare_models", name)
 
     def dataset(self, spec: str) -> tuple[DatasetKind, str]:
-        """Return the dataset kind of ``NAME[:ARGUMENT]`` and its argument. Raises UsageError."""
+        """Return the dataset kind of ``NAME[:ARGUMENT]`` and its argument, ``~/`` in it resolved. Raises UsageError."""
         name, _, argument = spec.partition(":")
-        return self.named("dlcompare_datasets", name), argument
+        home = argument.startswith("~/")  # as records have it
+        return self.named("dlcompare_datasets", name), str(Path(argument).expanduser()) if home else argument
 
     def external(self) -> tuple[str, ...]:
         """Return the module names of loaded plugins that are not built in; a worker is told to load them."""

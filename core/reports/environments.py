@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dlcompare.core.environments import resolve
+from dlcompare.core.environments import health, resolve
 from dlcompare.core.errors import unknown
 from dlcompare.core.plugins.registry import plugins
-from dlcompare.core.plugins.runtime import Runtime
+from dlcompare.core.plugins.runtime import EnvironmentSpec, Runtime
 
 
 def select(framework: str | None, *devices: str) -> list[tuple[str, str, resolve.Spec]]:
@@ -15,6 +15,12 @@ def select(framework: str | None, *devices: str) -> list[tuple[str, str, resolve
         raise unknown("framework or engine", framework, known)
     chosen = [known[framework]] if framework else list(known.values())
     return [(b.name, d, resolve.ask(b, d)) for b in chosen for d in b.devices if not devices or d in devices]
+
+
+def select_broken(framework: str | None, device: str) -> list[tuple[str, str, EnvironmentSpec]]:
+    """Return those of a selection that are there and in which the framework does not run."""
+    return [(name, kind, spec) for name, kind, spec in select(framework, device)
+            if isinstance(spec, EnvironmentSpec) and health.broken(name, kind, spec)]
 
 
 def render_list() -> str:
@@ -33,7 +39,7 @@ def render_checks(framework: str | None, device: str) -> tuple[str, bool]:
     lines, healthy = [], True
     for name, kind, spec in select(framework, device):
         lines.append(f"{name} on {kind}")
-        for found in resolve.doctor(name, kind, spec):
+        for found in health.doctor(name, kind, spec):
             healthy &= found.ok
             lines.append(f"  {'ok ' if found.ok else 'NO '} {found.what:<12} {found.detail}")
     return "\n".join(lines), healthy

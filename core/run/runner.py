@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dlcompare.core.environments import resolve
+from dlcompare.core.environments import health, resolve
 from dlcompare.core.environments.sources import linked_sources
 from dlcompare.core.errors import DlcompareError, EnvironmentUnavailable, JobError, PluginError, UsageError
 from dlcompare.core.files import write
@@ -29,6 +29,7 @@ from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.plugins.runtime import Runtime
 from dlcompare.core.records.caveat import Caveat
 from dlcompare.core.records.circumstances import Circumstances
+from dlcompare.core.records.homeless import homeless
 from dlcompare.core.records.record import Record
 from dlcompare.core.typed_json import from_plain
 from dlcompare.core.variables import JOB, LOG, PLAN, RECORD, rank_file
@@ -227,7 +228,9 @@ class Runner:
         ended = launch(runtime, job, folder, python=str(python), path=linked_sources(plugins().roots()),
                        stall_seconds=self.options.timeout,
                        on_event=lambda event: self.telling(label)(job, event))
-        return ended.reason
+        if ended.reason is None or self.options.env is not None:
+            return ended.reason
+        return health.blamed(ended.reason, runtime.name, job.device, resolve.ask(runtime, job.device))
 
     def telling(self, label: str) -> Tell:
         """Return what tells events of a job under the label that people know it by."""
@@ -253,7 +256,8 @@ def read(file: Path) -> Any:
 
 
 def write_record(result: Record, folder: Path) -> Record:
-    """Write a record down and return it, with a caveat if that cannot be done."""
+    """Write a record down and return it, less the user's home folder, with a caveat if it cannot be written."""
+    result = homeless(result)
     try:
         write(folder / RECORD, result.to_json())
     except JobError as error:

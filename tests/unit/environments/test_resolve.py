@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tinyenv import NOW, compiling, traces
 
-from dlcompare.core.environments import resolve
+from dlcompare.core.environments import health, resolve
 from dlcompare.core.environments.build import wheels
 from dlcompare.core.environments.store import requirements, wheel_folder
 from dlcompare.core.errors import EnvironmentUnavailable, JobError, PluginError, UsageError
@@ -70,7 +70,7 @@ def test_wheel_is_compiled_once_for_the_same_variables(home: Path, spec: Environ
 CREATE = """
 import sys
 from pathlib import Path
-from dlcompare.core.environments import resolve
+from dlcompare.core.environments import health, resolve
 from dlcompare.core.plugins.runtime import EnvironmentSpec
 now = tuple(sys.version_info[:2])
 spec = EnvironmentSpec(Path(sys.argv[1]), (now, now), "import tiny; print(tiny.version)")
@@ -176,7 +176,7 @@ def test_changed_lock_is_another_environment_and_a_changed_comment_is_not(
     assert resolve.locate(changed, "ready", "cpu") == ready
     changed.lock.write_text("tiny==1.1\n")
     assert resolve.locate(changed, "ready", "cpu") is None
-    [*_, finding] = resolve.doctor("ready", "cpu", changed)
+    [*_, finding] = health.doctor("ready", "cpu", changed)
     assert not finding.ok
     assert "has changed since 1 environment(s)" in finding.detail
 
@@ -199,7 +199,7 @@ def test_status_and_doctor_of_a_ready_environment(spec: EnvironmentSpec, ready: 
     assert own.size > 1e6
     assert own.python == ".".join(map(str, sys.version_info[:3]))
     assert (none.state, none.path) == ("ready", Path(sys.executable))
-    findings = resolve.doctor("ready", "cpu", compiling(spec))
+    findings = health.doctor("ready", "cpu", compiling(spec))
     assert [finding.what for finding in findings] == ["python", "tools", "environment", "framework", "lock file"]
     assert all(finding.ok for finding in findings), findings
     assert findings[3].detail == "sweet"
@@ -207,13 +207,14 @@ def test_status_and_doctor_of_a_ready_environment(spec: EnvironmentSpec, ready: 
 
 def test_doctor_says_what_is_missing(spec: EnvironmentSpec, ready: Path) -> None:
     needy = replace(spec, builds=(Build("compiled==1.0", {}, tools=("no-such-tool",)),))
-    bad = {finding.what: finding.detail for finding in resolve.doctor("none", "cpu", needy) if not finding.ok}
+    bad = {finding.what: finding.detail for finding in health.doctor("none", "cpu", needy) if not finding.ok}
     assert set(bad) == {"tools", "environment"}
     assert "apt-get install no-such-tool" in bad["tools"]
     assert "dlcompare env create" in bad["environment"]
     spoilt = replace(compiling(spec), check="import missing")
-    bad = {finding.what: finding.detail for finding in resolve.doctor("ready", "cpu", spoilt) if not finding.ok}
-    assert bad == {"framework": "ModuleNotFoundError: No module named 'missing'"}
+    bad = {finding.what: finding.detail for finding in health.doctor("ready", "cpu", spoilt) if not finding.ok}
+    assert bad == {"framework": "the environment is broken (ModuleNotFoundError: No module named 'missing'); make it "
+                                "anew: dlcompare env repair ready"}
 
 
 def test_two_backends_share_the_environment_of_one(spec: EnvironmentSpec, ready: Path, home: Path) -> None:
