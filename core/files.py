@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import math
 import os
+import resource
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -16,6 +18,7 @@ from .privacy import check_private
 from .variables import CACHE
 
 T = TypeVar("T")
+ROOM = ".room-"
 
 
 @contextlib.contextmanager
@@ -30,18 +33,65 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all; JobError if it cannot be written."""
+    """Write a file whole or not at all, into the room that this process holds where there is no other; JobError if it
+    cannot be written."""
     try:
         with whole(path) as part:
             part.write_text(text)
     except OSError as error:
-        raise cannot_write(path, error) from error
+        if not fill_room(path, text):
+            raise cannot_write(path, error) from error
+
+
+def hold_room(folder: Path, size: int) -> None:
+    """Hold so many bytes of a folder's disk for a file that this process will :func:`write` in it, come what may.
+
+    Raises:
+        JobError: there is no such room.
+    """
+    try:
+        with room(folder).open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        room(folder).unlink(missing_ok=True)
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):  # a file system that holds none
+            raise cannot_write(room(folder), error) from error
+
+
+def fill_room(path: Path, text: str) -> bool:
+    """Write a file into the room that is held in its folder; return whether there was any, and enough."""
+    with contextlib.suppress(OSError):
+        with room(path.parent).open("r+b") as file:
+            file.write(text.encode())
+            file.truncate()
+        room(path.parent).replace(path)
+        return True
+    return False
+
+
+def room(folder: Path) -> Path:
+    """Return the file by which this process holds room in a folder."""
+    return folder / f"{ROOM}{os.getpid()}"
+
+
+def give_room_back(folder: Path) -> None:
+    """Remove what processes that have ended held of a folder's disk."""
+    for file in folder.glob(f"{ROOM}*"):
+        file.unlink(missing_ok=True)
 
 
 def cannot_write(path: Path, error: OSError) -> JobError:
     """Return the error for a file that cannot be written, with what to do."""
-    return JobError(f"cannot write {path}: {error.strerror}; make room for it, then repeat the command with --resume, "
+    return JobError(f"cannot write {path}: {error.strerror}; {remedy(error)}, then repeat the command with --resume, "
                     "or name another folder with --out")
+
+
+def remedy(error: OSError) -> str:
+    """Return what to do so that a file can be written that could not be."""
+    if error.errno == errno.EFBIG:
+        limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+        return f"no file may be larger than {limit} bytes here, so raise that limit (ulimit -f)"
+    return "make room for it"
 
 
 def finite(value: Any) -> Any:

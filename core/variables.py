@@ -15,6 +15,7 @@ RECORDS = "records.json"
 
 # Files of a job's folder
 JOB = "job.json"
+BEGUN = "begun.json"  # what the parent knew when it started the job
 LOG = "log.txt"
 EVENTS = "events.jsonl"
 RECORD = "record.json"

@@ -45,6 +45,11 @@ class Command:
         return self._told.read_text()
 
     @property
+    def printed(self) -> str:
+        """Return what was printed so far."""
+        return self._printed.read_text()
+
+    @property
     def runs(self) -> list[Path]:
         """Return the run folders, oldest first."""
         return sorted(file.parent for file in self.out.glob("2*/plan.json"))
@@ -55,7 +60,7 @@ class Command:
 
     def records(self) -> dict[str, dict[str, Any]]:
         """Return the records that were printed, by framework."""
-        return by_framework(json.loads(self._printed.read_text()))
+        return by_framework(json.loads(self.printed))
 
     def kept(self) -> dict[str, dict[str, Any]]:
         """Return the records that the newest run has written down, by framework."""

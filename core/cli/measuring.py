@@ -93,7 +93,8 @@ def measure(context: click.Context, kinds: Sequence[Kind], given: Mapping[str, A
     with Progress() as progress:
         answer = kind.answer(dataclasses.replace(asked, tell=progress), lambda plan: carry_out(plan, options, progress))
     echo(rendered(kind, answer, given["form"], asked.judging if in_rounds(answer) else None))
-    context.exit(0 if kind.passed([*answer.records, *answer.more]) else 1)
+    records = [*answer.records, *answer.more]
+    context.exit(0 if kind.passed(records) and all(record.kept for record in records) else 1)
 
 
 def in_rounds(answer: Answer) -> bool:

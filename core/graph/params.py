@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,4 +120,6 @@ def write_params(path: str | Path, params: Mapping[str, np.ndarray]) -> None:
         with whole(path) as part:
             save_file({name: np.asarray(array, dtype="<f4", order="C") for name, array in params.items()}, part)
     except (SafetensorError, OSError) as error:
-        raise UsageError(f"cannot write parameters to {str(path)!r}: {error}") from error
+        told = re.search(r'message: "(.+?)"', str(error))  # as Rust words what the system says
+        raise UsageError(f"cannot write parameters to {str(path)!r}: {told[1] if told else error}; make room for them, "
+                         "or name another folder") from error

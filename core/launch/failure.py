@@ -123,6 +123,15 @@ def spans(numbers: Sequence[int]) -> str:
     return ", ".join(f"{part[0]}-{part[-1]}" if len(part) > 2 else ", ".join(map(str, part)) for part in parts)
 
 
+def explain_silence(folder: Path, *, found: int, wanted: int) -> str:
+    """Return the reason of a job that ended well by its exit code although processes of it left no result."""
+    events = read_events(folder)
+    last = f"the last that they reported was {events[-1]['phase']!r}" if events else "they reported nothing"
+    return (f"{found} of {wanted} worker processes left a result; the others ended early with exit code 0 ({last}), as "
+            "where a plug-in calls sys.exit() or os._exit() in a worker. The log ends with: "
+            f"{paragraph(last_line(folder / 'log.txt'))}")
+
+
 def last_words(folder: Path) -> list[Json]:
     """Return what workers left as the reason of their end, oldest first: {time, kind, message, memory, pid}."""
     found = [{**json.loads(file.read_text()), "pid": int(file.stem.partition("-")[2])}

@@ -36,8 +36,12 @@ class Events:
 
     def __call__(self, phase: str, **details: Any) -> None:
         line = json.dumps({"time": time.time(), "pid": os.getpid(), "phase": phase, **details}) + "\n"
-        with self.path.open("a") as file:  # O_APPEND: lines of several ranks do not mix
-            file.write(line)
+        try:
+            with self.path.open("a") as file:  # O_APPEND: lines of several ranks do not mix
+                file.write(line)
+        except OSError:  # a full disk, which costs no measurement; the file's time is a sign of life as well
+            with contextlib.suppress(OSError):
+                os.utime(self.path)
 
 
 def leave_when_told(folder: Path) -> None:

@@ -108,7 +108,7 @@ def worker_environment(runtime: Runtime, job: BaseJob, *, path: Path, mark: str)
 
 def watch(process: subprocess.Popen[bytes], folder: Path, *, stall_seconds: float, on_event: OnEvent) -> float | None:
     """Pass events on until the process ends; return after how many seconds of silence it was given up, or None."""
-    clock = Patience()
+    clock, stamp = Patience(), None
     silence = Silence(stall_seconds, clock())
     with contextlib.closing(news(folder / EVENTS)) as events:
         while True:
@@ -116,11 +116,18 @@ def watch(process: subprocess.Popen[bytes], folder: Path, *, stall_seconds: floa
             for event in next(events):
                 silence.hear(event, clock())
                 on_event(event)
+            if (seen := written(folder / EVENTS)) != stamp:
+                stamp, silence.last = seen, clock()
             if not running:
                 return None
             if (seconds := silence.too_long(clock())) is not None:
                 return seconds
             time.sleep(POLL_SECONDS)
+
+
+def written(file: Path) -> float | None:
+    """Return when a file was written to, or tried to be on a full disk; None if there is none."""
+    return file.stat().st_mtime if file.exists() else None
 
 
 def news(file: Path) -> Generator[list[dict[str, Any]], None, None]:

@@ -20,6 +20,7 @@ from .choices import Choices
 SCHEMA = 2
 SAMPLES = "samples/s"
 NONE = Choices()
+NOT_KEPT = "not kept"  # the caveat of a record, or of what goes with it, that could not be written
 Json = dict[str, Any]
 R = TypeVar("R", bound="Record")
 
@@ -156,6 +157,11 @@ class Record:
     def group(self) -> tuple[Any, ...]:
         """Return what two records must share for the ratio of their throughputs to mean something."""
         return (self.kind, self.model, self.image_size)
+
+    @property
+    def kept(self) -> bool:
+        """Return whether the record, and what was to be kept with it, was written down."""
+        return not any(caveat.kind == NOT_KEPT for caveat in self.warnings)
 
     def shared(self) -> dict[str, str | None]:
         """Return what records that stand side by side should have in common: hashes, by what people call them."""

@@ -121,7 +121,8 @@ WORDS: dict[str, Words] = {
     "crowded": lambda v: (
         f"{v['workers']} workers shared {v['cores']:g} usable cores, so each waited for the others' turns; this is "
         "not how that many machines would do"),
-    "not kept": lambda v: f"this record is not kept: {v['error']}",
+    "not kept": lambda v: f"{v.get('what', 'this record')} {'are' if 'what' in v else 'is'} not kept: {v['error']}",
+    "ended badly": lambda v: f"all was measured and written down before the job ended badly: {v['reason']}",
     "altered": lambda v: (
         f"{v['field']} was written as {brief(v['written'])}, and the raw values give {brief(v['recomputed'])}"),
     "unproved": lambda v: f"not verified by certificate {v['certificate']}: {v['reason']}",

@@ -6,15 +6,15 @@ import contextlib
 import fcntl
 import json
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-from dlcompare.core.errors import DlcompareError, JobError, UsageError
-from dlcompare.core.files import write
+from dlcompare.core.errors import JobError, UsageError
+from dlcompare.core.files import read_cached, remedy, warn, write
 from dlcompare.core.kinds.kind import Kind, Options
 from dlcompare.core.plan.plan import Plan
-from dlcompare.core.plan.rounds import everything
+from dlcompare.core.plan.rounds import Cell, everything
 from dlcompare.core.records.record import Record
 from dlcompare.core.variables import PLAN, RECORD, RECORDS
 
@@ -32,18 +32,24 @@ def run_folder(plan: Plan, options: Options) -> Path:
         cause = error.__cause__ or error
         with contextlib.suppress(OSError):
             folder.rmdir()
-        raise UsageError(f"cannot write to {options.out}: {getattr(cause, 'strerror', cause)}; name another folder "
-                         "with --out") from error
+        todo = f"{remedy(cause)}, or " if isinstance(cause, OSError) else ""
+        raise UsageError(f"cannot write to {options.out}: {getattr(cause, 'strerror', cause)}; {todo}name another "
+                         "folder with --out") from error
     return folder.resolve()  # workers run in folders of their own
 
 
 def resumable(plan: Plan, out: Path) -> Path | None:
-    """Return the newest run of the same plan."""
+    """Return the newest run of the same plan; say so where there is none, and which plans could not be read."""
     for file in sorted(out.glob(f"*/{PLAN}"), reverse=True):
-        with contextlib.suppress(ValueError, AttributeError, OSError):  # not a plan of ours
-            if json.loads(file.read_text()).get("digest") == plan.digest:
-                return file.parent.resolve()
+        if read_cached(file, digest_of, instead="that run is passed over") == plan.digest:
+            return file.parent.resolve()
+    warn(f"--resume finds no run of this very command below {out}: a new one begins")
     return None
+
+
+def digest_of(text: bytes) -> str:
+    """Return the digest in the text of a plan; KeyError or TypeError if it is none."""
+    return str(json.loads(text)["digest"])
 
 
 @contextlib.contextmanager
@@ -60,25 +66,34 @@ def lock(folder: Path) -> Iterator[None]:
         yield
 
 
-def read_finished(plan: Plan, kind: Kind, run: Path) -> dict[str, Record]:
-    """Return by cell folder the records of jobs that have ended well; move what the others left out of the way."""
+def read_finished(plan: Plan, kind: Kind, run: Path,
+                  recovered: Callable[[Cell, Path], Record | None]) -> dict[str, Record]:
+    """Return by cell folder the records of jobs that have ended well; move what the others left out of the way.
+
+    ``recovered`` makes a record of what a job left whose record was not kept, None if that is not enough.
+    """
     found: dict[str, Record] = {}
     for cell in everything(plan):
         folder = run / cell.folder
-        record = read_record(kind, folder)
-        if record is not None:
+        if not folder.exists():
+            continue
+        record = read_record(kind, folder) or recovered(cell, folder)
+        if record is not None and record.status == "ok":
             found[cell.folder] = record
-        elif folder.exists():
+        else:
             set_aside(folder)
     return found
 
 
 def read_record(kind: Kind, folder: Path) -> Record | None:
-    """Return the record in a folder if it is whole and of a job that ended well."""
-    with contextlib.suppress(OSError, ValueError, DlcompareError):  # none, cut short, or of another version
-        record = kind.record.from_json((folder / RECORD).read_text())
-        return record if record.status == "ok" else None
-    return None
+    """Return the record in a folder; None if there is none of the job that the folder is named after."""
+    def parse(text: bytes) -> Record:
+        record = kind.record.from_json(text.decode())
+        if record.id != folder.name:
+            raise UsageError(f"it is of another job, {record.id}")
+        return record
+
+    return read_cached(folder / RECORD, parse, instead="it does not count")
 
 
 def set_aside(folder: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import shutil
 import time
 import traceback
@@ -16,7 +15,7 @@ from typing import Any
 from dlcompare.core.environments import health, resolve
 from dlcompare.core.environments.sources import linked_sources
 from dlcompare.core.errors import DlcompareError, EnvironmentUnavailable, JobError, PluginError, UsageError
-from dlcompare.core.files import write
+from dlcompare.core.files import give_room_back, write
 from dlcompare.core.kinds.kind import Kind, Options, Prepared, Started, kind
 from dlcompare.core.launch import failure
 from dlcompare.core.launch.start import launch
@@ -30,10 +29,10 @@ from dlcompare.core.plugins.runtime import Runtime
 from dlcompare.core.records.caveat import Caveat
 from dlcompare.core.records.circumstances import Circumstances
 from dlcompare.core.records.homeless import homeless
-from dlcompare.core.records.record import Record
-from dlcompare.core.typed_json import from_plain
-from dlcompare.core.variables import JOB, LOG, PLAN, RECORD, rank_file
+from dlcompare.core.records.record import NOT_KEPT, Record
+from dlcompare.core.variables import JOB, LOG, PLAN, RECORD
 
+from . import left
 from .folder import in_order, lock, read_finished, read_record, run_folder, set_aside, write_records
 
 Python = Path | DlcompareError
@@ -73,7 +72,7 @@ class Runner:
     def all(self) -> list[Record]:
         """Run whatever is not finished and return all records."""
         if self.options.resume:
-            self.records = read_finished(self.plan, self.kind, self.folder)
+            self.records = read_finished(self.plan, self.kind, self.folder, self.recovered)
         self.keep_all()  # the last run may have been killed before it could
         prepared = self.prepare()
         self.make_environments([c.job for c in rounds.everything(self.plan) if c.folder not in self.records])
@@ -179,11 +178,26 @@ class Runner:
             return self.kind.outline(asked, about, status="refused", reason=reason)
         job = prepared(asked)
         about = dataclasses.replace(about, system=system(), started=time.time(), log=str(folder / LOG))
+        left.note(about, folder)
         reason = self.start(job, folder, label=label)
         about = dataclasses.replace(about, duration=time.time() - (about.started or 0.0))
-        if reason is not None:
+        if reason is not None and not left.is_complete(self.kind, job, folder):
             return self.kind.outline(job, about, status="failed", reason=reason)
-        return self.fold_or_fail(job, folder, about, label=label)
+        record = self.fold_or_fail(job, folder, about, label=label)
+        return record if reason is None else with_caveat(record, Caveat.of("ended badly", reason=reason))
+
+    def recovered(self, cell: Cell, folder: Path) -> Record | None:
+        """Return the record of results that a job has left whole, although none was kept; None if there are none."""
+        try:
+            job = self.kind.job.from_json((folder / JOB).read_text())
+            if job.runtime != cell.job.runtime or not left.is_complete(self.kind, job, folder):
+                return None
+            made = self.fold_or_fail(job, folder, left.noted(folder), label=cell.name)
+        except (OSError, ValueError, TypeError, DlcompareError):  # damaged as well: it is run again
+            return None
+        if (folder / RECORD).exists():
+            set_aside(folder / RECORD)
+        return write_record(dataclasses.replace(made, **rounds.stamp(self.plan, cell)), folder)
 
     def fold_or_fail(self, job: BaseJob, folder: Path, about: Circumstances, *, label: str) -> Record:
         """Return the record that the results of a job's processes are folded into; a failed one if they cannot be.
@@ -205,29 +219,33 @@ class Runner:
 
     def fold(self, job: BaseJob, folder: Path, about: Circumstances, *, label: str) -> Record:
         """Return that record; UsageError or ValueError if the results are none or do not belong together."""
-        ranks: list[Any] = [from_plain(self.kind.rank, read(file), what="rank result") for file in
-                 sorted(folder.glob(rank_file("*")), key=lambda file: int(file.stem.partition("-")[2]))]
-        processes = self.kind.results(job)
+        ranks, processes = left.results(self.kind, folder), self.kind.results(job)
         if len(ranks) < processes:
-            return self.kind.outline(job, about, status="failed",
-                                     reason=f"{len(ranks)} of {processes} worker processes left a result")
+            reason = failure.explain_silence(folder, found=len(ranks), wanted=processes)
+            return self.kind.outline(job, about, status="failed", reason=reason)
         known = {spec.name: getattr(about, spec.name) for spec in dataclasses.fields(about)}
-        started = Started(**{**known, "launch": launch_seconds(folder, about)}, folder=folder, tell=self.telling(label))
+        launched = left.launch_seconds(folder, about)
+        started = Started(**{**known, "launch": launched}, folder=folder, tell=self.telling(label))
         found: Record = self.kind.part("folding").fold(self.kind, job, ranks, started)
         return found
 
     def start(self, job: BaseJob, folder: Path, *, label: str) -> str | None:
         """Run a job's processes to their end in a folder, made if need be; return why that failed, None if it did not.
         """
+        if (folder / JOB).exists():  # of a try that did not end well: its last words are not this one's
+            set_aside(folder)
         folder.mkdir(exist_ok=True)
         write(folder / JOB, job.to_json())
         runtime = self.kind.runtime(job)
         python = self.interpreter(runtime, job.device)
         if not isinstance(python, Path):
             return str(python)
-        ended = launch(runtime, job, folder, python=str(python), path=linked_sources(plugins().roots()),
-                       stall_seconds=self.options.timeout,
-                       on_event=lambda event: self.telling(label)(job, event))
+        try:
+            ended = launch(runtime, job, folder, python=str(python), path=linked_sources(plugins().roots()),
+                           stall_seconds=self.options.timeout,
+                           on_event=lambda event: self.telling(label)(job, event))
+        finally:
+            give_room_back(folder)
         if ended.reason is None or self.options.env is not None:
             return ended.reason
         return health.blamed(ended.reason, runtime.name, job.device, resolve.ask(runtime, job.device))
@@ -246,13 +264,10 @@ class Runner:
     def stored_record(self, name: str) -> Record | None:
         """Return what a run that is resumed has of a record that concludes it; what did not end well is set aside."""
         record = read_record(self.kind, self.folder / name) if self.options.resume else None
-        if record is None and (self.folder / name).exists():
+        if (record is None or record.status != "ok") and (self.folder / name).exists():
             set_aside(self.folder / name)
+            return None
         return record
-
-
-def read(file: Path) -> Any:
-    return json.loads(file.read_text())
 
 
 def write_record(result: Record, folder: Path) -> Record:
@@ -261,11 +276,11 @@ def write_record(result: Record, folder: Path) -> Record:
     try:
         write(folder / RECORD, result.to_json())
     except JobError as error:
-        return dataclasses.replace(result, warnings=(*result.warnings, Caveat.of("not kept", error=str(error))))
+        return with_caveat(result, Caveat.of(NOT_KEPT, error=str(error)))
     return result
 
 
-def launch_seconds(folder: Path, about: Circumstances) -> float | None:
-    """Return the seconds from the start of the launcher to that of the last worker, if its events tell."""
-    begun = [event["time"] for event in failure.read_events(folder) if event["phase"] == "start" and "time" in event]
-    return max(0.0, max(begun) - (about.started or 0.0)) if begun else None
+def with_caveat(record: Record, caveat: Caveat) -> Record:
+    """Return a record with one more warning."""
+    return dataclasses.replace(record, warnings=(*record.warnings, caveat))
+

@@ -10,8 +10,12 @@ import sys
 from pathlib import Path
 
 from dlcompare.core.errors import UsageError
+from dlcompare.core.files import hold_room, room
 from dlcompare.core.kinds.kind import kind
 from dlcompare.core.launch.lifeline import Events, carry
+
+# Bytes that a rank's result takes at most, as a rule: what a disk that has filled up meanwhile can still hold.
+ROOM, ROOM_PER_WINDOW = 32 << 10, 1 << 10
 
 
 def run(text: str, folder: Path, events: Events) -> None:
@@ -20,7 +24,10 @@ def run(text: str, folder: Path, events: Events) -> None:
     if not isinstance(said, dict) or "kind" not in said:
         raise UsageError("a job must name its kind, as in {\"kind\": \"training\", ...}")
     wanted = kind(said["kind"])
-    wanted.part("worker").work(wanted.job.from_plain(said), folder, events)
+    job = wanted.job.from_plain(said)
+    hold_room(folder, ROOM + ROOM_PER_WINDOW * getattr(job, "windows", 0))
+    wanted.part("worker").work(job, folder, events)
+    room(folder).unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

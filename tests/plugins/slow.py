@@ -72,6 +72,16 @@ class Several(Slow):
         return trainer
 
 
+class Lingering(Several):
+    """Its launcher stays when all workers have ended."""
+
+    name = "lingering"
+
+    def command(self, job: Any, python: str) -> list[str]:
+        stay = "import subprocess, sys, time; subprocess.run(sys.argv[1:]); time.sleep(600)"
+        return [python, "-c", stay, *super().command(job, python)]
+
+
 class Board:
     """Numbers that workers show one another in a file: two pages, used in turn, of (value, turn) for each rank."""
 
@@ -201,7 +211,8 @@ def dlcompare_models() -> list[Model]:
 
 @hookimpl
 def dlcompare_backends() -> list[Reference]:
-    return [Slow(), Several(), Stubborn(), Hung(), Glutton(), Crashing(), Nonsense(), Tuned(), Rival(), Drifting()]
+    return [Slow(), Several(), Lingering(), Stubborn(), Hung(), Glutton(), Crashing(), Nonsense(), Tuned(), Rival(),
+            Drifting()]
 
 
 if __name__ == "__main__":

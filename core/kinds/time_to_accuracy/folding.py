@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from dlcompare.core.kinds.kind import Kind, Started
-from dlcompare.core.kinds.training.folding import look_up, make_record
+from dlcompare.core.kinds.training.folding import look_up, make_record, with_parameters
 
 from .request import TargetJob
 from .result import TargetRankResult, TargetRecord, shortfall
@@ -19,4 +19,6 @@ def fold(kind: Kind, job: TargetJob, ranks: Sequence[TargetRankResult], about: S
     record: TargetRecord = make_record(partial(kind.outline, job, about), job, ranks,
                                     look_up(job, ranks, about, target=target), processes=kind.results(job))
     reason = shortfall(target) if record.status == "ok" else None
-    return dataclasses.replace(record, status="failed", reason=reason, throughput=None) if reason else record
+    if reason:
+        return dataclasses.replace(record, status="failed", reason=reason, throughput=None)
+    return with_parameters(record, about.folder)

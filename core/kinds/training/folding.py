@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from dlcompare.core.conformance import certificate
@@ -23,7 +24,8 @@ from dlcompare.core.records import disturbance, doubts, stats
 from dlcompare.core.records.caveat import Caveat
 from dlcompare.core.records.choices import Choices
 from dlcompare.core.records.circumstances import Circumstances
-from dlcompare.core.records.record import Json, Record, Window
+from dlcompare.core.records.record import NOT_KEPT, Json, Record, Window
+from dlcompare.core.variables import WEIGHTS
 
 from .result import LossPoint, RankResult, RankWindow, TrainingRecord, Warmup
 
@@ -49,8 +51,17 @@ class Known:
 
 def fold(kind: Kind, job: Job, ranks: Sequence[RankResult], about: Started) -> TrainingRecord:
     """Return the record of a job whose workers all ended well."""
-    return make_record(partial(kind.outline, job, about), job, ranks, look_up(job, ranks, about),
-                    processes=kind.results(job))
+    return with_parameters(make_record(partial(kind.outline, job, about), job, ranks, look_up(job, ranks, about),
+                                       processes=kind.results(job)), about.folder)
+
+
+def with_parameters(record: T, folder: Path) -> T:
+    """Return a record with a caveat if trained parameters were to be kept beside it and could not be written."""
+    if record.trained_sha256 is None or (folder / WEIGHTS).is_file():
+        return record
+    lost = Caveat.of(NOT_KEPT, what="the trained parameters",
+                     error="the log says why; mend that, and train again without --resume")
+    return dataclasses.replace(record, warnings=(*record.warnings, lost))
 
 
 def make_record(outline: Callable[..., T], job: Job, ranks: Sequence[RankResult], known: Known, *, processes: int) -> T:

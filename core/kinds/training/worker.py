@@ -57,17 +57,20 @@ def run_rank(job: Job, folder: Path, events: Events, result: type[RankResult], m
         settled = loop.warm_up()
         more = measure(loop, graph, sampler.steps) or {}
         first_batch = str(feed.first_batch_sha256)  # known: warm-up has read it
-    trained = keep(trainer, folder, events) if job.save else None
+    trained = trained_params(trainer, events) if job.save else {}
     leave(result(
         rank=trainer.rank, world=trainer.world, pid=os.getpid(), samples_per_step=share,
         warmup=tuple(loop.warmup), warmup_settled=settled, windows=tuple(loop.windows), losses=tuple(loop.losses),
-        trained_sha256=trained, params_sha256=digest, passed_over=dict(dataset.passed_over),
+        trained_sha256=params_sha256(trained) if job.save else None, params_sha256=digest,
+        passed_over=dict(dataset.passed_over),
         sample_order_sha256=order_sha256(dataset.size, job.seed, names=dataset.names),
         first_batch_sha256=first_batch, versions=trainer.versions(), settings=Choices.of(trainer.settings()),
         weights_unread=weights.unread, weights_drawn=weights.drawn,
         data_classes=kind.classes(argument) if kind.classes else None,
         peak_bytes=trainer.peak_bytes(), rss_bytes=resident_bytes(), startup=phases(times, loop), **more),
         folder, rank=trainer.rank)
+    if job.save and trainer.rank == 0:  # large, so last: running statistics included, as rank 0 has them
+        write_params(folder / WEIGHTS, trained)
     trainer.gather(0.0)  # nobody leaves, and is taken for dead, before all have written
     trainer.close()
 
@@ -98,10 +101,7 @@ def phases(times: list[float], loop: Loop) -> dict[str, float]:
             "build": built_at - imported_at, "first_step": loop.warmup[0].seconds}
 
 
-def keep(trainer: Trainer, folder: Path, events: Events) -> str:
-    """Write the trained parameters, running statistics included, as rank 0 has them; return their hash."""
+def trained_params(trainer: Trainer, events: Events) -> Arrays:
+    """Return the trained parameters, running statistics included."""
     events("save", rank=trainer.rank)
-    params = trainer.params()
-    if trainer.rank == 0:
-        write_params(folder / WEIGHTS, params)
-    return params_sha256(params)
+    return trainer.params()

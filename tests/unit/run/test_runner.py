@@ -66,11 +66,12 @@ def test_resume_keeps_what_is_finished_and_runs_the_rest_in_clean_folders(broken
     assert (after["slow"]["status"], after["crashing"]["status"]) == ("ok", "failed")
     assert len(again.runs) == 1
     assert list(again.kept()) == ["reference", "slow", "crashing"]
-    assert {f.name for f in dirty.iterdir()} == {"events.jsonl", "job.json", "log.txt", "rank-0.json", "record.json"}
+    assert {f.name for f in dirty.iterdir()} == {
+        "begun.json", "events.jsonl", "job.json", "log.txt", "rank-0.json", "record.json"}
     assert [(f / "rank-0.json").read_text() for f in dirty.parent.glob("slow-*.*")] == ["left by a dead worker"]
 
 
-def test_resume_trusts_no_damaged_record_and_writes_the_lost_list_again(start_slow: Start) -> None:
+def test_resume_reads_results_where_a_record_is_damaged_and_writes_the_lost_list_again(start_slow: Start) -> None:
     words = ("--framework", "reference,slow")
     first = start_slow(*words)
     assert first.wait() == 0
@@ -83,7 +84,7 @@ def test_resume_trusts_no_damaged_record_and_writes_the_lost_list_again(start_sl
     again = start_slow(*words, "--resume")
     assert again.wait() == 0
     assert again.records()["slow"] == first.records()["slow"]
-    assert again.records()["reference"]["windows"] != first.records()["reference"]["windows"]
+    assert again.records()["reference"]["windows"] == first.records()["reference"]["windows"], "its results were there"
     assert again.records() == again.kept()
     (first.runs[0] / "records.json").unlink()
     third = start_slow(*words, "--resume")
@@ -227,7 +228,8 @@ def writable_bytes(limit: int) -> tuple[str, ...]:
 def test_a_plan_that_cannot_be_written_is_a_usage_error_and_leaves_no_folder(start_slow: Start) -> None:
     command = start_slow("--framework", "reference", prefix=writable_bytes(400))
     assert command.wait() == 2
-    assert command.told == f"dlcompare: cannot write to {command.out}: File too large; name another folder with --out\n"
+    assert command.told == (f"dlcompare: cannot write to {command.out}: File too large; no file may be larger than 400 "
+                            "bytes here, so raise that limit (ulimit -f), or name another folder with --out\n")
     assert list(command.out.iterdir()) == []
 
 
@@ -239,7 +241,7 @@ def test_a_record_that_cannot_be_written_is_printed_with_a_warning(start_slow: S
     (folder / "record.json").mkdir()  # in the way
     (folder.parent / "records.json").unlink()
     (folder.parent / "records.json").mkdir()
-    assert command.wait() == 0
+    assert command.wait() == 1, "what is not kept is no success"
     (record,) = command.records().values()
     assert record["status"] == "ok"
     said = "cannot write {}: Is a directory"
@@ -279,15 +281,15 @@ def test_a_disk_that_fills_between_jobs_loses_nothing_finished(start_slow: Start
     assert "No space left on device" in records["slow"]["reason"]
     assert "Traceback" not in command.told
     (kept,) = Path(f"{disk}.copy").glob("runs/*/records.json")
-    assert json.loads(kept.read_text()) == [records["reference"]]
+    assert json.loads(kept.read_text())[0] == records["reference"]
 
 
 def test_the_whole_run_on_a_full_disk_is_a_usage_error(start_slow: Start, disk: Path) -> None:
     fill = ("sh", "-c", 'cat /dev/zero >"$0/fat" 2>/dev/null; exec "$@"', str(disk))
     command = start_slow("--framework", "reference", out=disk / "runs", prefix=(*small_disk(disk), *fill))
     assert command.wait() == 2
-    reason = f"cannot write to {disk / 'runs'}: No space left on device; name another folder with --out"
-    assert command.told == f"dlcompare: {reason}\n"
+    reason = f"cannot write to {disk / 'runs'}: No space left on device; make room for it, or name another folder"
+    assert command.told == f"dlcompare: {reason} with --out\n"
 
 
 def failed(command: Command) -> dict[str, Any]:

@@ -1,0 +1,49 @@
+"""What the processes of a job have left in its folder, and what was known when they were started."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from dlcompare.core.files import write
+from dlcompare.core.kinds.kind import Kind
+from dlcompare.core.launch import failure
+from dlcompare.core.plugins.job import BaseJob
+from dlcompare.core.records.circumstances import Circumstances
+from dlcompare.core.typed_json import from_plain, to_plain
+from dlcompare.core.variables import BEGUN, rank_file
+
+
+def is_complete(kind: Kind, job: BaseJob, folder: Path) -> bool:
+    """Return whether each process that should leave a result has: then all is measured, however the job ended."""
+    return len(list(folder.glob(rank_file("*")))) >= kind.results(job)
+
+
+def results(kind: Kind, folder: Path) -> list[Any]:
+    """Return the raw results in a folder by rank; UsageError or ValueError if one is none."""
+    files = sorted(folder.glob(rank_file("*")), key=lambda file: int(file.stem.partition("-")[2]))
+    return [from_plain(kind.rank, json.loads(file.read_text()), what="rank result") for file in files]
+
+
+def note(about: Circumstances, folder: Path) -> None:
+    """Write down what is known of a job that is about to start; JobError if that cannot be done."""
+    write(folder / BEGUN, json.dumps(to_plain(about)))
+
+
+def noted(folder: Path) -> Circumstances:
+    """Return what was known of a job when it began, its duration as its last sign of life has it.
+
+    Raises:
+        UsageError, ValueError, OSError: nothing was written down, or it is damaged.
+    """
+    about = from_plain(Circumstances, json.loads((folder / BEGUN).read_text()), what="beginning of a job")
+    last = max((event["time"] for event in failure.read_events(folder) if "time" in event), default=about.started)
+    return dataclasses.replace(about, duration=max(0.0, (last or 0.0) - (about.started or 0.0)))
+
+
+def launch_seconds(folder: Path, about: Circumstances) -> float | None:
+    """Return the seconds from the start of the launcher to that of the last worker, if its events tell."""
+    begun = [event["time"] for event in failure.read_events(folder) if event["phase"] == "start" and "time" in event]
+    return max(0.0, max(begun) - (about.started or 0.0)) if begun else None
