@@ -115,7 +115,8 @@ def objections(record: Record, claim: Claim, known: Mapping[str, Any] | None) ->
 
 def disagreements(claim: Claim, known: Mapping[str, Any]) -> Iterator[str]:
     """Yield what a certificate's checks, made again, have against its verdict or the claim."""
-    checks = [checked(one) for one in known.get("checks") or ()]
+    held = known.get("checks")
+    checks = [checked(one) for one in (held if isinstance(held, list) else ())]
     passed = bool(checks) and all(check.passed for check in checks)
     if passed != known.get("passed") or passed != claim.passed:
         failed = sum(not check.passed for check in checks)

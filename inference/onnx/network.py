@@ -21,6 +21,7 @@ from .source import Source, trained_cell
 if TYPE_CHECKING:
     import onnx
 
+DAMAGED = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError)
 LABEL = Input((), "int64", "label")  # what a user's own classifier is held against
 
 
@@ -99,7 +100,15 @@ def in_part(read: Weights, seed: int) -> str:
 
 
 def of_file(source: Source, path: Path) -> Network:
-    """Return a user's own network: a classifier where its answers are held against labels."""
+    """Return a user's own network: a classifier where its answers are held against labels. UsageError if it is none."""
+    try:
+        return read_network(source, path)
+    except DAMAGED as error:  # what the checker passes over may raise anything where it is used
+        raise UsageError(f"{str(path)!r} is not a valid ONNX model ({type(error).__name__}: "
+                         f"{' '.join(str(error).split())[:200]}). Export it again") from error
+
+
+def read_network(source: Source, path: Path) -> Network:
     from .fold_batch_norm import fold_batch_norms
     from .inputs import batch, declared_inputs
     from .numbers import check_numbers

@@ -19,6 +19,7 @@ import numpy as np
 
 from dlcompare.core.errors import JobError, UsageError
 from dlcompare.core.files import whole
+from dlcompare.core.json_file import parse_json
 
 if TYPE_CHECKING:
     import onnx
@@ -29,6 +30,7 @@ BINS = 4096
 CHUNK = 1 << 15  # values; what is made of them on the way fits a core's own cache
 SMALLEST = 2.0**-100  # the least limit: bins of it are still normal float32 numbers
 FORMAT = 1
+MOST_BYTES = 1 << 30  # of a calibration, unpacked: a thousand tensors have 50 MB
 SHOWN = 20  # sample ids named in an error
 
 
@@ -81,23 +83,36 @@ class Artifact:
                 calibration is that of another network.
         """
         try:
-            with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-                about = json.loads(file["about"].tobytes())
-                arrays = {key: file[key] for key in ("counts", "bounds", "widths", "channels")}
-            if about["format"] != FORMAT:
-                raise ValueError(f"its format is {about['format']}, not {FORMAT}")
-            meta, names = about["meta"], about["tensors"]
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            found = read(Path(path))
+        except Exception as error:  # a damaged archive can raise anything
             raise UsageError(f"{str(path)!r} is not a calibration that can be read ({error}); give one that "
                              "dlcompare wrote (calibration.npz), or calibrate again without --calibration") from error
-        if sha256 is not None and meta.get("sha256") != sha256:
-            raise UsageError(f"{str(path)!r} is the calibration of another network ({str(meta.get('sha256'))[:12]}), "
+        if sha256 is not None and found.meta.get("sha256") != sha256:
+            raise UsageError(f"{str(path)!r} is the calibration of another network "
+                             f"({str(found.meta.get('sha256'))[:12]}), "
                              f"not of this one ({sha256[:12]}); ranges are right only for the parameters they were "
                              "collected with. Give this network's calibration, or calibrate again")
-        cuts = np.split(arrays["channels"], np.cumsum(arrays["widths"])[:-1])
-        return cls({name: Observed(counts, float(limit), float(low), float(high), channels)
-                    for name, counts, (limit, low, high), channels
-                    in zip(names, arrays["counts"], arrays["bounds"], cuts, strict=False)}, meta)
+        return found
+
+
+def read(path: Path) -> Artifact:
+    """Return what a file holds; any exception if it is none of ours. Nothing is unpacked that is far too large."""
+    with path.open("rb") as raw, zipfile.ZipFile(raw) as archive, np.load(raw, allow_pickle=False) as file:
+        if (size := sum(info.file_size for info in archive.infolist())) > MOST_BYTES:
+            raise ValueError(f"unpacked it has {size >> 20} MiB, and at most {MOST_BYTES >> 20} are read")
+        about = parse_json(file["about"].tobytes(), name="its description", what="one of a calibration")
+        counts, bounds, widths, channels = (file[key] for key in ("counts", "bounds", "widths", "channels"))
+    if about["format"] != FORMAT:
+        raise ValueError(f"its format is {about['format']}, not {FORMAT}")
+    names, meta, number = about["tensors"], about["meta"], len(counts)
+    counted = all(one.dtype.kind == "i" and one.min(initial=0) >= 0 for one in (counts, widths))
+    shapes = (len(names), counts.ndim, bounds.shape, widths.shape, channels.shape)
+    if not counted or shapes != (number, 2, (number, 3), (number,), (widths.sum(),)) \
+            or not np.isfinite(bounds).all() or not isinstance(meta, dict):
+        raise ValueError("its arrays do not belong together")
+    cuts = np.split(channels, np.cumsum(widths)[:-1])
+    return Artifact({str(name): Observed(row, float(limit), float(low), float(high), cut)
+                     for name, row, (limit, low, high), cut in zip(names, counts, bounds, cuts, strict=False)}, meta)
 
 
 class Collector:
