@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 YOUNG = 60.0  # seconds: a folder may not be held yet by whoever has just made it
@@ -28,6 +29,16 @@ class Scratch:
         """Remove the folder and all in it."""
         shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._held)
+
+
+@contextlib.contextmanager
+def scratch(prefix: str) -> Iterator[Path]:
+    """Hold such a folder for a block."""
+    held = Scratch(prefix)
+    try:
+        yield held.path
+    finally:
+        held.remove()
 
 
 def sweep(prefix: str) -> None:

@@ -23,6 +23,7 @@ from dlcompare.core.meters.standstill import Patience
 from dlcompare.core.plugins.job import BaseJob
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.plugins.runtime import Runtime
+from dlcompare.core.scratch import scratch
 from dlcompare.core.variables import EVENTS, JOB, JOB_MARK, LOG, MEMORY, PARENT, PLUGINS
 
 from . import failure, stacks
@@ -57,9 +58,9 @@ def launch(runtime: Runtime, job: BaseJob, folder: Path, *, python: str, path: P
         return Ended(1, trouble)
     mark = uuid.uuid4().hex
     argv = [*runtime.command(job, python), "-m", worker, JOB, "."]
-    environment = worker_environment(runtime, job, path=path, mark=mark)
     stacks.invite(folder)
-    with open_log(folder / LOG, argv) as log, adopt_orphans() as known:
+    with open_log(folder / LOG, argv) as log, adopt_orphans() as known, scratch("dlcompare-job-") as temporary:
+        environment = {**worker_environment(runtime, job, path=path, mark=mark), "TMPDIR": str(temporary)}
         try:
             process = subprocess.Popen(argv, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log,
                                        stderr=subprocess.STDOUT, start_new_session=True)

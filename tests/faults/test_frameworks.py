@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -87,3 +88,10 @@ def test_a_taken_port_refuses_the_job(train: Start) -> None:
     records: dict[str, dict[str, Any]] = command.records()
     assert {record["status"] for record in records.values()} == {"refused"}
     assert all(f"port {port} on loopback is taken" in record["reason"] for record in records.values())
+
+
+def test_no_temporary_file_is_left(train: Start, framework: str) -> None:
+    with tempfile.TemporaryDirectory() as place:  # pytest's own is too deep for the names of sockets
+        command = train("--framework", framework, "--windows", "2", TMPDIR=place)
+        assert command.wait(120) == 0, command.told
+        assert list(Path(place).iterdir()) == []
