@@ -23,6 +23,15 @@ from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.run import runner
 
 JOBS = 10_000
+PLUGIN = """
+from dlcompare.core import hookimpl
+from dlcompare.core.graph import Input
+from dlcompare.core.graph.model import Model
+
+@hookimpl
+def dlcompare_models():
+    return [Model("NAME", lambda image: {}, {"image": Input((3, 8, 8))}, task="classification", reference="none")]
+"""
 MEMORY = 1_000_000  # KiB of address space for a program that reads ten thousand records
 
 
@@ -57,6 +66,18 @@ def shown(words: Sequence[str]) -> str:
                           env={**os.environ, **offering("toy_kind"), "OPENBLAS_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_two_hundred_plugins_are_listed_at_once(tmp_path: Path) -> None:
+    names = [f"acme{number:03}" for number in range(200)]
+    for name in names:
+        (tmp_path / f"{name}.py").write_text(PLUGIN.replace("NAME", name))
+    variables = {"PYTHONPATH": str(tmp_path), "DLCOMPARE_PLUGINS": ",".join([*names, "absent_one"])}
+    begin = time.monotonic()
+    done = subprocess.run([sys.executable, "-m", "dlcompare.core", "list"], text=True, capture_output=True, timeout=60,
+                          env={**os.environ, **variables})
+    assert time.monotonic() - begin < 10
+    assert done.returncode == 0 and all(name in done.stdout for name in [*names, "absent_one"])
 
 
 def test_the_reason_is_found_at_the_end_of_a_log_of_two_gigabytes(tmp_path: Path) -> None:
