@@ -18,6 +18,7 @@ from dlcompare.core.records.record import Record
 
 from .words import sentences
 
+MANY = 5  # records that ended for the same reason, from which on it is said once
 WIDE = 120  # columns from which what two lines of a row hold stands in columns of their own
 
 
@@ -67,19 +68,38 @@ def device(record: Record) -> str:
 
 
 def remarks(rows: Sequence[tuple[int, Record]]) -> Iterator[RenderableType]:
-    """Yield the warnings of every record, and why a job was refused or failed, each in a paragraph of its own."""
+    """Yield the warnings of every record, and why a job was refused or failed, each in a paragraph of its own; a reason
+    that many have in common is said once.
+    """
+    ended: dict[tuple[str, str | None], list[int]] = {}
+    for number, record in rows:
+        ended.setdefault((record.status, record.reason), []).append(number)
     for number, record in rows:
         name = " ".join(filter(None, (str(number), record.name, record.model, record.precision)))
-        if record.status != "ok":
-            yield Text(f"\n{name} {record.status}: {record.reason}", style="red" if record.status == "failed" else "")
-            if record.log:
-                yield Text(f"  log: {record.log}", no_wrap=True)
+        alike = ended[record.status, record.reason]
+        if record.status != "ok" and number == alike[0] and len(alike) >= MANY:
+            yield from why(f"{record.status.capitalize()} were {in_short(alike)}", record)
+        elif record.status != "ok" and len(alike) < MANY:
+            yield from why(f"{name} {record.status}", record)
         if record.warnings:
             yield Text(f"\n{name}, warnings", style="yellow")
             bullets = Table.grid(padding=(0, 1, 0, 0))
             for one in sentences(record.warnings):
                 bullets.add_row(" -", Text(one))
             yield bullets
+
+
+def why(what: str, record: Record) -> Iterator[RenderableType]:
+    """Yield the reason for which a job was refused or failed, and where its log is."""
+    yield Text(f"\n{what}: {record.reason}", style="red" if record.status == "failed" else "")
+    if record.log:
+        yield Text(f"  log: {record.log}", no_wrap=True)
+
+
+def in_short(numbers: Sequence[int]) -> str:
+    """Return the first of many numbers in words, and how many more there are."""
+    more = len(numbers) - MANY
+    return ", ".join(map(str, numbers[:MANY])) + (f" and {more:,} more" if more else "")
 
 
 def plain_table() -> Table:

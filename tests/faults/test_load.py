@@ -55,6 +55,7 @@ def test_ten_thousand_jobs_of_one_matrix_and_their_records(toys: Plan, tmp_path:
     assert [told[number]["place"] for number in (0, JOBS - 1)] == ["1 of 10,000", "10,000 of 10,000"]
     (folder,) = (tmp_path / "runs").iterdir()
     assert len(json.loads((folder / "records.json").read_text())) == JOBS
+    assert shown(["report", str(folder)]).count("device copies between GPUs") == 1
     for words in (["report"], ["report", "--format", "csv"], ["compare"]):
         assert "9999" in shown([*words, str(folder)])
 

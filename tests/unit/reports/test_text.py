@@ -2,7 +2,7 @@
 
 import pytest
 
-from dlcompare.core.reports.text import interval, number
+from dlcompare.core.reports.text import in_short, interval, number
 
 
 @pytest.mark.parametrize("value, text", [(None, "-"), (0.012344, "0.01234"), (9.9996, "10.00"), (12.3, "12.30"),
@@ -13,3 +13,8 @@ def test_numbers_have_four_digits(value: float | None, text: str) -> None:
 
 def test_an_interval_that_nobody_knows_is_nothing() -> None:
     assert interval(1, 2) == "[1.000, 2.000]" and interval(None, None) == ""
+
+
+def test_many_numbers_are_told_in_short() -> None:
+    assert in_short([2, 4, 5, 7, 9]) == "2, 4, 5, 7, 9"
+    assert in_short(range(1, 10_001)) == "1, 2, 3, 4, 5 and 9,995 more"
