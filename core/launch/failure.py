@@ -33,6 +33,7 @@ PREFIX = re.compile(r"^\[(rank)?\d+\](<stderr>|<stdout>)?:\s*")  # horovodrun's 
 FATAL = [re.compile(pattern) for pattern in (
     r"^F\d{4} [\d:.]+", r"^what\(\):", r"\bCheck fail(ed|ure)\b", r"^Fatal Python error: ",
     r"symbol lookup error: |error while loading shared libraries: ", r"^[\w.]*(Error|Exception): ")]
+QUOTED = re.compile(r'Traceback \(most recent call last\):\s+(File "[^"]*", line \d+\s+)*')  # MXNet's, of its C++
 KILLED = re.compile(r"\bSIGKILL\b|^Killed\b|[Ee]xit( with status)? code:? (137|-9)\b")  # as launchers tell it
 WAITING = re.compile(r"[Ww]aiting|[Mm]issing ranks|[Rr]endezvous|[Tt]imed out")
 
@@ -160,7 +161,7 @@ def explain_death(silent: dict[int, int | None], folder: Path, said: Sequence[Js
 
 def explain_exception(word: Json, folder: Path) -> str:
     """Return the reason of a job in which an exception was raised that nobody foresaw."""
-    message = paragraph(word["message"])
+    message = paragraph(QUOTED.sub("", word["message"]))
     if ran_out(word["message"]):
         return f"memory ran out ({message}); {ADVICE}"
     sign = word["memory"] or memory_line(folder)

@@ -285,3 +285,11 @@ def test_a_log_that_cannot_be_written_is_an_error_of_ours(tmp_path: Path) -> Non
     ("$ python\nreading the file\n===\n", ". The log says: reading the file"), ("$ python waiting\n", "that slow")])
 def test_a_stall_quotes_what_the_log_waits_for(tmp_path: Path, log: str, told: str) -> None:
     assert failure.explain_stall(job_folder(tmp_path, log=log), 5).endswith(told)
+
+
+def test_a_traceback_that_an_exception_quotes_is_left_out(tmp_path: Path) -> None:
+    message = ('MXNetError: Traceback (most recent call last):\n  File "../src/storage.h", line 74\n'
+               "MXNetError: Failed to allocate CPU Memory")
+    word(job_folder(tmp_path, ranks=1), 100, message, kind="raised")
+    reason = failure.why(tmp_path, 1)
+    assert reason.startswith("memory ran out (MXNetError: MXNetError: Failed to allocate CPU Memory);")
