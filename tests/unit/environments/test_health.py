@@ -25,62 +25,60 @@ def home(tmp_path_factory: pytest.TempPathFactory):
     yield from led(folder)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def spec(home: Path) -> EnvironmentSpec:
     return tiny(home)
 
 
-@pytest.fixture
-def ill(spec: EnvironmentSpec) -> Path:
-    """The interpreter of an environment that has lost its framework."""
-    python = resolve.create("ill", "cpu", spec, lambda line: None)
-    (module,) = python.parents[1].glob("lib/*/site-packages/tiny.py")
-    module.unlink()
-    return python
+@pytest.fixture(scope="module")
+def python(spec: EnvironmentSpec) -> Path:
+    """The interpreter of an environment that tests break."""
+    return resolve.create("ill", "cpu", spec, lambda line: None)
+
+
+def lose(python: Path, module: str) -> None:
+    (file,) = python.parents[1].glob(f"lib/*/site-packages/{module}.py")
+    file.unlink()
 
 
 def make(how: object, spec: EnvironmentSpec) -> object:
     return resolve.create_all([("ill", "cpu", spec)], lambda line: None, how)["ill", "cpu"]  # type: ignore[arg-type]
 
 
-def test_a_broken_environment_is_not_called_well_and_is_made_anew(ill: Path, spec: EnvironmentSpec, home: Path) -> None:
+def bad(spec: EnvironmentSpec) -> dict[str, str]:
+    """Return what the doctor finds wrong."""
+    return {finding.what: finding.detail for finding in health.doctor("ill", "cpu", spec) if not finding.ok}
+
+
+def test_a_broken_environment_is_not_called_well_and_is_made_anew(python: Path, spec: EnvironmentSpec,
+                                                                  home: Path) -> None:
+    reason = "ModuleNotFoundError: No module named 'tiny'"
+    assert make(health.create_checked, spec) == python
+    assert health.blamed(reason, "ill", "cpu", spec) == reason  # the job's own fault
+    lose(python, "tiny")
     said = make(health.create_checked, spec)
-    assert isinstance(said, EnvironmentUnavailable)
-    assert "ModuleNotFoundError: No module named 'tiny'" in str(said) and REMEDY in str(said)
-    bad = {finding.what: finding.detail for finding in health.doctor("ill", "cpu", spec) if not finding.ok}
-    assert set(bad) == {"framework"} and REMEDY in bad["framework"]
-    assert make(health.repair, spec) == ill  # the same link
+    assert isinstance(said, EnvironmentUnavailable) and reason in str(said) and REMEDY in str(said)
+    assert set(bad(spec)) == {"framework"} and REMEDY in bad(spec)["framework"]
+    assert REMEDY in health.blamed(reason, "ill", "cpu", spec)
+    assert health.blamed("training diverged", "ill", "cpu", spec) == "training diverged"
+    assert make(health.repair, spec) == python  # the same link
     assert health.broken("ill", "cpu", spec) is None
-    assert make(health.create_checked, spec) == ill
-    assert len(traces(home, "ill")) == 2  # the link and what it leads to: the broken one has gone
+    found = traces(home, "ill")
+    assert len(found) == 2  # the link and what it leads to: the broken one has gone
+    assert make(health.repair, spec) == python and traces(home, "ill") == found  # one that works is left alone
 
 
-def test_one_that_works_is_left_alone(spec: EnvironmentSpec, home: Path) -> None:
-    python = resolve.create("well", "cpu", spec, lambda line: None)
-    before = traces(home, "well")
-    assert health.repair("well", "cpu", spec, pytest.fail, stop=threading.Event()) == python
-    assert traces(home, "well") == before
-
-
-def test_one_whose_python_is_gone_is_broken_and_one_that_is_absent_is_not(ill: Path, spec: EnvironmentSpec) -> None:
-    ill.unlink()
-    ill.symlink_to("/no/such/python")
-    assert "the Python that it was made with is gone" in str(health.broken("ill", "cpu", spec))
-    bad = {finding.what: finding.detail for finding in health.doctor("ill", "cpu", spec) if not finding.ok}
-    assert REMEDY in bad["environment"]
+def test_one_whose_python_is_gone_is_broken_and_one_that_is_absent_is_not(python: Path, spec: EnvironmentSpec) -> None:
+    place = python.readlink()
+    python.unlink()
+    python.symlink_to("/no/such/python")
+    try:
+        assert "the Python that it was made with is gone" in str(health.broken("ill", "cpu", spec))
+        assert REMEDY in bad(spec)["environment"]
+    finally:
+        python.unlink()
+        python.symlink_to(place)
     assert health.broken("absent", "cpu", spec) is None
-    resolve.remove("ill", "cpu")
-
-
-@pytest.mark.parametrize(("reason", "blamed"), [("ModuleNotFoundError: No module named 'tiny'", True),
-                                                 ("training diverged", False)])
-def test_a_failed_job_blames_its_environment_only_if_that_is_broken(ill: Path, spec: EnvironmentSpec, reason: str,
-                                                                     blamed: bool) -> None:
-    said = health.blamed(reason, "ill", "cpu", spec)
-    assert (REMEDY in said) == blamed and said.startswith(reason)
-    make(health.repair, spec)
-    assert health.blamed(reason, "ill", "cpu", spec) == reason
-    assert health.blamed(reason, "ill", "cpu", None) == reason
 
 
 KILL = "import os, signal; print('WARNING: something unrelated'); os.kill(os.getpid(), signal.SIGKILL)"
@@ -101,11 +99,11 @@ def test_a_killed_compiler_is_named(line: str) -> None:
     assert re.match("The compiler was killed: .*memory", explain(f"x.cc:1: error: a\n{line}\nERROR: Failed building"))
 
 
+@pytest.mark.slow
 def test_builds_survive_a_repair(spec: EnvironmentSpec, home: Path) -> None:
     built = replace(compiling(spec), owner="")
     python = resolve.create("built", "cpu", built, lambda line: None)
-    (module,) = python.parents[1].glob("lib/*/site-packages/compiled.py")
-    module.unlink()
+    lose(python, "compiled")
     count = (home / "builds").read_text()
     health.repair("built", "cpu", built, lambda line: None, stop=threading.Event())
     assert health.broken("built", "cpu", built) is None
