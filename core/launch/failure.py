@@ -19,9 +19,9 @@ from . import stacks
 
 Json = dict[str, Any]
 FULL = 1 << 16  # bytes: less free space than that is none
-JOINING = "import", "build"  # a rank that has told no more has not joined
 BEFORE = "start", "parameters", "import"  # nobody waits for others yet
-ALONE = *BEFORE, "build", "done"  # each rank tells; of what they do together, the first alone
+JOINING = *BEFORE, "build"  # a rank that has told no more has not joined
+ALONE = *JOINING, "done"  # each rank tells; of what they do together, the first alone
 TAIL = 1 << 16  # bytes of a log's end that are looked at
 ADVICE = "try a smaller --batch or fewer --workers"
 CAUSES = {"SIGKILL": f"the kernel does so when memory runs out: then {ADVICE}; otherwise a person or a job "

@@ -19,7 +19,7 @@ ASK = signal.SIGUSR1
 ANSWER_SECONDS, LOOK_SECONDS = 2.0, 0.02
 HEAD = "== process "
 LIBRARY = ("/site-packages/", "/dist-packages/")
-MEETING = ("gather", "wait")  # of a trainer: nobody leaves them before all have come
+MEETING = ("gather", "wait", "join", "meet")  # of a trainer: nobody leaves them before all have come
 
 
 def invite(folder: Path) -> None:
