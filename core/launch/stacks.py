@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dlcompare.core.frames import Frame, main_thread
+from dlcompare.core.frames import main_thread
 from dlcompare.core.variables import STACKS
 
 ASK = signal.SIGUSR1
@@ -87,15 +87,15 @@ def read(folder: Path) -> list[Stand]:
     file = folder / STACKS
     text = file.read_text(errors="replace") if file.exists() else ""
     parts = [part.partition("\n") for part in text.split(HEAD)[1:]]
-    return [stand(json.loads(head), main_thread(dump)) for head, _, dump in parts]
+    return [stand(json.loads(head), dump) for head, _, dump in parts]
 
 
-def stand(head: Mapping[str, str], frames: list[Frame]) -> Stand:
-    pid = int(head["pid"])
+def stand(head: Mapping[str, str], dump: str) -> Stand:
+    pid, frames = int(head["pid"]), main_thread(dump)
     if head["state"] in "Tt":
         return Stand(pid, ", stopped by a signal (SIGSTOP, or a debugger)")
     if not frames:
-        return Stand(pid, ", which did not say where")
+        return Stand(pid, " in native code, or Python's own" if dump.strip() else ", which did not say where")
     own = next((frame for frame in frames if not any(part in frame.file for part in LIBRARY)), frames[0])
     within = own is not frames[0]  # a framework's call, mostly an all-reduce
     return Stand(pid, f" in {own._replace(file=Path(own.file).name)}", waits=within or own.function in MEETING)
