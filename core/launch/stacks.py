@@ -6,6 +6,7 @@ import contextlib
 import faulthandler
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Collection, Mapping
@@ -18,7 +19,7 @@ from dlcompare.core.variables import STACKS
 ASK = signal.SIGUSR1
 ANSWER_SECONDS, LOOK_SECONDS = 2.0, 0.02
 HEAD = "== process "
-LIBRARY = ("/site-packages/", "/dist-packages/")
+LIBRARY = re.compile(r"^<|/(site|dist)-packages/")  # what a framework makes of its own as it runs is in no file
 MEETING = ("gather", "wait", "join", "meet")  # of a trainer: nobody leaves them before all have come
 
 
@@ -96,6 +97,6 @@ def stand(head: Mapping[str, str], dump: str) -> Stand:
         return Stand(pid, ", stopped by a signal (SIGSTOP, or a debugger)")
     if not frames:
         return Stand(pid, " in native code, or Python's own" if dump.strip() else ", which did not say where")
-    own = next((frame for frame in frames if not any(part in frame.file for part in LIBRARY)), frames[0])
+    own = next((frame for frame in frames if not LIBRARY.search(frame.file)), frames[0])
     within = own is not frames[0]  # a framework's call, mostly an all-reduce
     return Stand(pid, f" in {own._replace(file=Path(own.file).name)}", waits=within or own.function in MEETING)

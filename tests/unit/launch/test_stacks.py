@@ -57,6 +57,9 @@ def laid(folder: Path, *workers: tuple[str, str], phases: tuple[str, ...] = ("da
                                    "rank 0 (process 10) waits in gather (slow.py, line 98), phase 'data'"),
     ([("R", LIBRARY), ("T", "")], ": rank 1 (process 11) is stuck, stopped by a signal (SIGSTOP, or a debugger), phase "
                                   "'data'; rank 0 (process 10) waits in step (t.py, line 7), phase 'data'"),
+    ([("T", ""), ("S", '  File "<string>", line 59 in horovod_allreduce\n  File "/x/t.py", line 7 in _reduce')],
+     ": rank 0 (process 10) is stuck, stopped by a signal (SIGSTOP, or a debugger), phase 'data'; rank 1 (process 11) "
+     "waits in _reduce (t.py, line 7), phase 'data'"),
     ([("S", LIBRARY), ("S", GATHER)], ": rank 1 (process 11) waits in gather (slow.py, line 98), phase 'data'; rank 0 "
                                       "(process 10) waits in step (t.py, line 7), phase 'data'"),
     ([("S", STEP), ("S", STEP)], ": ranks 0, 1 stand in step (plug.py, line 4), phase 'data'"),
