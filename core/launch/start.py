@@ -88,7 +88,9 @@ def open_log(file: Path, argv: list[str]) -> IO[bytes]:
 
 def give_up(folder: Path, mark: str, seconds: float) -> str:
     """Return why a job that has been silent for too long is given up: asked of its workers while they are there."""
-    stacks.ask(folder, sorted({event["pid"] for event in failure.read_events(folder)} & set(find_marked(mark))))
+    marked, workers = set(find_marked(mark)), {event["pid"] for event in failure.read_events(folder)}
+    stacks.ask(folder, sorted(marked & workers))
+    stacks.note_stopped(folder, sorted(marked - workers))
     return failure.explain_stall(folder, seconds)
 
 

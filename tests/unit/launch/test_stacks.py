@@ -103,6 +103,22 @@ def test_a_process_tells_where_it_stands_unless_it_was_stopped(tmp_path: Path) -
             process.communicate()
 
 
+def test_a_stopped_server_is_named_and_no_other_process_disturbed(tmp_path: Path) -> None:
+    processes = [subprocess.Popen([sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "0"],
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(2)]
+    try:
+        os.kill(processes[1].pid, signal.SIGSTOP)
+        assert eventually(lambda: stacks.state_of(processes[1].pid) == "T", within=5)
+        stacks.note_stopped(tmp_path, [process.pid for process in processes])
+        (found,) = stacks.read(tmp_path)
+        assert found.pid == processes[1].pid and processes[0].poll() is None
+        assert found.where == " (http.server), stopped by a signal (SIGSTOP, or a debugger)"
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
 def test_a_file_is_left_only_if_somebody_was_asked(tmp_path: Path) -> None:
     for text, left in (("", False), ("x", True)):
         (tmp_path / "stacks.txt").write_text(text)
