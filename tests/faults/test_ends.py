@@ -53,7 +53,7 @@ def demons(command: Command) -> list[int]:
     return [int(file.read_text()) for file in folder.glob("demon-*")]
 
 
-@pytest.mark.parametrize(("number", "code"), [(None, 0), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(("number", "code"), [(None, 0), (signal.SIGKILL, -9)])
 def test_a_child_that_knows_of_no_job_ends_with_it(number: signal.Signals | None, code: int, start_slow: Start) -> None:
     words = () if number is None else LONG
     command = start_slow("--framework", "littering", "--workers", "2", *words, DLCOMPARE_PLUGINS=PLUGINS)
