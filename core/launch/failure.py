@@ -213,9 +213,10 @@ def read_events(folder: Path) -> list[Json]:
 def parse_events(lines: Iterable[str]) -> Iterator[Json]:
     """Yield events; a line that is none was cut short on a full disk, and the next one written behind it."""
     for line in lines:
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             event = json.loads(line)
-            if isinstance(event, dict) and event.keys() >= {"pid", "phase"}:
+            if (isinstance(event, dict) and isinstance(event.get("phase"), str) and isinstance(event.get("pid"), int)
+                    and isinstance(event.get("rank", 0), int)):  # else it is none of ours
                 yield event
 
 
