@@ -7,6 +7,7 @@ UMASK = "DLCOMPARE_UMASK"  # who may read what is made, as umask has it; by defa
 MEMORY = "DLCOMPARE_MEMORY"  # bytes that one worker may take; by default a share of what is free
 JOB_MARK = "DLCOMPARE_JOB"  # every process of a job carries it, however many sessions a launcher opens
 PARENT = "DLCOMPARE_PARENT"  # pid of the program that started the job
+RANK_IN = "DLCOMPARE_RANK_IN"  # the name of the variable in which the launcher tells a worker its rank
 RANK = "DLCOMPARE_RANK"  # of a worker, where the framework's launcher has no variable of its own
 
 # Files of a run

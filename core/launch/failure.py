@@ -19,11 +19,13 @@ from . import stacks
 
 Json = dict[str, Any]
 FULL = 1 << 16  # bytes: less free space than that is none
-JOINING = "import", "build"  # a rank that has told no more has not joined
 BEFORE = "start", "parameters", "import"  # nobody waits for others yet
-ALONE = *BEFORE, "build", "done"  # each rank tells; of what they do together, the first alone
+JOINING = *BEFORE, "build"  # a rank that has told no more has not joined
+ALONE = *JOINING, "done"  # each rank tells; of what they do together, the first alone
 TAIL = 1 << 16  # bytes of a log's end that are looked at
 ADVICE = "try a smaller --batch or fewer --workers"
+PATIENCE = "Give --timeout more seconds if the model is that slow"
+LEAVING = "Their work was done: what a plug-in or the framework does at its end takes so long"
 CAUSES = {"SIGKILL": f"the kernel does so when memory runs out: then {ADVICE}; otherwise a person or a job "
                      "scheduler did",
           "SIGTERM": "a person, a job scheduler or another program did so"}
@@ -82,11 +84,12 @@ def explain_stall(folder: Path, seconds: float) -> str:
     started = {e["pid"] for e in events}
     begun = sorted({e["rank"] for e in events if "rank" in e})
     joined = sorted({e["rank"] for e in events if "rank" in e and e["phase"] not in JOINING})
+    done = started and started == {e["pid"] for e in events if e["phase"] == "done"}
     which = f" (ranks {spans(begun)})" if begun != joined else ""
     last = f"the last was {events[-1]['phase']!r}; " if events else ""
     return (f"no sign of life for {seconds:.0f} s ({last}{len(started)} worker processes started{which}, "
             f"and of the ranks {spans(joined) or 'none'} joined); all were stopped{who_stood(folder, events)}. "
-            f"Give --timeout more seconds if the model is that slow{last_of_log(folder)}")
+            f"{LEAVING if done else PATIENCE}{last_of_log(folder)}")
 
 
 def who_stood(folder: Path, events: Sequence[Json]) -> str:
@@ -211,9 +214,10 @@ def read_events(folder: Path) -> list[Json]:
 def parse_events(lines: Iterable[str]) -> Iterator[Json]:
     """Yield events; a line that is none was cut short on a full disk, and the next one written behind it."""
     for line in lines:
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             event = json.loads(line)
-            if isinstance(event, dict) and event.keys() >= {"pid", "phase"}:
+            if (isinstance(event, dict) and isinstance(event.get("phase"), str) and isinstance(event.get("pid"), int)
+                    and isinstance(event.get("rank", 0), int)):  # else it is none of ours
                 yield event
 
 

@@ -20,7 +20,7 @@ from dlcompare.core.files import write
 from dlcompare.core.machine.memory import limit_memory, nearly_full
 from dlcompare.core.machine.process_tree import adopting, descendants, processes
 from dlcompare.core.meters import standstill
-from dlcompare.core.variables import EVENTS, PARENT
+from dlcompare.core.variables import EVENTS, PARENT, RANK_IN
 
 from . import stacks
 
@@ -99,7 +99,8 @@ def carry(argv: Sequence[str], task: Callable[[str, Path, Events], None]) -> Non
     stacks.offer(folder)
     with reason_left(folder):
         events = Events(folder / EVENTS)
-        events("start")
+        rank = os.environ.get(os.environ.get(RANK_IN, ""), "")
+        events("start", **({"rank": int(rank)} if rank.isdigit() else {}))
         limit_memory()
         task(job_file.read_text(), folder, events)
         events("done")

@@ -10,8 +10,8 @@ FEWEST = 120.0  # where a measured time tells what comes next
 FACTOR = 20.0  # times what was measured: more than a machine slows down that others use as well
 LEAST_FACTOR = 3.0  # times that, whatever --timeout says: a long window that goes well is not given up
 BOUNDS: Mapping[str, float] = {
-    "": 120.0,  # no worker has started: the launcher takes 1 to 5 s, and up to 20 s for 64 workers on two cores
-    "import": 300.0,  # a framework takes 2 to 20 s; the first time, from a network file system, minutes
+    "": 120.0,  # no worker has started: a launcher takes 1 to 5 s; 64 workers have all started after 10 s, on two cores
+    "import": 300.0,  # a framework takes 0.3 to 15 s, busy machines included; from a cold network file system, minutes
 }
 DONE = 60.0  # since all workers were: frameworks part within seconds
 

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import itertools
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from dlcompare.core.frames import Frame, main_thread
+from dlcompare.core.frames import main_thread
 from dlcompare.core.variables import STACKS
 
 ASK = signal.SIGUSR1
 ANSWER_SECONDS, LOOK_SECONDS = 2.0, 0.02
 HEAD = "== process "
-LIBRARY = ("/site-packages/", "/dist-packages/")
-MEETING = ("gather", "wait")  # of a trainer: nobody leaves them before all have come
+LIBRARY = re.compile(r"^<|/(site|dist)-packages/")  # what a framework makes of its own as it runs is in no file
+MEETING = ("gather", "wait", "join", "meet")  # of a trainer: nobody leaves them before all have come
 
 
 def invite(folder: Path) -> None:
@@ -40,11 +43,26 @@ def ask(folder: Path, pids: Collection[int]) -> None:
     for pid in pids if file.exists() else ():
         with contextlib.suppress(OSError):  # a full disk, or one that has just gone
             state = state_of(pid)
-            with file.open("a") as stream:
-                stream.write(f"{HEAD}{json.dumps({'pid': pid, 'state': state})}\n")
+            write_head(file, pid=pid, state=state)
             if state not in "TtZ":
                 os.kill(pid, ASK)
                 settle(file)
+
+
+def note_stopped(folder: Path, pids: Collection[int]) -> None:
+    """Write down which of other processes of a job, such as servers, were stopped; they have not offered to answer."""
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            if (state := state_of(pid)) in "Tt":
+                words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+                write_head(folder / STACKS, pid=pid, state=state,
+                           what=dict(itertools.pairwise(words)).get("-m", words[0]))
+
+
+def write_head(file: Path, **about: Any) -> None:
+    """Begin what a process has to tell."""
+    with file.open("a") as stream:
+        stream.write(f"{HEAD}{json.dumps(about)}\n")
 
 
 def settle(file: Path) -> None:
@@ -87,15 +105,16 @@ def read(folder: Path) -> list[Stand]:
     file = folder / STACKS
     text = file.read_text(errors="replace") if file.exists() else ""
     parts = [part.partition("\n") for part in text.split(HEAD)[1:]]
-    return [stand(json.loads(head), main_thread(dump)) for head, _, dump in parts]
+    return [stand(json.loads(head), dump) for head, _, dump in parts]
 
 
-def stand(head: Mapping[str, str], frames: list[Frame]) -> Stand:
-    pid = int(head["pid"])
+def stand(head: Mapping[str, str], dump: str) -> Stand:
+    pid, frames = int(head["pid"]), main_thread(dump)
     if head["state"] in "Tt":
-        return Stand(pid, ", stopped by a signal (SIGSTOP, or a debugger)")
+        what = f" ({head['what']})" if "what" in head else ""
+        return Stand(pid, f"{what}, stopped by a signal (SIGSTOP, or a debugger)")
     if not frames:
-        return Stand(pid, ", which did not say where")
-    own = next((frame for frame in frames if not any(part in frame.file for part in LIBRARY)), frames[0])
+        return Stand(pid, " in native code, or Python's own" if dump.strip() else ", which did not say where")
+    own = next((frame for frame in frames if not LIBRARY.search(frame.file)), frames[0])
     within = own is not frames[0]  # a framework's call, mostly an all-reduce
     return Stand(pid, f" in {own._replace(file=Path(own.file).name)}", waits=within or own.function in MEETING)

@@ -24,7 +24,7 @@ from dlcompare.core.plugins.job import BaseJob
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.plugins.runtime import Runtime
 from dlcompare.core.scratch import scratch
-from dlcompare.core.variables import EVENTS, JOB, JOB_MARK, LOG, MEMORY, PARENT, PLUGINS
+from dlcompare.core.variables import EVENTS, JOB, JOB_MARK, LOG, MEMORY, PARENT, PLUGINS, RANK_IN
 
 from . import failure, stacks
 from .silence import Silence
@@ -68,13 +68,12 @@ def launch(runtime: Runtime, job: BaseJob, folder: Path, *, python: str, path: P
             return Ended(127, f"{argv[0]} cannot be started: {error.strerror}")
         try:
             silent = watch(process, folder, stall_seconds=stall_seconds, on_event=on_event)
-            if silent is not None:
-                stacks.ask(folder, sorted({e["pid"] for e in failure.read_events(folder)} & set(find_marked(mark))))
+            reason = None if silent is None else give_up(folder, mark, silent)
         finally:
             with defer_interrupts():
                 code = stop(process, mark, known)
             stacks.remove_empty(folder)
-    return verdict(code, folder, silent, launcher=process.pid)
+    return Ended(code, reason or verdict(code, folder, launcher=process.pid))
 
 
 def open_log(file: Path, argv: list[str]) -> IO[bytes]:
@@ -87,19 +86,25 @@ def open_log(file: Path, argv: list[str]) -> IO[bytes]:
         raise cannot_write(file, error) from error
 
 
-def verdict(code: int, folder: Path, silent: float | None, *, launcher: int) -> Ended:
-    """Return how a job ended; ``silent`` is None unless it was given up after so many seconds of silence."""
-    if silent is not None:
-        return Ended(code, failure.explain_stall(folder, silent))
+def give_up(folder: Path, mark: str, seconds: float) -> str:
+    """Return why a job that has been silent for too long is given up: asked of its workers while they are there."""
+    marked, workers = set(find_marked(mark)), {event["pid"] for event in failure.read_events(folder)}
+    stacks.ask(folder, sorted(marked & workers))
+    stacks.note_stopped(folder, sorted(marked - workers))
+    return failure.explain_stall(folder, seconds)
+
+
+def verdict(code: int, folder: Path, *, launcher: int) -> str | None:
+    """Return why a job that has ended by itself ended badly; None if it did not."""
     well = code == 0 and not failure.last_words(folder)
-    return Ended(code, None if well else failure.why(folder, code, launcher))
+    return None if well else failure.why(folder, code, launcher)
 
 
 def worker_environment(runtime: Runtime, job: BaseJob, *, path: Path, mark: str) -> dict[str, str]:
     """Return the variables that a worker starts with: the user's that do it no harm, the backend's and ours."""
     own = {
         "PYTHONPATH": str(path), "PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1", JOB_MARK: mark,
-        PARENT: str(os.getpid()), PLUGINS: ",".join(plugins().external()),
+        PARENT: str(os.getpid()), PLUGINS: ",".join(plugins().external()), RANK_IN: runtime.rank_variable,
     }
     if job.device == "cpu":
         own["CUDA_VISIBLE_DEVICES"] = ""

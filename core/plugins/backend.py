@@ -31,7 +31,6 @@ class Backend(Runtime):
     precisions: ClassVar[tuple[str, ...]] = ("fp32",)
     executions: ClassVar[Mapping[str, str]] = {"eager": "op by op"}  # what it does with each; its users' own first
     layouts: ClassVar[tuple[str, ...]] = ()  # of images in memory, that a job may ask for
-    rank_variable: ClassVar[str] = "DLCOMPARE_RANK"  # where the launcher tells a worker its rank
 
     def refuse(self, job: Job) -> str | None:
         """Return why this job cannot run here, for people to read; None if it can."""

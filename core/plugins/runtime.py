@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from dlcompare.core.variables import RANK
+
 
 @dataclass(frozen=True)
 class Build:
@@ -38,6 +40,7 @@ class Runtime(ABC):
     name: ClassVar[str]
     title: ClassVar[str] = ""  # one line for `dlcompare list`
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
+    rank_variable: ClassVar[str] = RANK  # where the launcher tells a worker its rank
 
     def environment(self, device: str) -> EnvironmentSpec | None:
         """Return what its environment for a device holds; None: the parent's interpreter will do."""

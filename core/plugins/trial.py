@@ -39,7 +39,8 @@ def tried(names: Sequence[str], *, seconds: float = SECONDS) -> dict[str, str]:
         left = left[len(done):]
         if not left or rest is None:  # nothing more to try, or the child could not even begin: then nobody is blamed
             break
-        errors[left.pop(0)] = why(rest, code, seconds)
+        errors[left[0]] = why(rest, code, seconds)
+        print(f"dlcompare: the plug-in {left[0]} is left out: {errors[left.pop(0)]}", file=sys.stderr)  # it took time
     return errors
 
 

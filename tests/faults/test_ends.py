@@ -33,6 +33,19 @@ def test_a_thread_that_does_not_end_keeps_no_worker(start_slow: Start) -> None:
                             DLCOMPARE_PLUGINS=PLUGINS), "several")
 
 
+def test_a_worker_that_never_leaves_costs_no_measurement(start_slow: Start) -> None:
+    command = start_slow("--framework", "several", "--workers", "2", "--model", "parting", "--timeout", "3",
+                         DLCOMPARE_PLUGINS=PLUGINS)
+    assert command.wait(40) == 0
+    record: dict[str, Any] = command.records()["several"]
+    assert record["status"] == "ok" and len(record["windows"]) == 2
+    (caveat,) = [one for one in record["warnings"] if one["kind"] == "ended badly"]
+    assert "no sign of life for 3 s (the last was 'done'" in caveat["values"]["reason"]
+    assert "ranks 0, 1 stand in native code, or Python's own, phase 'done'" in caveat["values"]["reason"]
+    assert "Their work was done" in caveat["values"]["reason"] and "--timeout" not in caveat["values"]["reason"]
+    assert command.nothing_left()
+
+
 def demons(command: Command) -> list[int]:
     """Return the numbers of what the workers have left behind, which does not carry the tests' trace either."""
     folder = command.job("littering")
@@ -40,7 +53,7 @@ def demons(command: Command) -> list[int]:
     return [int(file.read_text()) for file in folder.glob("demon-*")]
 
 
-@pytest.mark.parametrize(("number", "code"), [(None, 0), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(("number", "code"), [(None, 0), (signal.SIGKILL, -9)])
 def test_a_child_that_knows_of_no_job_ends_with_it(number: signal.Signals | None, code: int, start_slow: Start) -> None:
     words = () if number is None else LONG
     command = start_slow("--framework", "littering", "--workers", "2", *words, DLCOMPARE_PLUGINS=PLUGINS)

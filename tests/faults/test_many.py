@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 
 import pytest
-from faulty import LONG, failure
-from running import SLOW, Command
+from faulty import LONG
+from running import Command
 
 Start = Callable[..., Command]
 MANY = ("--workers", "64", "--threads", "1")
@@ -33,11 +33,3 @@ def test_they_stop_at_ctrl_c(start_slow: Start, phase: str) -> None:
     assert command.wait(40) == 130
     assert time.monotonic() - begin < 25
     assert command.left() == [] and "Traceback" not in command.told
-
-
-def test_one_of_them_that_is_stuck_is_named(start_slow: Start) -> None:
-    command = start_slow("--framework", "stuck", *MANY, "--timeout", "10", *LONG, SLOW_STEP="0",
-                         DLCOMPARE_PLUGINS=",".join([*SLOW, "clinging"]))
-    reason = failure(command, "stuck", within=150)
-    assert "rank 1 (process " in reason and ") is stuck in step (clinging.py" in reason
-    assert "ranks 0, 2-63 wait in gather (slow.py" in reason

@@ -9,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
 from running import PLUGINS
 
 ENDLESS = "import os, pathlib, time\npathlib.Path('begun').write_text(str(os.getpid()))\ntime.sleep(600)"
@@ -28,7 +27,8 @@ def test_plugins_that_end_the_program_are_named_and_others_listed(tmp_path: Path
         (tmp_path / f"{name}.py").write_text(code)
     printed, told = listing(tmp_path, "gone", "stop", "tiny").communicate(timeout=30)
     good, bad = printed.split("Plugins that could not be loaded")
-    assert "tiny-numpy" in good and "pytorch-ddp" in good and not told
+    assert "tiny-numpy" in good and "pytorch-ddp" in good
+    assert told.count("\n") == 1 and told.startswith("dlcompare: the plug-in gone is left out: loading it in a process")
     assert "gone" in bad and "ended it with exit code 0" in bad and "KeyboardInterrupt" in bad
 
 
@@ -43,12 +43,3 @@ def test_ctrl_c_ends_the_wait_for_a_plugin_that_hangs(tmp_path: Path) -> None:
     _, told = process.communicate(timeout=5)
     assert process.returncode == 130 and "Traceback" not in told
     assert not Path("/proc", (tmp_path / "begun").read_text()).exists()
-
-
-@pytest.mark.slow
-def test_a_plugin_that_hangs_is_named_in_time_and_others_listed(tmp_path: Path) -> None:
-    (tmp_path / "endless.py").write_text(ENDLESS)
-    begin = time.monotonic()
-    printed, _ = listing(tmp_path, "endless", "tiny").communicate(timeout=60)
-    assert time.monotonic() - begin < 40
-    assert "tiny-numpy" in printed and "it was not loaded within 20 s, and stands in " in printed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import slow
 from dlcompare.core import hookimpl
 from dlcompare.core.graph.model import Model
 from dlcompare.core.graph.ops import Tensor
+from dlcompare.core.variables import JOB_MARK
 
 DEMON = f"""
 import os, pathlib, sys
@@ -30,6 +32,13 @@ def pacing(image: Tensor, label: Tensor) -> dict[str, Tensor]:
     """Return the light network; rank 1, however it is launched, gets a thread that does not end."""
     if "1" in map(os.environ.get, ("RANK", "HOROVOD_RANK", "DLCOMPARE_RANK", "SLOW_RANK")):
         threading.Thread(target=time.sleep, args=(600,), name="pacemaker").start()
+    return slow.speck(image, label)
+
+
+def parting(image: Tensor, label: Tensor) -> dict[str, Tensor]:
+    """Return the light network; whoever has built it in a job never ends when he has done his work."""
+    if JOB_MARK in os.environ:
+        atexit.register(time.sleep, 600)
     return slow.speck(image, label)
 
 
@@ -69,4 +78,5 @@ def dlcompare_backends() -> list[slow.Slow]:
 
 @hookimpl
 def dlcompare_models() -> list[Model]:
-    return [Model("pacing", pacing, slow.INPUTS, task="classification", reference="the tests")]
+    return [Model(name, network, slow.INPUTS, task="classification", reference="the tests")
+            for name, network in (("pacing", pacing), ("parting", parting))]

@@ -57,6 +57,9 @@ def laid(folder: Path, *workers: tuple[str, str], phases: tuple[str, ...] = ("da
                                    "rank 0 (process 10) waits in gather (slow.py, line 98), phase 'data'"),
     ([("R", LIBRARY), ("T", "")], ": rank 1 (process 11) is stuck, stopped by a signal (SIGSTOP, or a debugger), phase "
                                   "'data'; rank 0 (process 10) waits in step (t.py, line 7), phase 'data'"),
+    ([("T", ""), ("S", '  File "<string>", line 59 in horovod_allreduce\n  File "/x/t.py", line 7 in _reduce')],
+     ": rank 0 (process 10) is stuck, stopped by a signal (SIGSTOP, or a debugger), phase 'data'; rank 1 (process 11) "
+     "waits in _reduce (t.py, line 7), phase 'data'"),
     ([("S", LIBRARY), ("S", GATHER)], ": rank 1 (process 11) waits in gather (slow.py, line 98), phase 'data'; rank 0 "
                                       "(process 10) waits in step (t.py, line 7), phase 'data'"),
     ([("S", STEP), ("S", STEP)], ": ranks 0, 1 stand in step (plug.py, line 4), phase 'data'"),
@@ -98,6 +101,22 @@ def test_a_process_tells_where_it_stands_unless_it_was_stopped(tmp_path: Path) -
         for process in processes:
             process.kill()
             process.communicate()
+
+
+def test_a_stopped_server_is_named_and_no_other_process_disturbed(tmp_path: Path) -> None:
+    processes = [subprocess.Popen([sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "0"],
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(2)]
+    try:
+        os.kill(processes[1].pid, signal.SIGSTOP)
+        assert eventually(lambda: stacks.state_of(processes[1].pid) == "T", within=5)
+        stacks.note_stopped(tmp_path, [process.pid for process in processes])
+        (found,) = stacks.read(tmp_path)
+        assert found.pid == processes[1].pid and processes[0].poll() is None
+        assert found.where == " (http.server), stopped by a signal (SIGSTOP, or a debugger)"
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
 
 
 def test_a_file_is_left_only_if_somebody_was_asked(tmp_path: Path) -> None:

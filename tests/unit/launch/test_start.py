@@ -54,7 +54,9 @@ def test_a_line_that_is_cut_waits_for_its_end_and_damaged_ones_are_passed_over(t
     events = news(file)
     assert next(events) == []
     for text, expected in [('{"pid": 1, "pha', []), ('se": "a"}\n{"pid": 2, "phase": "b"}\n', ["a", "b"]), ("", []),
-                           ('{"pid": 3, "ph{"pid": 4, "phase": "c"}\n7\n{"pid": 5, "phase": "d"}\n', ["d"])]:
+                           ('{"pid": 3, "ph{"pid": 4, "phase": "c"}\n7\n{"pid": 5, "phase": "d"}\n', ["d"]),
+                           ('{"pid": [], "phase": "e"}\n{"pid": 1, "phase": {}}\n', []),
+                           ('{"pid": 1, "phase": "f", "rank": "1"}\n', [])]:
         with file.open("a") as stream:
             stream.write(text)
         assert [e["phase"] for e in next(events)] == expected

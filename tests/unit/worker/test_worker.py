@@ -21,7 +21,7 @@ from dlcompare.core.kinds.training.result import RankResult
 from dlcompare.core.launch import failure
 from dlcompare.core.machine.memory import free_memory, share
 from dlcompare.core.typed_json import from_plain
-from dlcompare.core.variables import MEMORY, PARENT
+from dlcompare.core.variables import MEMORY, PARENT, RANK_IN
 
 Start = Callable[..., "subprocess.Popen[bytes]"]  # the fixture `worker`, of conftest.py
 NOBODY = str(2**22 + 1)  # above the highest pid that Linux gives
@@ -42,6 +42,11 @@ def test_a_job_can_be_repeated_by_hand_from_its_file(worker: Start, tmp_path: Pa
     assert (result.rank, result.world, len(result.windows)) == (0, 1, 2)
     assert [phases(tmp_path)[i] for i in (0, -1)] == ["start", "done"]
     assert sorted(file.name for file in tmp_path.iterdir()) == ["events.jsonl", "job.json", "log.txt", "rank-0.json"]
+
+
+def test_a_worker_tells_its_rank_from_its_start_as_far_as_the_launcher_told_it(worker: Start, tmp_path: Path) -> None:
+    assert worker(variables={RANK_IN: "MY_RANK", "MY_RANK": "3"}).wait(60) == 0
+    assert [event.get("rank") for event in failure.read_events(tmp_path) if event["phase"] == "start"] == [3]
 
 
 def test_a_loss_that_is_not_finite_ends_the_job(worker: Start, tmp_path: Path) -> None:
