@@ -17,6 +17,7 @@ from dlcompare.core import __version__
 from dlcompare.core.errors import DlcompareError, UsageError
 from dlcompare.core.judging.judging import Judging
 from dlcompare.core.kinds.kind import Kind, kinds
+from dlcompare.core.machine.limits import warn_before_time_is_up
 from dlcompare.core.privacy import close_files
 
 from .echo import drop_what_cannot_be_printed, echo, open_streams
@@ -143,10 +144,16 @@ def interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
+def run_out_of_time(number: int, frame: object) -> None:
+    raise KeyboardInterrupt("the limit on processor time (ulimit -t) was met; raise it")
+
+
 def main() -> None:
     """Run the command line and end the process with its exit code: 0 all ran, 1 a job did not, 2 usage."""
     open_streams()
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that cannot show a line's corner
+    signal.signal(signal.SIGXCPU, run_out_of_time)
+    warn_before_time_is_up()
     signal.signal(signal.SIGTERM, interrupt)  # also where a shell has us ignore Ctrl-C, in the background of a script
     code = carry_out_command()
     drop_what_cannot_be_printed()
@@ -171,6 +178,11 @@ def carry_out_command() -> int:
         echo(f"dlcompare: cannot print: {error.strerror}; make room, or print elsewhere" if error.filename is None else
              f"dlcompare: {error.filename}: {error.strerror}", err=True)
         return 1
-    except (KeyboardInterrupt, click.Abort):
-        echo("dlcompare: stopped; finished jobs are kept, and --resume goes on with the run", err=True)
+    except MemoryError:
+        echo("dlcompare: memory ran out; free some, or raise the limit on it (ulimit -v). Finished jobs are kept, and "
+             "--resume goes on with the run", err=True)
+        return 1
+    except (KeyboardInterrupt, click.Abort) as stop:  # click makes the latter of the former
+        why = str(stop.__cause__ or stop) or "stopped"
+        echo(f"dlcompare: {why}; finished jobs are kept, and --resume goes on with the run", err=True)
         return 130
