@@ -22,6 +22,7 @@ def test_too_few_open_files_are_told_at_once(start_slow: Start) -> None:
     assert command.records()["reference"]["reason"].startswith("a process may hold 16 files open here")
 
 
+@pytest.mark.slow
 def test_workers_that_never_were_are_told_as_such(start_slow: Start) -> None:
     command = start_slow("--framework", "slow", "--workers", "2", SLOW_STEP="0")  # its launcher knows of one alone
     reason = failure(command, "slow", within=30)

@@ -17,9 +17,8 @@ def shell(redirection: str) -> tuple[str, ...]:
     return ("sh", "-c", f'exec "$@" {redirection}', "sh")
 
 
-@pytest.mark.parametrize("closed", [">&-", ">&- 2>&- <&-"])
-def test_a_run_without_standard_streams_runs_and_keeps_its_records(start_slow: Start, closed: str) -> None:
-    command = start_slow("--framework", "reference", prefix=shell(closed), SLOW_STEP="0")
+def test_a_run_without_standard_streams_runs_and_keeps_its_records(start_slow: Start) -> None:
+    command = start_slow("--framework", "reference", prefix=shell("<&- >&- 2>&-"), SLOW_STEP="0")
     assert command.wait() == 0, command.told
     assert command.kept()["reference"]["status"] == "ok"
     assert "Traceback" not in command.told
