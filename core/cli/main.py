@@ -5,7 +5,7 @@ Imports at module level are light, so that ``--help`` and ``list`` answer at onc
 
 from __future__ import annotations
 
-import os
+import contextlib
 import signal
 import sys
 from pathlib import Path
@@ -17,9 +17,10 @@ from dlcompare.core import __version__
 from dlcompare.core.errors import DlcompareError, UsageError
 from dlcompare.core.judging.judging import Judging
 from dlcompare.core.kinds.kind import Kind, kinds
+from dlcompare.core.machine.limits import warn_before_time_is_up
 from dlcompare.core.privacy import close_files
 
-from .echo import echo
+from .echo import drop_what_cannot_be_printed, echo, open_streams
 from .environments import env
 from .measuring import FORMS, measure, measuring, rendered
 from .options import apply, make, option, options_of
@@ -143,22 +144,45 @@ def interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
+def run_out_of_time(number: int, frame: object) -> None:
+    raise KeyboardInterrupt("the limit on processor time (ulimit -t) was met; raise it")
+
+
 def main() -> None:
     """Run the command line and end the process with its exit code: 0 all ran, 1 a job did not, 2 usage."""
+    open_streams()
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that cannot show a line's corner
+    signal.signal(signal.SIGXCPU, run_out_of_time)
+    warn_before_time_is_up()
     signal.signal(signal.SIGTERM, interrupt)  # also where a shell has us ignore Ctrl-C, in the background of a script
+    code = carry_out_command()
+    drop_what_cannot_be_printed()
+    sys.exit(code)
+
+
+def carry_out_command() -> int:
+    """Do what the command line says and return the exit code."""
     try:
         close_files()
-        sys.exit(program()(standalone_mode=False))
+        return int(program()(standalone_mode=False) or 0)
     except DlcompareError as error:
         echo(f"dlcompare: {error}", err=True)
-        sys.exit(2 if isinstance(error, UsageError) else 1)
+        return 2 if isinstance(error, UsageError) else 1
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except BrokenPipeError:  # whoever read the output, such as `head`, has enough; Python must not flush it again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except (KeyboardInterrupt, click.Abort):
-        echo("dlcompare: stopped; finished jobs are kept, and --resume goes on with the run", err=True)
-        sys.exit(130)
+        with contextlib.suppress(OSError):
+            error.show()
+        return error.exit_code
+    except BrokenPipeError:  # whoever read the output, such as `head`, has enough
+        return 1
+    except OSError as error:  # of what click prints by itself
+        echo(f"dlcompare: cannot print: {error.strerror}; make room, or print elsewhere" if error.filename is None else
+             f"dlcompare: {error.filename}: {error.strerror}", err=True)
+        return 1
+    except MemoryError:
+        echo("dlcompare: memory ran out; free some, or raise the limit on it (ulimit -v). Finished jobs are kept, and "
+             "--resume goes on with the run", err=True)
+        return 1
+    except (KeyboardInterrupt, click.Abort) as stop:  # click makes the latter of the former
+        why = str(stop.__cause__ or stop) or "stopped"
+        echo(f"dlcompare: {why}; finished jobs are kept, and --resume goes on with the run", err=True)
+        return 130

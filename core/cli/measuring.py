@@ -92,7 +92,8 @@ def measure(context: click.Context, kinds: Sequence[Kind], given: Mapping[str, A
     asked, options = request(kind, given), make(Options, given)
     with Progress() as progress:
         answer = kind.answer(dataclasses.replace(asked, tell=progress), lambda plan: carry_out(plan, options, progress))
-    echo(rendered(kind, answer, given["form"], asked.judging if in_rounds(answer) else None))
+    run = (options.out / answer.records[0].run).absolute() if answer.records else None
+    echo(rendered(kind, answer, given["form"], asked.judging if in_rounds(answer) else None), kept=run)
     records = [*answer.records, *answer.more]
     context.exit(0 if kind.passed(records) and all(record.kept for record in records) else 1)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dlcompare.core.machine import limits
 from dlcompare.core.machine.memory import ran_out
 from dlcompare.core.variables import EVENTS, LOG, STACKS
 
@@ -60,13 +61,16 @@ def why(folder: Path, code: int, launcher: int | None = None) -> str:
         return explain_death(silent, folder, said)
     if said:
         return explain_exception(said[0], folder)
-    return f"the launcher ended with exit code {code}: {paragraph(last_line(folder / 'log.txt'))}"
+    limit = next(filter(None, map(limits.met, reversed(said_lines(folder)))), None)
+    return f"the launcher ended with exit code {code}: {paragraph(last_line(folder / LOG))}" + (
+        f"; {limit}" if limit else "")
 
 
 def killed(who: str, number: int) -> str:
     """Return in words that a signal ended somebody, and what may have sent it."""
     name = next((one.name for one in signal.Signals if one == number), f"signal {number}")
-    return f"{who} was killed by {name} ({CAUSES.get(name, 'it crashed')})"
+    limit = limits.processor_time() if name in ("SIGKILL", "SIGXCPU") else None
+    return f"{who} was killed by {name} ({limit or CAUSES.get(name, 'it crashed')})"
 
 
 def launcher_name(folder: Path) -> str:
@@ -131,9 +135,9 @@ def explain_silence(folder: Path, *, found: int, wanted: int) -> str:
     """Return the reason of a job that ended well by its exit code although processes of it left no result."""
     events = read_events(folder)
     last = f"the last that they reported was {events[-1]['phase']!r}" if events else "they reported nothing"
-    return (f"{found} of {wanted} worker processes left a result; the others ended early with exit code 0 ({last}), as "
-            "where a plug-in calls sys.exit() or os._exit() in a worker. The log ends with: "
-            f"{paragraph(last_line(folder / 'log.txt'))}")
+    return (f"{found} of {wanted} worker processes left a result, although the job ended with exit code 0 ({last}): "
+            "so it is where a plug-in calls sys.exit() or os._exit() in one, or its launcher starts too few. The log "
+            f"ends with: {paragraph(last_line(folder / LOG))}")
 
 
 def last_words(folder: Path) -> list[Json]:
@@ -154,19 +158,23 @@ def explain_death(silent: dict[int, int | None], folder: Path, said: Sequence[Js
     """Return the reason of a job of which processes were killed, or crashed outside Python."""
     names = " and ".join(f"{pid}" + (f" (rank {rank})" if rank is not None else "") for pid, rank in silent.items())
     if told := memory_line(folder):
-        return f"memory ran out in worker process {names} ({told}); {ADVICE}"
+        return f"memory ran out in worker process {names} ({told}); {limits.met(told) or ADVICE}"
     then = f" Another worker said: {paragraph(said[0]['message'], 200)}" if said else ""
     if told := fatal_line(folder, said):
         return f"worker process {names} died, and the log says: {told}.{then}"
+    if limit := limits.processor_time():
+        return f"worker process {names} died without a word: {limit}.{then}"
     return (f"worker process {names} died without a word, as one does that is killed by SIGKILL (the kernel does so "
             f"when memory runs out: then {ADVICE}) or crashes.{then}")
 
 
 def explain_exception(word: Json, folder: Path) -> str:
     """Return the reason of a job in which an exception was raised that nobody foresaw."""
-    message = paragraph(QUOTED.sub("", word["message"]))
+    message, limit = paragraph(QUOTED.sub("", word["message"])), limits.met(word["message"])
     if ran_out(word["message"]):
-        return f"memory ran out ({message}); {ADVICE}"
+        return f"memory ran out ({message}); {limit or ADVICE}"
+    if limit:
+        return f"{message}; {limit}"
     sign = word["memory"] or memory_line(folder)
     return f"{message}. It seems that memory ran out ({sign}); {ADVICE}" if sign else message
 

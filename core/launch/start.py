@@ -17,6 +17,7 @@ from typing import IO, Any
 from dlcompare.core.files import cannot_write
 from dlcompare.core.machine import memory
 from dlcompare.core.machine.inherited import for_workers
+from dlcompare.core.machine.limits import too_few_files
 from dlcompare.core.machine.ports import meeting_trouble
 from dlcompare.core.machine.process_tree import adopt_orphans, processes, reap, strays
 from dlcompare.core.meters.standstill import Patience
@@ -55,6 +56,8 @@ def launch(runtime: Runtime, job: BaseJob, folder: Path, *, python: str, path: P
         JobError: the log cannot be written.
     """
     if runtime.meets(job) and (trouble := meeting_trouble(job.port)):  # again: since the plan was made
+        return Ended(1, trouble)
+    if trouble := too_few_files():
         return Ended(1, trouble)
     mark = uuid.uuid4().hex
     argv = [*runtime.command(job, python), "-m", worker, JOB, "."]

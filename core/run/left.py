@@ -13,7 +13,7 @@ from dlcompare.core.launch import failure
 from dlcompare.core.plugins.job import BaseJob
 from dlcompare.core.records.circumstances import Circumstances
 from dlcompare.core.typed_json import from_plain, to_plain
-from dlcompare.core.variables import BEGUN, rank_file
+from dlcompare.core.variables import BEGUN, LOG, rank_file
 
 
 def is_complete(kind: Kind, job: BaseJob, folder: Path) -> bool:
@@ -33,14 +33,15 @@ def note(about: Circumstances, folder: Path) -> None:
 
 
 def noted(folder: Path) -> Circumstances:
-    """Return what was known of a job when it began, its duration as its last sign of life has it.
+    """Return what was known of a job when it began, with its duration up to its last sign of life.
 
     Raises:
         UsageError, ValueError, OSError: nothing was written down, or it is damaged.
     """
     about = from_plain(Circumstances, json.loads((folder / BEGUN).read_text()), what="beginning of a job")
     last = max((event["time"] for event in failure.read_events(folder) if "time" in event), default=about.started)
-    return dataclasses.replace(about, duration=max(0.0, (last or 0.0) - (about.started or 0.0)))
+    return dataclasses.replace(about, duration=max(0.0, (last or 0.0) - (about.started or 0.0)),
+                               log=str(folder / LOG))  # where it lies now
 
 
 def launch_seconds(folder: Path, about: Circumstances) -> float | None:

@@ -88,11 +88,11 @@ class Runner:
         return in_order(self.plan, self.records)
 
     def prepare(self) -> Prepared:
-        """Return what makes jobs ready; a run that cannot be prepared, and has nothing yet, leaves no folder behind."""
+        """Return what makes jobs ready; a new run that cannot be prepared leaves no folder behind."""
         try:
             return self.kind.prepare(self.plan, self)
         except UsageError:
-            if not self.records:
+            if not self.records and not self.options.resume:  # which may have found results and logs of before
                 shutil.rmtree(self.folder)
             raise
 

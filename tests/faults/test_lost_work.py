@@ -22,7 +22,7 @@ def caveats(record: dict[str, Any]) -> dict[str, Any]:
     return {one["kind"]: one["values"] for one in record["warnings"]}
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.slow)])
 def test_a_launcher_that_ends_badly_after_all_is_done_costs_nothing(start_slow: Start, number: signal.Signals) -> None:
     command = start_slow("--framework", "lingering", "--workers", "2", "--timeout", "3")
     command.until("lingering", "done", count=2)
@@ -60,6 +60,7 @@ def test_a_disk_that_fills_while_a_job_measures_loses_no_window(start_slow: Star
     assert "Traceback" not in command.told
 
 
+@pytest.mark.slow
 def test_results_without_a_record_become_one_when_the_run_goes_on(start_slow: Start) -> None:
     first = start_slow("--framework", "slow", SLOW_STEP="0")
     assert first.wait() == 0
@@ -74,6 +75,7 @@ def test_results_without_a_record_become_one_when_the_run_goes_on(start_slow: St
     assert again.kept() == again.records()
 
 
+@pytest.mark.slow
 def test_parameters_that_do_not_fit_on_the_disk_cost_no_measurement(start_slow: Start, tmp_path: Path,
                                                                     disk: Callable[[str], tuple[str, ...]]) -> None:
     words = ("--framework", "slow", "--model", "bert-tiny", "--windows", "1", "--save")
@@ -94,6 +96,7 @@ def test_a_limit_on_file_sizes_is_said_before_anything_is_measured(start_slow: S
     assert "no file may be larger than 20000 bytes here, so raise that limit (ulimit -f)" in reason
 
 
+@pytest.mark.slow
 def test_a_run_whose_records_are_damaged_goes_on(start_slow: Start) -> None:
     words = ("--framework", "reference,slow", "--resume")
     first = start_slow(*words, SLOW_STEP="0")
@@ -108,14 +111,3 @@ def test_a_run_whose_records_are_damaged_goes_on(start_slow: Start) -> None:
     assert f"{folders[1] / 'record.json'} cannot be read (it is of another job, {folders[0].name}" in again.told
     assert again.records() == again.kept() and len(again.runs) == 1
     assert [again.records()[name]["windows"] == first.records()[name]["windows"] for name in again.records()]
-
-
-def test_a_run_that_cannot_be_found_again_is_told(start_slow: Start) -> None:
-    first = start_slow("--framework", "reference", SLOW_STEP="0")
-    assert first.wait() == 0
-    plan = first.runs[0] / "plan.json"
-    plan.write_text("{")
-    again = start_slow("--framework", "reference", "--resume", SLOW_STEP="0")
-    assert again.wait() == 0 and len(again.runs) == 2
-    assert f"dlcompare: {plan} cannot be read (" in again.told and "that run is passed over" in again.told
-    assert f"--resume finds no run of this very command below {again.out}: a new one begins" in again.told

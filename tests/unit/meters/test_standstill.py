@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from dlcompare.core.meters.standstill import Patience
+from dlcompare.core.meters.standstill import Patience, read, since
 
 # A worker's watch naps for a second at a time, while the main thread does what the argument says.
 WORKER = """
@@ -58,3 +58,12 @@ def test_patience_is_not_used_up_by_a_stop(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(time, "monotonic", lambda: next(times))
     clock = Patience()
     assert [clock() for _ in range(4)] == [0.25, 0.5, 1.5, 1.75]
+
+
+def test_the_sleep_of_the_machine_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept, clock = 0.0, time.clock_gettime
+    monkeypatch.setattr(time, "clock_gettime", lambda which: clock(which) + slept * (which == time.CLOCK_BOOTTIME))
+    before = read()
+    assert since(before) == 0.0
+    slept = 3600.0
+    assert since(before) == pytest.approx(3600.0, abs=1.0)

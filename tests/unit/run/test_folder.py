@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from fabricated import finished, job, ranks
 
-from dlcompare.core.kinds.kind import Options, kind
+from dlcompare.core.errors import UsageError
+from dlcompare.core.kinds.kind import Options, Prepared, Run, kind
 from dlcompare.core.plan.plan import Plan, silent
 from dlcompare.core.run.folder import read_record, resumable
 from dlcompare.core.run.runner import Runner
@@ -61,3 +62,17 @@ def test_what_is_started_again_meets_no_last_words_of_before(tmp_path: Path) -> 
     assert "cannot be started" in str(runner.start(one, folder, label=""))
     assert not (folder / "error-7.json").exists() and (folder / "job.json").read_text() == one.to_json()
     assert [(before / "error-7.json").read_text() for before in tmp_path.glob("calibration.*")] == ["{}"]
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_only_a_new_run_that_cannot_be_prepared_leaves_nothing(resume: bool, tmp_path: Path) -> None:
+    class Unprepared(type(kind("training"))):  # type: ignore[misc]
+        def prepare(self, plan: Plan, run: Run) -> Prepared:
+            raise UsageError("the data have gone")
+
+    one, run = job(), tmp_path / "run"
+    (run / one.id).mkdir(parents=True)
+    (run / one.id / "log.txt").write_text("of before")
+    with pytest.raises(UsageError, match="the data have gone"):
+        Runner(Plan("training", (one,)), Unprepared(), run, Options(resume=resume), silent).all()
+    assert [file.read_text() for file in run.glob("*/log.txt")] == (["of before"] if resume else [])
