@@ -21,7 +21,7 @@ from dlcompare.core.privacy import close_files
 
 from .echo import echo
 from .environments import env
-from .measuring import FORMS, measure, measuring, rendered
+from .measuring import FORMS, measure, measuring, rendered, tell_distrust
 from .options import apply, make, option, options_of
 
 EXAMPLES = "\n\n".join((
@@ -140,7 +140,6 @@ def print_stored(runs: tuple[Path, ...], form: str, judging: Judging | None, *, 
                  always: bool = False) -> None:
     """Print stored records, those of each kind together; judged if they were interleaved, or ``always``."""
     from dlcompare.core.kinds.kind import Answer, kind
-    from dlcompare.core.reports.proof import distrust
     from dlcompare.core.run.signature import verdict
     from dlcompare.core.run.stored import by_kind, file_of, naming, read
 
@@ -150,8 +149,9 @@ def print_stored(runs: tuple[Path, ...], form: str, judging: Judging | None, *, 
         raise UsageError(f"these records are of several kinds ({', '.join(kinds_)}), which have different columns and "
                          f"keys; name the runs of one kind at a time, or leave --format {form} out")
     signed = filter(None, (verdict(file_of(path), signers) for path in runs))
-    for line in (*signed, *distrust(list(records.values()))):
-        echo(line, err=form != "table")  # JSON and CSV must stay what they are, and hold it among the warnings
+    for line in signed:
+        echo(line, err=form != "table")
+    tell_distrust(list(records.values()), form)
     for name, found in kinds_.items():
         judged = always or any(one.round is not None for one in found)
         with naming(", ".join(map(str, runs))):

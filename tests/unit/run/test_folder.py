@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,15 @@ def test_what_is_started_again_meets_no_last_words_of_before(tmp_path: Path) -> 
     assert "cannot be started" in str(runner.start(one, folder, label=""))
     assert not (folder / "error-7.json").exists() and (folder / "job.json").read_text() == one.to_json()
     assert [(before / "error-7.json").read_text() for before in tmp_path.glob("calibration.*")] == ["{}"]
+
+
+def test_a_record_that_was_altered_is_resumed_with_what_its_raw_values_give(tmp_path: Path) -> None:
+    made = finished(job(), verified={"certificate": "deadbeefdeadbeef", "passed": True, "date": "2026-11-25",
+                                     "image_size": 64, "workers": 2})
+    (tmp_path / made.id).mkdir()
+    plain = made.to_dict()
+    plain["throughput"]["value"] = 900.0
+    (tmp_path / made.id / "record.json").write_text(json.dumps(plain))
+    found = read_record(kind("training"), tmp_path / made.id)
+    assert found and found.throughput == made.throughput and found.verified is None
+    assert {one.kind for one in found.warnings} >= {"altered", "unproved"}
