@@ -22,7 +22,7 @@ from dlcompare.core.privacy import close_files
 
 from .echo import drop_what_cannot_be_printed, echo, open_streams
 from .environments import env
-from .measuring import FORMS, measure, measuring, rendered
+from .measuring import FORMS, measure, measuring, rendered, tell_distrust
 from .options import apply, make, option, options_of
 
 EXAMPLES = "\n\n".join((
@@ -35,6 +35,8 @@ EXAMPLES = "\n\n".join((
     "dlcompare verify --framework all --model resnet18 --image-size 32",
 ))
 FORMAT = option("--format", "form", type=click.Choice(FORMS), default="table", help="What to print.")
+SIGNERS = option("--signers", type=click.Path(path_type=Path), metavar="FILE",
+                 help="Whose signatures you know, in ssh-keygen's form of allowed signers: NAME KEY.")
 TABLE_OR_JSON = option("--format", "form", type=click.Choice(["table", "json"]), default="table", help="What to print.")
 RUNS = click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 
@@ -58,7 +60,8 @@ def program() -> click.Group:
 
     group = click.group(invoke_without_command=True, epilog=EXAMPLES, context_settings={"max_content_width": 100})
     main_ = group(measuring("dlcompare", own, click.version_option(__version__, prog_name="dlcompare")(dlcompare)))
-    for command in (*(of_kinds(name, found) for name, found in by_command.items()), list_, show_, report, compare, env):
+    of_their_own = (of_kinds(name, found) for name, found in by_command.items())
+    for command in (*of_their_own, list_, show_, report, compare, sign, env):
         main_.add_command(command)
     found: click.Group = main_
     return found
@@ -97,10 +100,23 @@ def show_(model: str, image_size: int | None, form: str) -> None:
 
 @click.command()
 @RUNS
+@SIGNERS
 @FORMAT
-def report(runs: tuple[Path, ...], form: str) -> None:
+def report(runs: tuple[Path, ...], form: str, signers: Path | None) -> None:
     """Show the records of finished runs of any kind: run folders, or records.json files."""
-    print_stored(runs, form, None if form != "table" else Judging())
+    print_stored(runs, form, None if form != "table" else Judging(), signers=signers)
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@option("--key", type=click.Path(path_type=Path), required=True, metavar="FILE",
+        help="A private SSH key.")
+def sign(run: Path, key: Path) -> None:
+    """Sign the records of a run with an SSH key, for those who publish: report and compare then say whose they are."""
+    from dlcompare.core.run import signature, stored
+
+    stored.read(run)
+    echo(f"signed: {signature.sign(stored.file_of(run), key)}")
 
 
 def with_judging(command: Any) -> Any:
@@ -111,28 +127,32 @@ def with_judging(command: Any) -> Any:
 @click.command()
 @RUNS
 @with_judging
+@SIGNERS
 @FORMAT
-def compare(runs: tuple[Path, ...], form: str, **given: Any) -> None:
+def compare(runs: tuple[Path, ...], form: str, signers: Path | None, **given: Any) -> None:
     """Judge finished runs, also of different machines: run folders, or records.json files.
 
     Only what was interleaved in rounds of one run gets a verdict; for the rest it is said what cannot be concluded.
     """
-    print_stored(runs, form, make(Judging, given), always=True)
+    print_stored(runs, form, make(Judging, given), signers=signers, always=True)
 
 
-def print_stored(runs: tuple[Path, ...], form: str, judging: Judging | None, *, always: bool = False) -> None:
+def print_stored(runs: tuple[Path, ...], form: str, judging: Judging | None, *, signers: Path | None,
+                 always: bool = False) -> None:
     """Print stored records, those of each kind together; judged if they were interleaved, or ``always``."""
     from dlcompare.core.kinds.kind import Answer, kind
-    from dlcompare.core.reports.proof import distrust
-    from dlcompare.core.run.stored import by_kind, naming, read
+    from dlcompare.core.run.signature import verdict
+    from dlcompare.core.run.stored import by_kind, file_of, naming, read
 
     records = {(one.run, one.id): one for path in runs for one in read(path)}  # the same run may be named twice
     kinds_ = by_kind(list(records.values()))
     if form != "table" and len(kinds_) > 1:
         raise UsageError(f"these records are of several kinds ({', '.join(kinds_)}), which have different columns and "
                          f"keys; name the runs of one kind at a time, or leave --format {form} out")
-    for line in distrust(list(records.values())):
-        echo(line, err=form != "table")  # JSON and CSV must stay what they are, and hold it among the warnings
+    signed = filter(None, (verdict(file_of(path), signers) for path in runs))
+    for line in signed:
+        echo(line, err=form != "table")
+    tell_distrust(list(records.values()), form)
     for name, found in kinds_.items():
         judged = always or any(one.round is not None for one in found)
         with naming(", ".join(map(str, runs))):

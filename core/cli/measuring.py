@@ -92,10 +92,19 @@ def measure(context: click.Context, kinds: Sequence[Kind], given: Mapping[str, A
     asked, options = request(kind, given), make(Options, given)
     with Progress() as progress:
         answer = kind.answer(dataclasses.replace(asked, tell=progress), lambda plan: carry_out(plan, options, progress))
+    tell_distrust(answer.records, given["form"])
     run = (options.out / answer.records[0].run).absolute() if answer.records else None
     echo(rendered(kind, answer, given["form"], asked.judging if in_rounds(answer) else None), kept=run)
     records = [*answer.records, *answer.more]
     context.exit(0 if kind.passed(records) and all(record.kept for record in records) else 1)
+
+
+def tell_distrust(records: Sequence[Any], form: str) -> None:
+    """Print what stored records, or those of a run that was resumed, are not believed in, before all else."""
+    from dlcompare.core.reports.proof import distrust
+
+    for line in distrust(records):
+        echo(line, err=form != "table")  # JSON and CSV must stay what they are, and hold it among the warnings
 
 
 def in_rounds(answer: Answer) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from dlcompare.core.typed_json import to_plain
@@ -26,9 +26,11 @@ def recomputed(record: R) -> R:
         return record
     fresh = marked(record)
     windows = windows_that_count(fresh.windows)
-    fresh = dataclasses.replace(fresh, **fresh.derived(windows), warnings=(*record.warnings, *missing(fresh, windows)))
-    found = tuple(Caveat.of(ALTERED, field=field, written=written, recomputed=made)
-                  for field, written, made in differences(comparable(record), comparable(fresh)))
+    derived = fresh.derived(windows)
+    fresh = dataclasses.replace(fresh, **derived, warnings=(*record.warnings, *missing(fresh, windows)))
+    written, made = (comparable(one, ("disturbed", *derived)) for one in (record, fresh))
+    found = tuple(Caveat.of(ALTERED, field=field, written=was, recomputed=now)
+                  for field, was, now in differences(written, made))
     return dataclasses.replace(fresh, warnings=(*found, *fresh.warnings)) if found else record
 
 
@@ -48,11 +50,13 @@ def missing(record: Record, windows: list[Window]) -> tuple[Caveat, ...]:
     return () if "told" in told else tuple(one for one in record.doubts(windows) if one.kind not in told)
 
 
-def comparable(record: Record) -> dict[str, Any]:
-    """Return a record as plain data in which marks and warnings are there or not, however they are worded."""
+def comparable(record: Record, names: Collection[str]) -> dict[str, Any]:
+    """Return fields of a record as plain data, and its marks and warnings: there or not, however they are worded."""
     windows = [{"samples": one.samples, "discarded": bool(one.discarded)} for one in record.windows]
     warnings = {caveat.kind: True for caveat in record.warnings}
-    return {**to_plain(record), "windows": windows, "warnings": warnings}
+    values = {name: getattr(record, name) for name in names}
+    return {**{name: to_plain(value) if dataclasses.is_dataclass(value) else value for name, value in values.items()},
+            "windows": windows, "warnings": warnings}
 
 
 def differences(written: Any, made: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:

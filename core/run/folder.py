@@ -10,13 +10,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
+from dlcompare.core.conformance.claims import Certificates
 from dlcompare.core.errors import JobError, UsageError
 from dlcompare.core.files import read_cached, remedy, warn, write
+from dlcompare.core.json_file import parse_json
 from dlcompare.core.kinds.kind import Kind, Options
 from dlcompare.core.plan.plan import Plan
 from dlcompare.core.plan.rounds import Cell, everything
 from dlcompare.core.records.record import Record
 from dlcompare.core.variables import PLAN, RECORD, RECORDS
+
+from . import stored
 
 
 def run_folder(plan: Plan, options: Options) -> Path:
@@ -86,10 +90,12 @@ def read_finished(plan: Plan, kind: Kind, run: Path,
 
 
 def read_record(kind: Kind, folder: Path) -> Record | None:
-    """Return the record in a folder; None if there is none of the job that the folder is named after."""
+    """Return the record in a folder, believed as ``stored`` says; None if there is none of the job it is named after.
+    """
     def parse(text: bytes) -> Record:
-        record = kind.record.from_json(text.decode())
-        if record.id != folder.name:
+        data = parse_json(text, name="it", what="a record")
+        record = stored.record(data, Certificates(folder.parent))
+        if (record.kind, record.id) != (kind.name, folder.name):
             raise UsageError(f"it is of another job, {record.id}")
         return record
 

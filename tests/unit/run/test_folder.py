@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,15 @@ def test_only_a_new_run_that_cannot_be_prepared_leaves_nothing(resume: bool, tmp
     with pytest.raises(UsageError, match="the data have gone"):
         Runner(Plan("training", (one,)), Unprepared(), run, Options(resume=resume), silent).all()
     assert [file.read_text() for file in run.glob("*/log.txt")] == (["of before"] if resume else [])
+
+
+def test_a_record_that_was_altered_is_resumed_with_what_its_raw_values_give(tmp_path: Path) -> None:
+    made = finished(job(), verified={"certificate": "deadbeefdeadbeef", "passed": True, "date": "2026-11-25",
+                                     "image_size": 64, "workers": 2})
+    (tmp_path / made.id).mkdir()
+    plain = made.to_dict()
+    plain["throughput"]["value"] = 900.0
+    (tmp_path / made.id / "record.json").write_text(json.dumps(plain))
+    found = read_record(kind("training"), tmp_path / made.id)
+    assert found and found.throughput == made.throughput and found.verified is None
+    assert {one.kind for one in found.warnings} >= {"altered", "unproved"}
