@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
-from running import Command
+from running import Command, eventually
 
 Start = Callable[..., Command]
 
@@ -32,6 +32,20 @@ def test_a_launcher_that_ends_badly_after_all_is_done_costs_nothing(start_slow: 
     record = command.records()["lingering"]
     assert record["status"] == "ok" and len(record["windows"]) == 2
     assert "reason" in caveats(record)["ended badly"]
+    assert command.nothing_left()
+
+
+@pytest.mark.slow
+def test_a_launcher_that_is_killed_when_all_have_written_costs_nothing(train: Start, framework: str) -> None:
+    command = train("--framework", framework, "--windows", "3")
+    command.until(framework, "window", within=120)
+    folder = command.job(framework)
+    assert folder and eventually(lambda: len(list(folder.glob("rank-*.json"))) == 2, within=60)
+    for launcher in psutil.Process(command.process.pid).children():
+        launcher.kill()
+    assert command.wait(60) == 0, command.told
+    record = command.records()[framework]
+    assert record["status"] == "ok" and len(record["windows"]) == 3
     assert command.nothing_left()
 
 
