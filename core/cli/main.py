@@ -203,6 +203,6 @@ def carry_out_command() -> int:
              "--resume goes on with the run", err=True)
         return 1
     except (KeyboardInterrupt, click.Abort) as stop:  # click makes the latter of the former
-        why = str(stop.__cause__ or stop) or "stopped"
+        why = str(stop.__context__ or stop) or "stopped"
         echo(f"dlcompare: {why}; finished jobs are kept, and --resume goes on with the run", err=True)
         return 130

@@ -215,7 +215,7 @@ def said_lines(folder: Path) -> list[str]:
 def read_events(folder: Path) -> list[Json]:
     """Return the whole events so far."""
     file = folder / EVENTS
-    text = file.read_text() if file.exists() else ""
+    text = file.read_text(errors="replace") if file.exists() else ""
     return list(parse_events(text.split("\n")[:-1]))
 
 

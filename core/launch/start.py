@@ -144,7 +144,7 @@ def news(file: Path) -> Generator[list[dict[str, Any]], None, None]:
     while not file.exists():
         yield []
     rest = ""
-    with file.open() as stream:
+    with file.open(errors="replace") as stream:
         while True:
             *lines, rest = (rest + stream.read()).split("\n")
             yield list(failure.parse_events(lines))

@@ -207,6 +207,8 @@ class Record:
         Raises:
             UsageError: a schema that is not known, an unknown key (the known ones are listed), or a missing one.
         """
+        if not isinstance(data, Mapping):
+            raise UsageError(f"a record must be an object, and this is {str(data)[:40]!r}")
         schema = data.get("schema", SCHEMA)
         if schema in cls.old:
             return from_plain(cls, cls.upgraded(data), what="record")

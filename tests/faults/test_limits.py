@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 
 import pytest
@@ -43,3 +44,12 @@ def test_addresses_that_run_out(start_slow: Start) -> None:
     words = ("--framework", "reference", "--model", "vgg19", "--image-size", "32")
     reason = failure(start_slow(*words, prefix=limited("-v 1500000")), "reference", within=120)
     assert "1.43 GiB of addresses here; raise that limit (ulimit -v)" in reason
+
+
+def test_processor_time_of_our_own_that_is_used_up_keeps_what_is_finished(start_slow: Start) -> None:
+    command = start_slow("--framework", "reference,slow", "--windows", "200")
+    command.until("slow", "window")
+    command.process.send_signal(signal.SIGXCPU)  # as the system does a second before it kills
+    assert command.wait(10) == 130
+    assert command.left() == [] and list(command.kept()) == ["reference"]
+    assert "the limit on processor time (ulimit -t) was met; raise it; finished jobs are kept" in command.told

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dlcompare.core.errors import JobError
-from dlcompare.core.files import read_cached, write, write_cached
+from dlcompare.core.files import give_room_back, hold_room, read_cached, write, write_cached
 
 
 def test_a_file_that_cannot_be_written_leaves_nothing_and_says_why(tmp_path: Path,
@@ -47,3 +47,16 @@ def test_the_cache_is_read_as_it_was_written_or_goes_unwritten(tmp_path: Path,
     (tmp_path / "full").mkdir()
     write_cached(tmp_path / "full", "[1]")
     assert capsys.readouterr().err.startswith(f"dlcompare: cannot keep {tmp_path / 'full'} (Is a directory)")
+
+
+def test_room_that_is_held_serves_where_a_disk_has_filled_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.urandom", lambda count: b"\xab\xcd\xef")
+    (tmp_path / f".there.{os.getpid()}.abcdef").symlink_to("/dev/full")  # where the text is written to first
+    hold_room(tmp_path, 4096)
+    write(tmp_path / "there", "text")
+    assert [file.name for file in tmp_path.iterdir()] == ["there"] and (tmp_path / "there").read_text() == "text"
+    hold_room(tmp_path, 4096)
+    give_room_back(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["there"]
+    with pytest.raises(JobError, match=r"cannot write .*nowhere.*: No such file or directory; make room"):
+        hold_room(tmp_path / "nowhere", 4096)

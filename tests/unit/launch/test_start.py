@@ -60,7 +60,10 @@ def test_a_line_that_is_cut_waits_for_its_end_and_damaged_ones_are_passed_over(t
         with file.open("a") as stream:
             stream.write(text)
         assert [e["phase"] for e in next(events)] == expected
-    assert [e["phase"] for e in failure.read_events(tmp_path)] == ["a", "b", "d"]
+    with file.open("ab") as binary:
+        binary.write(b'\xff\x00\n{"pid": 6, "phase": "e"}\n')
+    assert [e["phase"] for e in next(events)] == ["e"]
+    assert [e["phase"] for e in failure.read_events(tmp_path)] == ["a", "b", "d", "e"]
 
 
 def test_what_was_reported_at_the_very_end_is_passed_on(tmp_path: Path) -> None:

@@ -112,3 +112,9 @@ def test_reading_records_loads_neither_numpy_nor_a_framework() -> None:
             "print(*sys.modules)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"numpy", "rich", "psutil", "torch", "tensorflow"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "7"])
+def test_what_is_no_object_is_no_record(text: str) -> None:
+    with pytest.raises(UsageError, match="a record must be an object, and this is"):
+        TrainingRecord.from_json(text)
