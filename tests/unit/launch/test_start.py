@@ -85,6 +85,21 @@ def test_every_event_puts_the_stall_off(tmp_path: Path) -> None:
     stop(process, "none")
 
 
+def test_an_event_that_does_not_fit_on_the_disk_is_a_sign_of_life_as_well(tmp_path: Path) -> None:
+    (tmp_path / "events.jsonl").touch()
+    full = """
+import errno, pathlib, sys, time
+from dlcompare.core.launch.lifeline import Events
+def refuse(*_, **__): raise OSError(errno.ENOSPC, "No space left on device")
+pathlib.Path.open = refuse
+for i in range(8):
+    Events(pathlib.Path("events.jsonl"))("window")
+    time.sleep(0.5)
+"""
+    assert watch(program(full, tmp_path), tmp_path, stall_seconds=3, on_event=lambda event: None) is None
+    assert (tmp_path / "events.jsonl").read_text() == ""
+
+
 def test_stopping_reaches_deaf_processes_in_other_sessions_and_no_others(tmp_path: Path) -> None:
     mark = f"test-{os.getpid()}"
     process, stranger = program(LAUNCHER, tmp_path, mark), program("import time; time.sleep(60)", tmp_path, "other")

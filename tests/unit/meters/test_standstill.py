@@ -27,7 +27,7 @@ print("ready", flush=True)
 exec(sys.argv[1])
 print(standstill.since(before), flush=True)
 """
-WAIT, WORK = "sys.stdin.readline()", "while time.process_time() < 2.0: pass"
+WAIT, WORK = "sys.stdin.readline()", "while time.process_time() < 1.5: pass"
 HOLD = "9 ** 5_000_000"  # one call, of some seconds
 
 
