@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import JobError
+from .printable import in_one_line
 from .privacy import check_private
 from .variables import CACHE
 
@@ -149,4 +150,4 @@ def write_cached(path: Path, text: str) -> None:
 def warn(text: str) -> None:
     """Say on stderr, once in a process, what does not stop the work."""
     with contextlib.suppress(OSError):  # nobody reads it
-        print(f"dlcompare: {text}", file=sys.stderr, flush=True)
+        print(f"dlcompare: {in_one_line(text)}", file=sys.stderr, flush=True)

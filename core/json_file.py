@@ -51,6 +51,8 @@ def parse_json(data: str | bytes, *, name: str, what: str) -> Any:
             raise RecursionError
     except UnicodeDecodeError as error:
         raise UsageError(f"{name} is not {what}: it is binary, not text in UTF-8 ({error.reason})") from error
+    except MemoryError as error:
+        raise UsageError(f"{name} is not read as {what}: it does not fit into the memory that is free") from error
     except RecursionError:
         raise UsageError(f"{name} is not {what}: it is nested more than {MOST_DEEP} deep") from None
     except ValueError as error:

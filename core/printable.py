@@ -15,9 +15,9 @@ LONGEST = 60  # letters of one of several parts of a name
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes a cell that begins so (OWASP, CSV injection)
 
 
-def printable(text: str) -> str:
-    """Return text with a replacement character for each that a terminal would act on."""
-    return HARMFUL.sub(INSTEAD, text)
+def printable(text: str, *, instead: str = INSTEAD) -> str:
+    """Return text with something else for each character that a terminal would act on."""
+    return HARMFUL.sub(instead, text)
 
 
 def printable_but_colours(text: str) -> str:

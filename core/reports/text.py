@@ -42,7 +42,7 @@ class Plain(Console):
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
         for part in super().render(renderable, options):
-            yield part if part.control else Segment(printable(part.text), part.style)
+            yield part if part.control else Segment(printable(part.text, instead=""), part.style)  # of no width, either
 
 
 def heading(records: Sequence[Record]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,9 +20,8 @@ from dlcompare.core.plugins.engine import Engine
 from dlcompare.core.plugins.inference_job import InferenceJob
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.typed_json import from_plain, to_plain
-from dlcompare.core.variables import JOB
 from dlcompare.inference.cell.request import BATCHES, PREDICT_BATCH, InferenceRequest, has_labels
-from dlcompare.inference.onnx.source import trained_cell
+from dlcompare.inference.onnx.source import trained_cell, trained_job
 
 NO_MODEL = ("--model must be given, as in: dlcompare infer --model resnet50 --weights FILE; or --onnx FILE, or "
             "--from-run RUN; 'dlcompare list' shows what models there are")
@@ -105,8 +103,7 @@ def trained_on(asked: InferenceRequest) -> dict[str, Any]:
     """Return the job that trained the network, {} if no run is named."""
     if not asked.from_run:
         return {}
-    found: dict[str, Any] = json.loads((trained_cell(Path(asked.from_run)) / JOB).read_text())
-    return found
+    return trained_job(trained_cell(Path(asked.from_run)))
 
 
 def usual_data(asked: InferenceRequest) -> str:

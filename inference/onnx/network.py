@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from dlcompare.core.graph.params import Weights, initial_params, load_weights, p
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.variables import WEIGHTS
 
-from .source import Source, trained_cell
+from .source import Source, trained_cell, trained_job
 
 if TYPE_CHECKING:
     import onnx
@@ -58,10 +57,10 @@ def network(source: Source, folder: Path) -> Network:
         return of_file(source, source.onnx)
     if source.run:
         cell = trained_cell(source.run)
-        job = json.loads((cell / "job.json").read_text())
+        job = trained_job(cell)
         source = dataclasses.replace(source, run=None, model=source.model or job["model"], weights=str(cell / WEIGHTS),
                                      image_size=source.image_size or job["image_size"],
-                                     classes=source.classes or job.get("classes"))
+                                     classes=source.classes or job["classes"])
         return of_model(source, folder, origin=f"trained by {job['framework']} on {job['data']}, {cell}")
     return of_model(source, folder, origin=source.weights or f"initial parameters of seed {source.seed}")
 

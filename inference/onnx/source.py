@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from dlcompare.core.data.preprocess import Preprocessing
 from dlcompare.core.errors import UsageError
+from dlcompare.core.json_file import read_json
+from dlcompare.core.typed_json import read
 from dlcompare.core.variables import JOB, WEIGHTS
+
+TOLD = {"framework": str, "model": str, "data": str, "image_size": int | None, "classes": int | None}  # of a job
 
 
 @dataclass(frozen=True)
@@ -55,3 +60,13 @@ def trained_cell(run: Path) -> Path:
                          "pytorch-ddp --model resnet18 --target top1=0.97 --save")
     raise UsageError(f"{run} holds the parameters of {len(found)} jobs; name one: "
                      f"{', '.join(str(one) for one in found)}")
+
+
+def trained_job(cell: Path) -> dict[str, Any]:
+    """Return what the job in such a folder tells of the network that it trained; UsageError if it is none."""
+    job = read_json(cell / JOB, what="the job of a training")
+    try:
+        return {name: read(wanted, job.get(name), what=f"job {name}") for name, wanted in TOLD.items()}
+    except (AttributeError, UsageError) as error:
+        raise UsageError(f"{cell / JOB} is not the job of a training: {error}; name the run of one with --from-run"
+                         ) from error

@@ -53,7 +53,7 @@ def draw(results: Results, file: Path) -> None:
     axes.set_xlabel("batch size, samples")
     axes.set_ylabel("throughput, samples/s")
     axes.set_title(f"{results.network['name']}{pixels(results.network)}, {results.plan['threads']} thread(s) on "
-                   f"{results.plan['device']}")
+                   f"{results.plan['device']}", parse_math=False)  # a network's name may hold $
     axes.grid(alpha=0.3)
     axes.legend()
     try:

@@ -14,6 +14,7 @@ import argparse
 import json
 import random
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -99,7 +100,9 @@ def main() -> None:
         found.append(one)
         if asked.out:
             asked.out.write_text(json.dumps(found, indent=1) + "\n")
-    sys.exit(any(one["faults"] for one in found))
+    if any(one["faults"] for one in found):
+        sys.exit(1)
+    shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

@@ -48,3 +48,9 @@ def test_an_image_that_is_no_square_is_not_called_one(tmp_path: Path) -> None:
     assert pixels({"image_size": 192}) == " at 192 x 192" and not pixels({"image_size": None, "pixels": None})
     draw(results(pixels=[48, 192]), tmp_path / "figure.svg")
     assert "net at 48 x 192" in (tmp_path / "figure.svg").read_text()
+
+
+def test_the_name_of_a_network_is_no_formula(tmp_path: Path) -> None:
+    draw(results(name="a$\\frac{$b<script>"), tmp_path / "figure.svg")
+    text = (tmp_path / "figure.svg").read_text()
+    assert "<script>" not in text and "frac" in text

@@ -76,3 +76,12 @@ def test_another_number_of_classes_than_the_data_have_is_said(tmp_path: Path) ->
     found = read(tmp_path, PARAMS)
     assert with_other_classes(found, "digits") == with_other_classes(found, "synthetic") == found
     assert with_other_classes(found, "shapes").origin == f"{found.origin}; tells 10 classes apart, and shapes has 20"
+
+
+@pytest.mark.parametrize("job", ["[]", "null", "{}", "\x80", '{"framework": 3}', '{"framework": "a", "model": []}',
+                                 '{"framework": "a", "model": "b", "data": "c", "image_size": "x"}', "[" * 9999])
+def test_a_run_whose_job_is_none_is_refused(job: str, tmp_path: Path) -> None:
+    (tmp_path / "params.safetensors").touch()
+    (tmp_path / "job.json").write_bytes(job.encode("latin-1"))
+    with pytest.raises(UsageError, match="not the job of a training"):
+        network(Source(run=tmp_path), tmp_path)
