@@ -28,7 +28,7 @@ exec(sys.argv[1])
 print(standstill.since(before), flush=True)
 """
 WAIT, WORK = "sys.stdin.readline()", "while time.process_time() < 1.5: pass"
-HOLD = "9 ** 5_000_000"  # one call, of some seconds
+HOLD = "9 ** 4_000_000"  # one call, of a second or two
 
 
 def worker(does: str) -> subprocess.Popen[str]:
