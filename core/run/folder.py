@@ -109,7 +109,7 @@ def set_aside(folder: Path) -> None:
 
 def write_records(folder: Path, records: Sequence[Record]) -> None:
     """Write records in one file, in order; JobError where that cannot be done, and the file stays as it was."""
-    write(folder / RECORDS, json.dumps([record.to_dict() for record in records], indent=1, allow_nan=False))
+    write(folder / RECORDS, f"[{','.join(record.to_json() for record in records)}]\n")  # one by one: they may be many
 
 
 def in_order(plan: Plan, records: Mapping[str, Record]) -> list[Record]:
