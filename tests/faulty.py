@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from running import Command
 
 from dlcompare.core.plugins.job import Job
@@ -22,7 +20,7 @@ def failure(command: Command, framework: str, *, within: float) -> str:
     assert command.left() == []
     assert "Traceback" not in command.told
     record = command.records()[framework]
-    assert record["status"] == "failed" and Path(record["log"]).is_file()
+    assert record["status"] == "failed" and (command.runs[-1] / record["log"]).is_file()
     assert command.kept() == command.records()
     assert "\n" not in record["reason"] and len(record["reason"]) < 1000
     return record["reason"]

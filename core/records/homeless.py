@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from .record import R
@@ -15,4 +16,6 @@ def homeless(record: R) -> R:
     text = record.to_json()
     if home == "/" or home not in text:
         return record
-    return type(record).from_json(re.sub(rf"(?<![\w.~-]){re.escape(home)}(?![\w.-])", "~", text))
+    made = type(record).from_json(re.sub(rf"(?<![\w.~-]){re.escape(home)}(?![\w.-])", "~", text))
+    own = Path(record.log or "").is_absolute() and json.loads(text)["log"] != record.log  # a file of the run itself
+    return replace(made, log=record.log) if own else made

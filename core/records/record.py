@@ -192,9 +192,14 @@ class Record:
         return dict(self.startup)
 
     def to_dict(self) -> Json:
-        """Return what JSON can hold: lists and dicts, and None for every number that is not finite."""
+        """Return what JSON can hold: lists and dicts, and None for every number that is not finite.
+
+        Paths of the run's own files are relative to its folder, which others have elsewhere.
+        """
         found: Json = to_plain(self)
-        return found
+        head, run, _ = self.log.rpartition(f"/{self.run}/") if self.log and self.log.startswith("/") else ("", "", "")
+        own = {name: found[name].replace(f"{head}{run}", "") for name in ("log", "reason") if head and found[name]}
+        return found | own
 
     def to_json(self) -> str:
         """Return the record as JSON text."""

@@ -94,7 +94,7 @@ def read_record(kind: Kind, folder: Path) -> Record | None:
     """
     def parse(text: bytes) -> Record:
         data = parse_json(text, name="it", what="a record")
-        record = stored.record(data, Certificates(folder.parent))
+        record = stored.with_log(stored.record(data, Certificates(folder.parent)), folder.parent)
         if (record.kind, record.id) != (kind.name, folder.name):
             raise UsageError(f"it is of another job, {record.id}")
         return record

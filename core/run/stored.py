@@ -54,7 +54,13 @@ def records_of(data: Any, folder: Path) -> list[Record]:
     if isinstance(data, dict) and isinstance(data.get("records"), list):
         data = data["records"]
     items, certificates = data if isinstance(data, list) else [data], Certificates(folder)
-    return [record(item, certificates) for item in items]
+    return [with_log(record(item, certificates), folder) for item in items]
+
+
+def with_log(one: Record, folder: Path) -> Record:
+    """Return a record whose log is found from here, if it still lies in the run's folder."""
+    there = one.log and not Path(one.log).is_absolute() and (folder / one.log).exists()
+    return dataclasses.replace(one, log=str((folder / str(one.log)).resolve())) if there else one
 
 
 def record(data: Any, certificates: Certificates) -> Record:

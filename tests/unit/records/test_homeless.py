@@ -6,6 +6,7 @@ import pytest
 from fabricated import failed, finished, job
 
 from dlcompare.core.records.homeless import homeless
+from dlcompare.core.run.stored import read
 
 
 @pytest.fixture(autouse=True)
@@ -33,3 +34,17 @@ def test_a_record_without_it_is_the_same_and_so_is_one_of_a_user_at_the_root(mon
     assert homeless(made) is made
     monkeypatch.setenv("HOME", "/")
     assert Path.home() == Path("/") and homeless(made) is made
+
+
+def test_files_of_the_run_are_told_from_its_folder(tmp_path: Path) -> None:
+    made = failed(job(), "all threads are in /home/alice/runs/r1/jax-w2/stacks.txt", run="r1",
+                  log="/home/alice/runs/r1/jax-w2/log.txt")
+    kept = homeless(made)
+    assert kept.log == made.log  # for whoever is at the terminal
+    told = kept.to_dict()
+    assert (told["log"], told["reason"]) == ("jax-w2/log.txt", "all threads are in jax-w2/stacks.txt")
+    (tmp_path / "moved" / "jax-w2").mkdir(parents=True)
+    (log := tmp_path / "moved" / "jax-w2" / "log.txt").touch()
+    (tmp_path / "moved" / "records.json").write_text(f"[{kept.to_json()}]")
+    (again,) = read(tmp_path / "moved")
+    assert again.log == str(log)

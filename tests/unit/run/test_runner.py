@@ -48,7 +48,7 @@ def test_a_killed_worker_is_a_failed_record_and_the_others_are_kept(broken_run: 
     assert [records[name]["status"] for name in ("reference", "slow", "crashing")] == ["ok", "failed", "failed"]
     assert "(rank 0) died without a word" in records["slow"]["reason"]
     assert "memory ran out" in records["crashing"]["reason"]
-    assert all(Path(records[name]["log"]).is_file() for name in records)
+    assert all((broken_run.runs[-1] / records[name]["log"]).is_file() for name in records)
     assert broken_run.kept() == records
     assert broken_run.nothing_left()
 
@@ -297,7 +297,7 @@ def failed(command: Command) -> dict[str, Any]:
     assert command.wait() == 1
     (record,) = command.records().values()
     assert record["status"] == "failed"
-    assert "\n" not in record["reason"] and Path(record["log"]).is_file()
+    assert "\n" not in record["reason"] and (command.runs[-1] / record["log"]).is_file()
     return record
 
 
