@@ -19,7 +19,9 @@ def isolate() -> None:
         warnings.resetwarnings()
         for category in QUIET:
             warnings.simplefilter("ignore", category)
-    places = given.get(PATH, "").split(os.pathsep)
+    # As Python has made them on its path: absolute, and the current folder where nothing stands between two colons.
+    parts = given[PATH].split(os.pathsep) if given.get(PATH) else []
+    places = [os.path.abspath(part) for part in parts]  # noqa: PTH100  (links stay as they are)
     here = sys.path[:1] if sys.path[0] in ("", str(Path.cwd())) else []  # `python -m` puts it before all others
     sys.path[:] = strangers_last(sys.path, [*here, *places])
     if ours := list(filter(holds_us, places)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import stat
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +81,8 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return an object; ValueError if it has one key twice: who reads the first and who the last would disagree."""
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"it holds the key {next(n for n in names if names.count(n) > 1)[:40]!r} twice in one object")
+        name, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise ValueError(f"it holds the key {name[:40]!r} twice in one object")
     return found
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import re
+import shlex
 import stat
 from pathlib import Path
 
@@ -33,9 +36,15 @@ def check_private(folder: Path) -> Path:
         if trouble := why_open(place, sticky=place not in ways):
             where = place if place == folder else f"{place}, where {folder} lies,"
             raise UsageError(f"{where} {trouble}, who could have dlcompare run programs of theirs. If it is yours to "
-                             f"close, and you know all that is in it: chown $USER {place}; chmod go-w {place}. If not, "
+                             f"close, and you know all that is in it: {remedy(place, below=place in ways)}. If not, "
                              f"set {CACHE} to another folder, which is made anew")
     return folder
+
+
+def remedy(place: Path, *, below: bool) -> str:
+    """Return the commands that close a folder to others; ``below``: with all that is in it, for all of it is ours."""
+    deep, name = "-R " if below else "", shlex.quote(str(place))
+    return f'chown {deep}"$(id -u)" {name}; chmod {deep}go-w {name}'
 
 
 def why_open(place: Path, *, sticky: bool) -> str | None:
@@ -44,8 +53,30 @@ def why_open(place: Path, *, sticky: bool) -> str | None:
         info = place.stat()
     except OSError:  # it is not there
         return None
-    if info.st_uid not in (ROOT, os.geteuid()):
+    if info.st_uid not in (ROOT, os.geteuid()) and not (sticky and info.st_uid == unknown_root()):
         return f"belongs to another user (number {info.st_uid})"
-    if info.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not (sticky and info.st_mode & stat.S_ISVTX):
+    others = stat.S_IWOTH if is_of_the_user_alone(info.st_gid) else stat.S_IWGRP | stat.S_IWOTH
+    if info.st_mode & others and not (sticky and info.st_mode & stat.S_ISVTX):
         return f"can be written by other users (mode {stat.S_IMODE(info.st_mode):o})"
     return None
+
+
+def unknown_root() -> int | None:
+    """Return by which number a container shows what is root's, if it maps root to nobody (a user namespace)."""
+    try:
+        mapped = [line.split() for line in Path("/proc/self/uid_map").read_text().splitlines()]
+        overflow = int(Path("/proc/sys/kernel/overflowuid").read_text())
+    except (OSError, ValueError):
+        return None
+    return None if any(int(first) == ROOT for first, *_ in mapped) else overflow
+
+
+def is_of_the_user_alone(group: int) -> bool:
+    """Return whether a group is the user's own, with the user's number and without other members, as Debian has it."""
+    if group != os.geteuid() or group == ROOT:
+        return False
+    try:
+        members, own = grp.getgrgid(group).gr_mem, pwd.getpwuid(group).pw_name
+    except KeyError:
+        return False
+    return set(members) <= {own}

@@ -58,7 +58,8 @@ def locate(spec: EnvironmentSpec, name: str, device: str) -> Path | None:
     for link in links_of(name, device, spec):
         python = link / "bin" / "python"
         if python.exists():  # also false when the Python it was made with is gone
-            check_private(python.parent)
+            for place in (python.parent, *link.glob("lib/python*/site-packages")):
+                check_private(place)
             return python
     return None
 

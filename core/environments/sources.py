@@ -27,6 +27,8 @@ def linked_sources(extra: tuple[Path, ...] = ()) -> Path:
     view = link_sources(cache_root() / "views" / key, extra)
     check_alone(view, {"dlcompare", "__pycache__", *(place.name for place in extra)})
     check_alone(view / "dlcompare", set(FOLDERS))
+    for inner in ("dlcompare", "__pycache__"):  # whoever owns these may put something else there at any time
+        check_private(view / inner)
     return check_private(view)
 
 

@@ -11,7 +11,7 @@ import io
 import os
 import pickle
 import zipfile
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -94,10 +94,10 @@ def instead(held: list[tuple[Any, Any]]) -> str:
 
 def dictionaries(tree: Mapping[Any, Any]) -> Iterator[tuple[tuple[str, ...], Mapping[Any, Any]]]:
     """Yield a dictionary and those in it, each once, outer ones first, with the names that lead to it."""
-    waiting: list[tuple[tuple[str, ...], Mapping[Any, Any]]] = [((), tree)]
+    waiting: deque[tuple[tuple[str, ...], Mapping[Any, Any]]] = deque([((), tree)])
     seen = {id(tree)}
     while waiting:
-        path, here = waiting.pop(0)
+        path, here = waiting.popleft()
         yield path, here
         for name, value in here.items():
             if isinstance(value, Mapping) and id(value) not in seen and len(path) < MOST_DEEP:  # one may hold itself

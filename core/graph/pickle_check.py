@@ -12,7 +12,7 @@ from typing import IO
 MOST_OPERATIONS = 4_000_000  # a checkpoint has about 25 for each tensor
 MOST_TUPLE = 10_000  # items of a tuple and of those in it, counted each time they occur
 LENGTH = 8  # bytes of the longest number that says how many follow
-MOST = 2**127  # of a whole number: the first of an old file, a magic number, has 80 bits
+MOST = 2**256  # of a whole number: a magic number has 80 bits, the state of NumPy's generator 128 without a sign
 PUTS, GETS = {"PUT", "BINPUT", "LONG_BINPUT"}, {"GET", "BINGET", "LONG_BINGET"}
 Stack = list["int | None"]  # of each value how many items a hash of it would visit, and MARK
 HASHED = {"TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "FROZENSET"}  # what is hashed item by item
@@ -48,7 +48,7 @@ def check(file: IO[bytes], size: int) -> None:
         if number > MOST_OPERATIONS:
             raise ValueError(f"it takes more than {MOST_OPERATIONS} operations to read it")
         if isinstance(argument, int) and not -MOST <= argument < MOST:
-            raise ValueError("it holds a whole number beyond 128 bits")
+            raise ValueError("it holds a whole number beyond 256 bits")
         if operation.name == "FRAME":
             bounded.check(int(argument or 0))
         elif operation.name in PUTS or operation.name == "MEMOIZE":
@@ -61,7 +61,7 @@ def check(file: IO[bytes], size: int) -> None:
 
 def remember(memo: dict[int, int | None], place: int, stack: Stack) -> None:
     """Note what is on top; places follow one another, for as much memory as the largest is taken."""
-    if place > len(memo):
+    if place > len(memo) + 1:  # Python 2 counts them from 1
         raise ValueError(f"it remembers a value in place {place}, and only {len(memo)} were taken")
     memo[place] = stack[-1]
 

@@ -10,11 +10,12 @@ import math
 import random
 import statistics
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import TypeGuard
 
 LEVEL = 0.95
+FEW = 200  # values: of more, resamples take more memory than drawing them again takes time
 PRIOR = 0.1  # of the mixture in anytime_half_width: expects differences of a few times the noise, not fractions of it
 
 
@@ -64,11 +65,20 @@ def bootstrap_interval(values: Sequence[float], *, level: float = 0.95, resample
     return percentile(medians, tail), percentile(medians, 100 - tail)
 
 
+def draws(count: int, resamples: int, seed: int) -> Iterable[list[int]]:
+    """Return the places that resamples of so many values take theirs from; held if they are few."""
+    return few_draws(count, resamples, seed) if count <= FEW else new_draws(count, resamples, seed)
+
+
 @functools.lru_cache(maxsize=4)
-def draws(count: int, resamples: int, seed: int) -> list[list[int]]:
-    """Return the places that resamples of so many values take theirs from; records of a run share a few counts."""
+def few_draws(count: int, resamples: int, seed: int) -> list[list[int]]:
+    """Return the same again for whoever asks again: records of a run share a few counts."""
+    return list(new_draws(count, resamples, seed))
+
+
+def new_draws(count: int, resamples: int, seed: int) -> Iterator[list[int]]:
     draw = random.Random(seed)
-    return [draw.choices(range(count), k=count) for _ in range(resamples)]
+    return (draw.choices(range(count), k=count) for _ in range(resamples))
 
 
 def mean_interval(values: Sequence[float], *, level: float = LEVEL, anytime: bool = False,

@@ -22,8 +22,17 @@ def broken(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("program", [("-m", "dlcompare"), ("-m", "dlcompare.core"), ()])
 def test_broken_packages_and_switches_of_python_do_not_reach_it(broken: Path, program: tuple[str, ...]) -> None:
+    check_untouched(broken, program, str(broken))
+
+
+@pytest.mark.parametrize("places", [".", "/nowhere:", "../{name}/", "{folder}/"])
+def test_however_a_folder_is_written(broken: Path, places: str) -> None:
+    check_untouched(broken, (), places.format(name=broken.name, folder=broken))
+
+
+def check_untouched(broken: Path, program: tuple[str, ...], places: str) -> None:
     argv = [sys.executable, *program] if program else [str(Path(sys.executable).with_name("dlcompare"))]
-    switches = {"PYTHONPATH": str(broken), "PYTHONWARNINGS": "error", "PYTHONOPTIMIZE": "2"}
+    switches = {"PYTHONPATH": places, "PYTHONWARNINGS": "error", "PYTHONOPTIMIZE": "2"}
     done = subprocess.run([*argv, "show", "bert-tiny"], env={**os.environ, **switches}, cwd=broken, timeout=60,
                           capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

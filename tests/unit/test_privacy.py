@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from dlcompare.core.errors import UsageError
 from dlcompare.core.files import cache_root
-from dlcompare.core.privacy import check_private, close_files
+from dlcompare.core.privacy import check_private, close_files, remedy, why_open
 
 STRANGER = 65534
 
@@ -40,11 +42,36 @@ def test_what_the_user_alone_can_write_is_well_and_so_is_what_is_not_there(folde
 def test_a_folder_that_others_can_write_is_refused_with_the_remedy(folder: Path, above: int, mode: int) -> None:
     place = [folder, *folder.parents][above]
     place.chmod(mode)
-    with pytest.raises(UsageError, match=rf"{place}.* can be written by other users \(mode {mode:o}\).*chmod go-w "
-                                         rf"{place}.*DLCOMPARE_CACHE"):
+    with pytest.raises(UsageError, match=rf"{place}.* can be written by other users \(mode {mode:o}\).*"
+                                         rf"chmod (-R )?go-w {place}.*DLCOMPARE_CACHE"):
         check_private(folder)
     place.chmod(mode & ~0o022)
     check_private(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a folder away")
+@pytest.mark.parametrize(("members", "closed"), [((), False), (("alice",), False), (("alice", "eve"), True)])
+def test_the_group_of_the_user_alone_may_write(folder: Path, monkeypatch: pytest.MonkeyPatch, members: tuple[str, ...],
+                                               closed: bool) -> None:
+    os.chown(folder, STRANGER, STRANGER)
+    folder.chmod(0o775)
+    monkeypatch.setattr(os, "geteuid", lambda: STRANGER)
+    monkeypatch.setattr("pwd.getpwuid", lambda number: SimpleNamespace(pw_name="alice"))
+    monkeypatch.setattr("grp.getgrgid", lambda number: SimpleNamespace(gr_mem=list(members)))
+    assert (why_open(folder, sticky=False) is not None) == closed
+
+
+def test_the_remedy_can_be_pasted_whatever_the_folder_is_called() -> None:
+    place = Path("/x/my cache")
+    assert remedy(place, below=True) == """chown -R "$(id -u)" '/x/my cache'; chmod -R go-w '/x/my cache'"""
+    assert remedy(place, below=False).startswith('chown "$(id -u)"')
+
+
+@pytest.mark.skipif(subprocess.run(["unshare", "-U", "--map-user=1234", "true"], check=False).returncode != 0,
+                    reason="needs a kernel that lets this user make user namespaces (unshare -U)")
+def test_a_container_that_knows_no_root_is_no_reason() -> None:
+    code = "from pathlib import Path; from dlcompare.core.privacy import check_private; check_private(Path('/none/x'))"
+    subprocess.run(["unshare", "-U", "--map-user=1234", sys.executable, "-c", code], check=True)
 
 
 def test_a_sticky_folder_is_well_on_the_way_and_not_at_its_end(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """PyTorch's files without PyTorch: hostile and damaged ones construct nothing and say what is wrong with them."""
 
 import contextlib
+import io
 import os
 import pickle
 import subprocess
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlcompare.core.errors import UsageError
+from dlcompare.core.graph import pickle_check
 from dlcompare.core.graph.checkpoint import Records, Unread, dictionaries, read_state_dict
 
 STATE_DICTS = Path(__file__).parents[2] / "golden" / "state_dicts"  # written by a real PyTorch
@@ -161,7 +163,7 @@ BOMBS = {
     "a bytearray": (b"\x80\x05\x96" + number(1 << 36, 8) + b".", "68719476736 bytes follow"),
     "a frame": (b"\x80\x04\x95" + number(1 << 36, 8) + b"}.", "68719476736 bytes follow"),
     "a whole number": (b"\x80\x02\x8b" + number(0x7FFFFFFF, 4) + b".", "2147483647 bytes follow"),
-    "digits": (b"\x80\x02}X\x01\x00\x00\x00a\x8a\xff" + b"\x7f" * 255 + b"s.", "beyond 128 bits"),
+    "digits": (b"\x80\x02}X\x01\x00\x00\x00a\x8a\xff" + b"\x7f" * 255 + b"s.", "beyond 256 bits"),
     "a hash that takes for ever": (b"\x80\x02})" + b"\x32\x86" * 60 + b"K\x01s.", "a tuple of more than 10000 items"),
     "tuples within tuples": (b"\x80\x02})" + b"\x85" * 300_000 + b"K\x01s.", "a tuple of more than 10000 items"),
     "an array without end as pairs": (
@@ -193,3 +195,11 @@ def test_records_that_overlap_are_not_read_over_and_over(tmp_path: Path) -> None
         assert len(records.array("0", "f4", 25)) == 25
         with pytest.raises(ValueError, match="more than the file has for it"):
             records.array("0", "i4", 25)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_places_of_values_are_counted_from_0_or_as_python_2_does_from_1(place: int) -> None:
+    pickled = b"\x80\x02}q" + bytes([place]) + b"0h" + bytes([place]) + b"."  # a dictionary, put, dropped, got again
+    pickle_check.check(io.BytesIO(pickled), len(pickled))
+    with pytest.raises(ValueError, match="it remembers a value in place 2"):
+        pickle_check.check(io.BytesIO(b"\x80\x02}q\x02."), 6)
