@@ -12,6 +12,7 @@ import rich_click as click
 from dlcompare.core.errors import UsageError
 from dlcompare.core.judging.judging import Judging
 from dlcompare.core.kinds.kind import Kind, Options, Request
+from dlcompare.core.machine.process_tree import claim
 from dlcompare.core.plan.plan import Repetition
 from dlcompare.core.plugins.job import PLACE
 from dlcompare.core.settings import Setting, setting
@@ -86,6 +87,7 @@ def measure(context: click.Context, kinds: Sequence[Kind], given: Mapping[str, A
 
     from .progress import Progress
 
+    claim()
     kind = choose(kinds, given)
     refuse_strange(kind, context, given)
     check_form(kind, given["form"])

@@ -160,7 +160,22 @@ def walk(dataset: Checked, inputs: Mapping[str, Input], deadline: float, looked:
         looked(start, dataset.size)
         if time.monotonic() > deadline:
             return
-        indices = np.arange(start, min(start + CHUNK, dataset.size))
-        for row, why in faults(dataset.read(indices), inputs).items():
-            yield int(indices[row]), why
+        yield from bad_ones(dataset, np.arange(start, min(start + CHUNK, dataset.size)), inputs).items()
     looked(dataset.size, dataset.size)
+
+
+def bad_ones(dataset: Checked, indices: np.ndarray, inputs: Mapping[str, Input]) -> dict[int, str]:
+    """Return by index what is wrong with some samples, looked at one by one if they cannot be read together.
+
+    Raises:
+        JobError: not one of several can be read: then it is no fault of theirs.
+    """
+    try:
+        return {int(indices[row]): why for row, why in faults(dataset.read(indices), inputs).items()}
+    except JobError as error:
+        if len(indices) == 1:
+            return {int(indices[0]): str(error)}
+        found = {index: why for one in indices for index, why in bad_ones(dataset, np.array([one]), inputs).items()}
+        if len(found) == len(indices):
+            raise
+        return found

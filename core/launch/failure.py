@@ -17,6 +17,7 @@ from dlcompare.core.machine.memory import ran_out
 from dlcompare.core.variables import EVENTS, LOG, STACKS
 
 from . import stacks
+from .silence import LONGEST
 
 Json = dict[str, Any]
 FULL = 1 << 16  # bytes: less free space than that is none
@@ -25,7 +26,7 @@ JOINING = *BEFORE, "build"  # a rank that has told no more has not joined
 ALONE = *JOINING, "done"  # each rank tells; of what they do together, the first alone
 TAIL = 1 << 16  # bytes of a log's end that are looked at
 ADVICE = "try a smaller --batch or fewer --workers"
-PATIENCE = "Give --timeout more seconds if the model is that slow"
+PATIENCE = "Give --timeout more than {:.0f} seconds if the model is that slow"
 LEAVING = "Their work was done: what a plug-in or the framework does at its end takes so long"
 CAUSES = {"SIGKILL": f"the kernel does so when memory runs out: then {ADVICE}; otherwise a person or a job "
                      "scheduler did",
@@ -82,8 +83,12 @@ def launcher_name(folder: Path) -> str:
     return "the launcher"
 
 
-def explain_stall(folder: Path, seconds: float) -> str:
-    """Return the reason of a job that reported nothing for so long: which ranks joined, what was done last."""
+def explain_stall(folder: Path, seconds: float, longest: float = LONGEST) -> str:
+    """Return the reason of a job that reported nothing for so long: which ranks joined, what was done last.
+
+    ``longest`` is what --timeout allowed.
+    """
+    needed = longest if seconds >= longest else LONGEST  # for a phase that has a bound of its own
     events = read_events(folder)
     started = {e["pid"] for e in events}
     begun = sorted({e["rank"] for e in events if "rank" in e})
@@ -93,8 +98,7 @@ def explain_stall(folder: Path, seconds: float) -> str:
     last = f"the last was {events[-1]['phase']!r}; " if events else ""
     return (f"no sign of life for {seconds:.0f} s ({last}{len(started)} worker processes started{which}, "
             f"and of the ranks {spans(joined) or 'none'} joined); all were stopped{who_stood(folder, events)}. "
-            f"{LEAVING if done else PATIENCE}{last_of_log(folder)}")
-
+            f"{LEAVING if done else PATIENCE.format(needed)}{last_of_log(folder)}")
 
 def who_stood(folder: Path, events: Sequence[Json]) -> str:
     """Return in words which ranks others waited for, in which phase, and where all stood; "" if nobody was asked."""
@@ -144,7 +148,8 @@ def last_words(folder: Path) -> list[Json]:
     """Return what workers left as the reason of their end, oldest first: {time, kind, message, memory, pid}."""
     found = [{**json.loads(file.read_text()), "pid": int(file.stem.partition("-")[2])}
              for file in folder.glob("error-*.json")]
-    return sorted(found, key=lambda word: word["time"])
+    return sorted(({**word, "message": QUOTED.sub("", word["message"])} for word in found),
+                  key=lambda word: word["time"])
 
 
 def died_silently(events: Sequence[Json], words: Sequence[Json]) -> dict[int, int | None]:
@@ -170,7 +175,7 @@ def explain_death(silent: dict[int, int | None], folder: Path, said: Sequence[Js
 
 def explain_exception(word: Json, folder: Path) -> str:
     """Return the reason of a job in which an exception was raised that nobody foresaw."""
-    message, limit = paragraph(QUOTED.sub("", word["message"])), limits.met(word["message"])
+    message, limit = paragraph(word["message"]), limits.met(word["message"])
     if ran_out(word["message"]):
         return f"memory ran out ({message}); {limit or ADVICE}"
     if limit:

@@ -18,7 +18,7 @@ from typing import Any
 from dlcompare.core.errors import DlcompareError, JobError
 from dlcompare.core.files import write
 from dlcompare.core.machine.memory import limit_memory, nearly_full
-from dlcompare.core.machine.process_tree import adopting, descendants, processes
+from dlcompare.core.machine.process_tree import adopting, descendants, entry, processes
 from dlcompare.core.meters import standstill
 from dlcompare.core.variables import EVENTS, PARENT, RANK_IN
 
@@ -80,12 +80,13 @@ def take_along() -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Return whether there is a process of this user with this number."""
+    """Return whether there is a process of this user with this number; one that only waits to be reaped is none."""
     try:
         os.kill(pid, 0)
     except OSError:
         return False
-    return True
+    found = entry(pid)
+    return found is None or found.state not in "ZX"
 
 
 def carry(argv: Sequence[str], task: Callable[[str, Path, Events], None]) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dlcompare.core.frames import main_thread
+from dlcompare.core.machine.process_tree import entry
 from dlcompare.core.variables import STACKS
 
 ASK = signal.SIGUSR1
@@ -54,7 +55,7 @@ def note_stopped(folder: Path, pids: Collection[int]) -> None:
     for pid in pids:
         with contextlib.suppress(OSError):
             if (state := state_of(pid)) in "Tt":
-                words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+                words = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
                 write_head(folder / STACKS, pid=pid, state=state,
                            what=dict(itertools.pairwise(words)).get("-m", words[0]))
 
@@ -78,9 +79,8 @@ def settle(file: Path) -> None:
 
 def state_of(pid: int) -> str:
     """Return the letter by which Linux tells what a process does: T if it was stopped; "?" where nobody tells."""
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    return "?"
+    found = entry(pid)
+    return found.state if found else "?"
 
 
 def remove_empty(folder: Path) -> None:
@@ -105,7 +105,11 @@ def read(folder: Path) -> list[Stand]:
     file = folder / STACKS
     text = file.read_text(errors="replace") if file.exists() else ""
     parts = [part.partition("\n") for part in text.split(HEAD)[1:]]
-    return [stand(json.loads(head), dump) for head, _, dump in parts]
+    found: list[Stand] = []
+    for head, _, dump in parts:
+        with contextlib.suppress(ValueError):  # cut short on a full disk
+            found.append(stand(json.loads(head), dump))
+    return found
 
 
 def stand(head: Mapping[str, str], dump: str) -> Stand:

@@ -71,7 +71,7 @@ def launch(runtime: Runtime, job: BaseJob, folder: Path, *, python: str, path: P
             return Ended(127, f"{argv[0]} cannot be started: {error.strerror}")
         try:
             silent = watch(process, folder, stall_seconds=stall_seconds, on_event=on_event)
-            reason = None if silent is None else give_up(folder, mark, silent)
+            reason = None if silent is None else give_up(folder, mark, silent, longest=stall_seconds)
         finally:
             with defer_interrupts():
                 code = stop(process, mark, known)
@@ -89,12 +89,12 @@ def open_log(file: Path, argv: list[str]) -> IO[bytes]:
         raise cannot_write(file, error) from error
 
 
-def give_up(folder: Path, mark: str, seconds: float) -> str:
+def give_up(folder: Path, mark: str, seconds: float, *, longest: float) -> str:
     """Return why a job that has been silent for too long is given up: asked of its workers while they are there."""
     marked, workers = set(find_marked(mark)), {event["pid"] for event in failure.read_events(folder)}
     stacks.ask(folder, sorted(marked & workers))
     stacks.note_stopped(folder, sorted(marked - workers))
-    return failure.explain_stall(folder, seconds)
+    return failure.explain_stall(folder, seconds, longest)
 
 
 def verdict(code: int, folder: Path, *, launcher: int) -> str | None:

@@ -23,12 +23,18 @@ class Entry(NamedTuple):
 
 def processes() -> dict[int, Entry]:
     """Return all processes by number; none where the system does not tell."""
-    found = {}
-    for file in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError, IndexError, ValueError):
-            state, parent, _, session = file.read_text().rpartition(")")[2].split()[:4]
-            found[int(file.parent.name)] = Entry(int(parent), int(session), state)
-    return found
+    found = {int(file.name): entry(int(file.name)) for file in Path("/proc").glob("[0-9]*")}
+    return {pid: one for pid, one in found.items() if one is not None}
+
+
+def entry(pid: int) -> Entry | None:
+    """Return what the kernel tells of a process; None if there is none of this number, or nobody tells."""
+    try:  # a name may end within a letter
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        state, parent, _, session = text.rpartition(")")[2].split()[:4]
+        return Entry(int(parent), int(session), state)
+    except (OSError, ValueError):
+        return None
 
 
 def descendants(table: Mapping[int, Entry], ancestor: int) -> set[int]:
@@ -52,11 +58,35 @@ def strays(table: Mapping[int, Entry], known: set[int]) -> set[int]:
     return heads.union(*(descendants(table, head) for head in heads))
 
 
+class Alone:
+    """Whether all children of this process are its own doing: said by a program at its start (``claim``).
+
+    A container's first process is given the orphans of all others, one that a shell has become the shell's children,
+    and a program that only calls this package starts some itself: none of them may take those for a job's.
+    """
+
+    claimed = False
+
+
+def claim() -> None:
+    """Say at a program's start that whatever becomes a child of this process comes from it, if that is so."""
+    Alone.claimed = os.getpid() != 1 and not children()
+
+
+def children() -> set[int]:
+    return {pid for pid, one in processes().items() if one.parent == os.getpid()}
+
+
 @contextlib.contextmanager
-def adopt_orphans() -> Iterator[set[int]]:
-    """Become the parent of descendants whose own has gone; yield the children there were before. Linux alone can."""
-    known = {pid for pid, entry in processes().items() if entry.parent == os.getpid()}
-    before = adopting(True)
+def adopt_orphans() -> Iterator[set[int] | None]:
+    """Become the parent of descendants whose own has gone; yield the children there were before. Linux alone can.
+
+    None, and nothing is done, in a process that others' orphans come to as well.
+    """
+    if not Alone.claimed:
+        yield None
+        return
+    known, before = children(), adopting(True)
     try:
         yield known
     finally:

@@ -1,7 +1,7 @@
 """How long this process stood still: stopped, frozen with its container, or suspended with the machine (Linux).
 
 A suspension shows in the clock that goes on meanwhile. In a stop all clocks go on, and a thread that naps comes back
-late: ``lifeline`` has one in every worker, and what the main thread did meanwhile tells a stop from a held GIL.
+late: ``lifeline`` has one in every worker, and what Python's threads did meanwhile tells a stop from a held GIL.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import contextlib
 import math
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 LATE = 1.0  # seconds; less is what a busy machine does
@@ -19,17 +19,17 @@ LATE = 1.0  # seconds; less is what a busy machine does
 
 @dataclass
 class Sleeper:
-    """Adds up the ``seconds`` by which naps ended late although the main thread did not work either."""
+    """Adds up the ``seconds`` by which naps ended late although no thread of Python's worked meanwhile."""
 
     seconds: float = 0.0
     begun: float = 0.0
     due: float = math.inf
-    worked: float = 0.0
+    worked: Mapping[int, float] = field(default_factory=dict)
 
     @contextlib.contextmanager
     def nap(self, seconds: float) -> Iterator[None]:
         """Watch over a nap of so many seconds, which is the block."""
-        self.worked, self.begun = main_thread_seconds(), time.monotonic()
+        self.worked, self.begun = seconds_by_thread(), time.monotonic()
         self.due = self.begun + seconds
         yield
         self.seconds, self.due = self.now(), math.inf
@@ -37,8 +37,11 @@ class Sleeper:
     def now(self) -> float:
         """Return the sum, with what a nap that should be over is late by."""
         due, begun, now = self.due, self.begun, time.monotonic()
-        idle = (now - begun) - (main_thread_seconds() - self.worked)
-        return self.seconds + (now - due if now - due > LATE and idle > max(LATE, due - begun) else 0.0)
+        if now - due <= LATE:
+            return self.seconds
+        busiest = max(seconds - self.worked.get(thread, 0.0) for thread, seconds in seconds_by_thread().items())
+        idle = now - begun - busiest
+        return self.seconds + (now - due if idle > max(LATE, due - begun) else 0.0)
 
 
 OWN = Sleeper()
@@ -55,12 +58,18 @@ def since(before: float) -> float:
     return found if found > LATE else 0.0
 
 
-def main_thread_seconds() -> float:
-    """Return how long the main thread has worked, or waited for a core."""
+def seconds_by_thread() -> dict[int, float]:
+    """Return how long each of Python's threads has worked, or waited for a core: one may have held the GIL."""
+    return {thread.native_id: thread_seconds(thread) for thread in threading.enumerate() if thread.native_id}
+
+
+def thread_seconds(thread: threading.Thread) -> float:
     with contextlib.suppress(OSError, ValueError):  # a kernel that does not tell
-        worked, waited, _ = map(int, Path("/proc/self/schedstat").read_text().split())
+        worked, waited, _ = map(int, Path(f"/proc/self/task/{thread.native_id}/schedstat").read_text().split())
         return (worked + waited) / 1e9
-    return time.clock_gettime(time.pthread_getcpuclockid(threading.main_thread().ident or 0))
+    if thread is threading.main_thread():
+        return time.clock_gettime(time.pthread_getcpuclockid(thread.ident or 0))
+    return 0.0  # it may have ended, and its clock with it
 
 
 class Patience:

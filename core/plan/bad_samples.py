@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from dlcompare.core.errors import UsageError
+from dlcompare.core.errors import DlcompareError, UsageError
 from dlcompare.core.graph import Input
 from dlcompare.core.plugins.job import SKIP
 from dlcompare.core.plugins.registry import Plugins
@@ -37,7 +37,13 @@ def bad_samples(plugins: Plugins, data: str, inputs: Mapping[str, Input], *, pol
     elif policy == SKIP:
         from dlcompare.core.data.checked import look  # late: it needs NumPy
 
-        bad = look(kind, argument, inputs, looked=looked)
+        try:
+            bad = look(kind, argument, inputs, looked=looked)
+        except DlcompareError:
+            raise
+        except Exception as error:  # a stranger's: it may need what is in the workers' environments alone
+            raise UsageError(f"{data} cannot be looked through here ({type(error).__name__}: {error}); leave "
+                             "--on-bad-sample skip out, and a sample that cannot be used fails its job") from error
     else:  # what the parent would have to import to read a stranger's samples may be in the workers' environments alone
         bad = {}
     if bad and policy != SKIP:

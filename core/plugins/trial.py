@@ -57,7 +57,8 @@ def in_child(names: Sequence[str], seconds: float) -> tuple[dict[str, str], list
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(seconds * (len(names) + 1))  # it ends itself, unless somebody stopped it
         finally:
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # and what plug-ins have started
             code = process.wait()
         report.seek(0)
         return *outcomes(report.read().decode(errors="replace").splitlines()), code
@@ -106,6 +107,8 @@ def each(names: Sequence[str], seconds: float, load: Callable[[str], str]) -> No
 
 def lingering() -> str:
     """Return what to say of threads that would keep this process from ending."""
-    found = [one.name for one in threading.enumerate() if not one.daemon and one is not threading.main_thread()]
+    pools = getattr(sys.modules.get("concurrent.futures.thread"), "_threads_queues", {})  # Python ends these itself
+    found = [one.name for one in threading.enumerate()
+             if not one.daemon and one is not threading.main_thread() and one not in pools]
     return (f"loading it leaves the thread {found[0]!r} at work, which would keep the program from ending; make it a "
             "daemon, or start it in a worker" if found else "")

@@ -81,7 +81,9 @@ def read_finished(plan: Plan, kind: Kind, run: Path,
         folder = run / cell.folder
         if not folder.exists():
             continue
-        record = read_record(kind, folder) or recovered(cell, folder)
+        record = read_record(kind, folder)
+        if record is None or record.status != "ok":  # what ranks left may be whole though it could not be folded
+            record = recovered(cell, folder)
         if record is not None and record.status == "ok":
             found[cell.folder] = record
         else:

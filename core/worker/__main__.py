@@ -15,7 +15,7 @@ from dlcompare.core.kinds.kind import kind
 from dlcompare.core.launch.lifeline import Events, carry
 
 # Bytes that a rank's result takes at most, as a rule: what a disk that has filled up meanwhile can still hold.
-ROOM, ROOM_PER_WINDOW = 32 << 10, 1 << 10
+ROOM, ROOM_PER_WINDOW, ROOM_PER_WORKER = 1 << 20, 1 << 10, 32  # the first: a day of windows to a target accuracy
 
 
 def run(text: str, folder: Path, events: Events) -> None:
@@ -25,7 +25,8 @@ def run(text: str, folder: Path, events: Events) -> None:
         raise UsageError("a job must name its kind, as in {\"kind\": \"training\", ...}")
     wanted = kind(said["kind"])
     job = wanted.job.from_plain(said)
-    hold_room(folder, ROOM + ROOM_PER_WINDOW * getattr(job, "windows", 0))
+    window = ROOM_PER_WINDOW + ROOM_PER_WORKER * getattr(job, "workers", 1)
+    hold_room(folder, ROOM + window * getattr(job, "windows", 0))
     wanted.part("worker").work(job, folder, events)
     room(folder).unlink(missing_ok=True)
 

@@ -35,7 +35,7 @@ def check_own_name() -> None:
     name = socket.gethostname()
     try:
         for family, kind, protocol, _, address in socket.getaddrinfo(name, 0, type=socket.SOCK_STREAM):
-            with socket.socket(family, kind, protocol) as probe, contextlib.suppress(OSError):
+            with contextlib.suppress(OSError), socket.socket(family, kind, protocol) as probe:
                 probe.bind(address)
                 return
     except (OSError, UnicodeError) as error:  # the name is not known, or too long to be one

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-NAMES = ("numpy", "click", "rich_click", "json", "psutil", "onnx")
+NAMES = ("numpy", "pluggy", "click", "rich_click", "json", "psutil", "onnx")
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ def work(job: VerificationJob, folder: Path, events: Events) -> None:
     known = known_rank(backend)
     events("import", **known)
     backend.load()
+    events("build", **known)
     observer, attempts = Observer(job, folder, events, backend), Attempts(folder, backend.processes(job))
     for number, name in enumerate(job.cases):
         if not observer.run(number, name, attempts) and job.fail_fast:

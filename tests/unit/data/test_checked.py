@@ -102,6 +102,23 @@ def test_bad_samples_of_arrays_are_found_beforehand_and_left_out_by_number(tmp_p
     assert list(fewer.batch(np.arange(11), epoch=0)["label"]) == [0, 1, 2, 3, 4, 6, 7, 8, 9, 0, 1]
 
 
+class Torn(Held):
+    """Samples of which one cannot be read, or none."""
+
+    def batch(self, indices: np.ndarray, *, epoch: int) -> dict[str, np.ndarray]:
+        if 5 in indices or self.size == 3:
+            raise JobError("it is torn")
+        return super().batch(indices, epoch=epoch)
+
+
+def test_a_sample_that_cannot_be_read_is_one_of_the_bad_ones() -> None:
+    kind = DatasetKind("torn", "", lambda *_, **__: Torn(**held(label=-1).values), lambda *_: None)
+    assert look(kind, "", INPUTS) == {"train/5": "it is torn", "test/5": "it is torn"}
+    few = {name: value[:3] for name, value in held().values.items()}
+    with pytest.raises(JobError, match="it is torn"):
+        look(DatasetKind("torn", "", lambda *_, **__: Torn(**few), lambda *_: None), "", INPUTS)
+
+
 def test_a_look_ends_in_time() -> None:
     kind = DatasetKind("held", "", lambda *_, **__: held(image=np.nan), lambda *_: None)
     assert look(kind, "", INPUTS, seconds=-1) == {}

@@ -6,9 +6,21 @@ import os
 import subprocess
 import sys
 
+import pytest
 from running import eventually
 
-from dlcompare.core.machine.process_tree import Entry, adopt_orphans, adopting, descendants, processes, reap, strays
+from dlcompare.core.launch.lifeline import is_alive
+from dlcompare.core.machine.process_tree import (
+    Alone,
+    Entry,
+    adopt_orphans,
+    adopting,
+    claim,
+    descendants,
+    processes,
+    reap,
+    strays,
+)
 
 ORPHAN = "import os, time\nif os.fork():\n    os._exit(0)\nos.setsid()\ntime.sleep(600)"
 
@@ -25,11 +37,28 @@ def test_own_children_and_those_that_were_there_before_are_no_strays() -> None:
     assert strays(table, known={11}) == {12, 13}
 
 
-def test_an_orphan_becomes_ours_while_we_adopt_and_can_be_reaped() -> None:
+def test_only_a_program_whose_children_are_all_its_own_adopts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Alone, "claimed", False)
+    with adopt_orphans() as known:
+        assert known is None and not adopting(False)
+    before = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])  # a shell's, before its exec
+    claim()
+    assert not Alone.claimed
+    before.kill()
+    before.wait()
+    claim()
+    assert Alone.claimed
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    claim()
+    assert not Alone.claimed
+
+
+def test_an_orphan_becomes_ours_while_we_adopt_and_can_be_reaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Alone, "claimed", True)
     ours = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
     try:
         with adopt_orphans() as known:
-            assert ours.pid in known
+            assert known and ours.pid in known
             subprocess.run([sys.executable, "-c", ORPHAN], env={}, check=True)
             assert eventually(lambda: len(strays(processes(), known)) == 1, within=5)
             (orphan,) = strays(processes(), known)
@@ -41,3 +70,12 @@ def test_an_orphan_becomes_ours_while_we_adopt_and_can_be_reaped() -> None:
     finally:
         ours.kill()
         ours.wait()
+
+
+def test_a_process_that_only_waits_to_be_reaped_is_not_alive() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert is_alive(process.pid)
+    process.kill()
+    assert eventually(lambda: not is_alive(process.pid), within=5)
+    process.communicate()
+    assert not is_alive(process.pid)

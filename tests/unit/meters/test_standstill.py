@@ -28,6 +28,7 @@ exec(sys.argv[1])
 print(standstill.since(before), flush=True)
 """
 WAIT, WORK = "sys.stdin.readline()", "while time.process_time() < 1.5: pass"
+ASIDE = "t = threading.Thread(target=lambda: 9 ** 5_000_000); t.start(); t.join()"  # another thread holds the GIL
 HOLD = "9 ** 4_000_000"  # one call, of a second or two
 
 
@@ -47,7 +48,7 @@ def test_a_stopped_process_knows_how_long_it_stood_still() -> None:
     assert 1.0 < float(told) < 6.0
 
 
-@pytest.mark.parametrize("does", [WORK, HOLD])
+@pytest.mark.parametrize("does", [WORK, HOLD, ASIDE])
 def test_a_busy_process_did_not_stand_still(does: str) -> None:
     told, _ = worker(does).communicate(timeout=60)
     assert float(told) == 0.0

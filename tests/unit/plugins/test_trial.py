@@ -24,6 +24,7 @@ BAD = {
     "asked_in_vain": ("from dlcompare.core import hookimpl\n@hookimpl\ndef dlcompare_models():\n    import time\n"
                       "    time.sleep(600)", "asked_in_vain.py, line 5)"),
 }
+POOL = "from concurrent.futures import ThreadPoolExecutor\npool = ThreadPoolExecutor()\npool.submit(int).result()"
 GOOD = "import subprocess; print('{\"noise\": 1}'); subprocess.Popen(['sleep', '3'])"
 
 
@@ -41,7 +42,7 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
 
 
 def test_whatever_a_plugin_does_is_put_down_to_it_alone(written: Write) -> None:
-    names = written(good=GOOD, **{name: code for name, (code, _) in BAD.items()}, last="")
+    names = written(good=GOOD, pool=POOL, **{name: code for name, (code, _) in BAD.items()}, last="")
     begin = time.monotonic()
     found = trial.tried(names, seconds=2)
     assert time.monotonic() - begin < 30  # three of them take their two seconds
