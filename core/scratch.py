@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from .errors import JobError
+
 YOUNG = 60.0  # seconds: a folder may not be held yet by whoever has just made it
 
 
@@ -18,9 +20,17 @@ class Scratch:
     """A folder of this process's own. It is locked: whoever is killed holds his no longer."""
 
     def __init__(self, prefix: str) -> None:
-        """Make one whose name begins so, and remove those that dead processes have left under such names."""
+        """Make one whose name begins so, and remove those that dead processes have left under such names.
+
+        Raises:
+            JobError: there is no place for one.
+        """
         sweep(prefix)
-        self.path = Path(tempfile.mkdtemp(prefix=prefix))
+        try:
+            self.path = Path(tempfile.mkdtemp(prefix=prefix))
+        except OSError as error:
+            raise JobError(f"no temporary folder can be made ({error.strerror}: {error.filename or 'anywhere'}); make "
+                           "room there, or set TMPDIR to another folder") from error
         self._held = os.open(self.path, os.O_RDONLY)
         with contextlib.suppress(OSError):  # a file system without locks, where nothing is swept either
             fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from dlcompare.core.errors import JobError
 from dlcompare.core.scratch import YOUNG, Scratch, sweep
 
 OWNER = """
 import sys
+from dlcompare.core.errors import JobError
 from dlcompare.core.scratch import Scratch
 print(Scratch("dlcompare-test-").path, flush=True)
 sys.stdin.read()
@@ -72,3 +74,9 @@ def test_nothing_else_is_swept(place: Path) -> None:
     age(place / "dlcompare-test-young")
     sweep("dlcompare-test-")
     assert not (place / "dlcompare-test-young").exists() and len(list(place.iterdir())) == 4
+
+
+def test_no_room_for_one_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/proc/nowhere")
+    with pytest.raises(JobError, match=r"no temporary folder can be made \(.*\); make room there, or set TMPDIR"):
+        Scratch("dlcompare-test-")

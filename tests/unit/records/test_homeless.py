@@ -48,3 +48,11 @@ def test_files_of_the_run_are_told_from_its_folder(tmp_path: Path) -> None:
     (tmp_path / "moved" / "records.json").write_text(f"[{kept.to_json()}]")
     (again,) = read(tmp_path / "moved")
     assert again.log == str(log)
+
+
+def test_a_user_without_a_home_has_records_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nowhere)
+    assert homeless(made := finished(job())) is made
