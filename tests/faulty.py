@@ -11,7 +11,7 @@ FRAMEWORKS = [name for name, backend in plugins().backends().items() if "cpu" in
               and backend.environment("cpu") and backend.processes(Job(name, "speck", workers=2)) == 2]
 LIGHT = ("--model", "speck", "--device", "cpu", "--batch", "2", "--workers", "2", "--threads", "1", "--steps", "1",
          "--verify", "off")
-LONG = ("--windows", "3000")
+LONG = ("--windows", "1000")
 
 
 def failure(command: Command, framework: str, *, within: float) -> str:
