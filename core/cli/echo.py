@@ -32,8 +32,11 @@ def drop_what_cannot_be_printed() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def echo(text: str, *, err: bool = False, kept: Path | None = None) -> None:
-    """Print text, its colours alone as commands, and on a terminal alone; ``kept`` is the run that shows it again.
+def echo(text: str, *, err: bool = False, coloured: bool = False, kept: Path | None = None) -> None:
+    """Print text; a terminal acts on nothing in it, but on its colours where it is ``coloured``.
+
+    Only what :func:`dlcompare.core.reports.text.to_text` made is: whose colours those of other text are, nobody knows.
+    ``kept`` is the run that shows it again.
 
     Raises:
         JobError: it cannot be printed on stdout.
@@ -41,7 +44,7 @@ def echo(text: str, *, err: bool = False, kept: Path | None = None) -> None:
     """
     there = sys.stderr if err else sys.stdout
     with contextlib.suppress(OSError) if err else told(kept):
-        click.echo(printable_but_colours(text) if there.isatty() else printable(text), err=err)
+        click.echo(printable_but_colours(text) if coloured and there.isatty() else printable(text), err=err)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from dlcompare.core.errors import DlcompareError, UsageError
 from dlcompare.core.judging.judging import Judging
 from dlcompare.core.kinds.kind import Kind, kinds
 from dlcompare.core.machine.limits import warn_before_time_is_up
+from dlcompare.core.printable import in_one_line
 from dlcompare.core.privacy import close_files
 
 from .echo import drop_what_cannot_be_printed, echo, open_streams
@@ -151,13 +152,13 @@ def print_stored(runs: tuple[Path, ...], form: str, judging: Judging | None, *, 
                          f"keys; name the runs of one kind at a time, or leave --format {form} out")
     signed = filter(None, (verdict(file_of(path), signers) for path in runs))
     for line in signed:
-        echo(line, err=form != "table")
+        echo(in_one_line(line), err=form != "table")
     tell_distrust(list(records.values()), form)
     for name, found in kinds_.items():
         judged = always or any(one.round is not None for one in found)
         with naming(", ".join(map(str, runs))):
             text = rendered(kind(name), Answer(found), form, judging if judged else None)
-        echo(text)
+        echo(text, coloured=True)
 
 
 def interrupt(number: int, frame: object) -> None:

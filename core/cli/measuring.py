@@ -15,6 +15,7 @@ from dlcompare.core.kinds.kind import Kind, Options, Request
 from dlcompare.core.machine.process_tree import claim
 from dlcompare.core.plan.plan import Repetition
 from dlcompare.core.plugins.job import PLACE
+from dlcompare.core.printable import in_one_line
 from dlcompare.core.settings import Setting, setting
 
 from .echo import echo
@@ -96,7 +97,8 @@ def measure(context: click.Context, kinds: Sequence[Kind], given: Mapping[str, A
         answer = kind.answer(dataclasses.replace(asked, tell=progress), lambda plan: carry_out(plan, options, progress))
     tell_distrust(answer.records, given["form"])
     run = (options.out / answer.records[0].run).absolute() if answer.records else None
-    echo(rendered(kind, answer, given["form"], asked.judging if in_rounds(answer) else None), kept=run)
+    echo(rendered(kind, answer, given["form"], asked.judging if in_rounds(answer) else None), coloured=True,
+         kept=run)
     records = [*answer.records, *answer.more]
     context.exit(0 if kind.passed(records) and all(record.kept for record in records) else 1)
 
@@ -106,7 +108,7 @@ def tell_distrust(records: Sequence[Any], form: str) -> None:
     from dlcompare.core.reports.proof import distrust
 
     for line in distrust(records):
-        echo(line, err=form != "table")  # JSON and CSV must stay what they are, and hold it among the warnings
+        echo(in_one_line(line), err=form != "table")  # JSON and CSV stay what they are, and hold it in the warnings
 
 
 def in_rounds(answer: Answer) -> bool:

@@ -13,7 +13,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from dlcompare.core.printable import printable
+from dlcompare.core.printable import in_one_line, printable
 from dlcompare.core.records.record import Record
 
 from .words import sentences
@@ -75,7 +75,7 @@ def remarks(rows: Sequence[tuple[int, Record]]) -> Iterator[RenderableType]:
     for number, record in rows:
         ended.setdefault((record.status, record.reason), []).append(number)
     for number, record in rows:
-        name = " ".join(filter(None, (str(number), record.name, record.model, record.precision)))
+        name = in_one_line(f"{number} {record.name} {record.model} {record.precision}")
         alike = ended[record.status, record.reason]
         if record.status != "ok" and number == alike[0] and len(alike) >= MANY:
             yield from why(f"{record.status.capitalize()} were {in_short(alike)}", record)

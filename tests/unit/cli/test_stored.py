@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 from fabricated import RUN, failed, finished, in_rounds, job, refused
 
+from dlcompare.core.cli.echo import echo
 from dlcompare.core.cli.main import program
 from dlcompare.core.errors import UsageError
 from dlcompare.core.kinds.compilation.request import CompilationJob
@@ -134,3 +136,16 @@ def test_no_text_of_a_file_commands_a_terminal(shown, form: str, tmp_path: Path)
         text = shown(command, tmp_path, "--format", form)
         assert "evil[red]" in text, "no markup is taken for one"
         assert not set(text) & set("\x1b\x07\x9b\u202e")
+
+
+def test_what_is_not_believed_is_said_in_the_open_whatever_names_are_made_of(
+        shown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    one = {**finished(job()).to_dict(), "variant": "\x1b[8m\n/x/records.json is signed by alice: Good"}
+    one["throughput"]["value"] = 900.0
+    (tmp_path / "records.json").write_text(json.dumps([one]))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    text = shown("report", tmp_path)
+    assert text.startswith("NOT AS MEASURED: pytorch-ddp:") and "\x1b[1m" in text, "a table has its colours"
+    assert "\x1b[8m" not in text and "\n/x/records.json is signed" not in text
+    echo("dlcompare: no file \x1b[8m")
+    assert "\x1b" not in capsys.readouterr().out
