@@ -11,7 +11,7 @@ import functools
 import hashlib
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,11 @@ from dlcompare.core.records.record import R, Record
 from dlcompare.core.settings import having
 from dlcompare.core.typed_json import from_plain
 
-from .certificate import kept
+from .certificate import SCHEMA, kept
 from .check import Check, Closest
 
 UNPROVED, HELD = "unproved", "held"
+SCHEMAS = range(1, SCHEMA + 1)  # of certificates: those of earlier versions speak for the records of their time
 NAME = re.compile(r"[0-9a-f]{16}")
 BESIDE = ("certificate-*.json", "certificates/*.json", "*/certificate-*.json")  # of records, where runs leave them
 
@@ -73,13 +74,12 @@ def text_of(path: Path) -> bytes | None:
 
 def examined(record: R, certificates: Certificates) -> R:
     """Return a record that is verified only if that can be believed; a caveat says why not, or by what alone."""
-    if record.verified_before and doubtful(record.verified_before):
+    if record.verified_before and doubtful(record, certificates):
         record = dataclasses.replace(record, verified_before=None)
     if not record.verified:
         return record
     try:
-        claim = from_plain(Claim, record.verified, what="certificate in short")
-        known = certificates.find(claim.certificate) if NAME.fullmatch(claim.certificate) else None
+        claim, known = look_up(record.verified, certificates)
         reason = next(objections(record, claim, known), None)
     except UsageError as error:
         claim, known, reason = None, None, str(error)
@@ -92,37 +92,59 @@ def examined(record: R, certificates: Certificates) -> R:
     return dataclasses.replace(record, warnings=(*record.warnings, caveat))
 
 
-def doubtful(before: Mapping[str, Any]) -> bool:
-    """Return whether what a record says of an earlier certificate is not even of its form."""
+def doubtful(record: Record, certificates: Certificates) -> bool:
+    """Return whether a certificate that spoke for a record under other source is not at hand, or does not show it."""
     try:
-        from_plain(Claim, before, what="certificate in short")
+        claim, known = look_up(record.verified_before or {}, certificates)
+        return known is None or any(objections(record, claim, known))
     except UsageError:
         return True
-    return False
+
+
+def look_up(said: Mapping[str, Any], certificates: Certificates) -> tuple[Claim, Mapping[str, Any] | None]:
+    """Return what a record says of a certificate, and that, None if it is not at hand; UsageError if either is none."""
+    claim = from_plain(Claim, said, what="certificate in short")
+    return claim, certificates.find(claim.certificate) if NAME.fullmatch(claim.certificate) else None
 
 
 def objections(record: Record, claim: Claim, known: Mapping[str, Any] | None) -> Iterator[str]:
     """Yield why a claim is not believed."""
+    if claim.workers < min(record.workers, 2):
+        yield f"it is of {claim.workers} worker(s), and the record of {record.workers}"
     if known is None and not claim.checks:
         yield "no certificate of that hash is beside the records, kept on this machine, or in the record"
     elif known is None:
         if claim.passed != all(one.passed for one in claim.checks):
             yield "the checks that the record holds of it contradict its verdict"
+        yield from silent_on(record.model, claim.passed, claim.checks)
     else:
         yield from disagreements(claim, known)
         yield from others(record, known)
+        yield from silent_on(record.model, claim.passed, checks_in(known))
 
 
 def disagreements(claim: Claim, known: Mapping[str, Any]) -> Iterator[str]:
     """Yield what a certificate's checks, made again, have against its verdict or the claim."""
-    held = known.get("checks")
-    checks = [checked(one) for one in (held if isinstance(held, list) else ())]
+    checks = checks_in(known)
     passed = bool(checks) and all(check.passed for check in checks)
     if passed != known.get("passed") or passed != claim.passed:
         failed = sum(not check.passed for check in checks)
         yield f"{failed} of its {len(checks)} checks fail, and its verdict says otherwise"
+    if known.get("schema") not in SCHEMAS:
+        yield f"its schema is {known.get('schema')}, and none of {', '.join(map(str, SCHEMAS))}"
     if claim.workers != known.get("workers"):
         yield f"it is of {known.get('workers')} worker(s), and the record says {claim.workers}"
+
+
+def silent_on(model: str, passed: bool, checks: Iterable[Check]) -> Iterator[str]:
+    """Yield that checks say nothing of a model that passed: those of tiny cases alone do not speak for one."""
+    if passed and not any(check.case == model for check in checks):
+        yield f"none of its checks is of {model}"
+
+
+def checks_in(known: Mapping[str, Any]) -> list[Check]:
+    held = known.get("checks")
+    return [checked(one) for one in (held if isinstance(held, list) else ())]
 
 
 def checked(one: Any) -> Check:

@@ -90,6 +90,8 @@ def test_an_invented_certificate_is_none(name: str, tmp_path: Path) -> None:
     (lambda held: held.update(versions={"torch": "1.0"}), "other versions"),
     (lambda held: held.update(workers=1), r"it is of 1 worker\(s\), and the record says 2"),
     (lambda held: held.update(checks=[3]), "its checks are no objects"),
+    (lambda held: held["checks"].pop(), "none of its checks is of resnet50"),
+    (lambda held: held.update(schema=77), "its schema is 77, and none of 1, 2, 3"),
     (lambda held: held["checks"][0].update(allowed="much"), "check allowed must be of type float"),
 ])
 def test_a_certificate_that_does_not_show_what_the_record_says_is_not_believed(
@@ -111,3 +113,22 @@ def test_a_certificate_under_the_name_of_another_is_not_found(record: Record, ca
 def test_a_claim_of_another_form_is_none(claim: Any, tmp_path: Path) -> None:
     found = examined(finished(job(), verified=claim, verified_before=claim), Certificates(tmp_path))
     assert found.verified is None and found.verified_before is None and said(found, "unproved")
+
+
+def test_one_worker_or_one_invented_check_proves_nothing(record: Record, tmp_path: Path) -> None:
+    nowhere = Certificates(tmp_path / "nowhere")
+    alone = certificate.make(job(workers=1), CHECKS, VERSIONS, None)
+    name = certificate.save(alone, tmp_path) and hashlib.sha256(json.dumps(alone, indent=1).encode()).hexdigest()[:16]
+    few = dataclasses.replace(record, verified={**(record.verified or {}), "certificate": name, "workers": 1})
+    assert said(examined(few, nowhere), "unproved")[0]["reason"] == "it is of 1 worker(s), and the record of 2"
+    one = {"case": "x", "quantity": "y", "error": 0.0, "allowed": 1.0, "count": 900}
+    invented = {**(record.verified or {}), "certificate": "9f1c2ab07d3e4455", "checks": [one]}
+    found = examined(dataclasses.replace(record, verified=invented), nowhere)
+    assert not found.verified and said(found, "unproved")[0]["reason"] == "none of its checks is of resnet50"
+
+
+def test_an_earlier_certificate_that_is_not_at_hand_is_not_talked_about(record: Record, tmp_path: Path) -> None:
+    before = dataclasses.replace(record, verified=None, verified_before=record.verified)
+    assert examined(before, Certificates(tmp_path)) == before
+    (tmp_path / "cache" / "certificates").rename(tmp_path / "gone")
+    assert examined(before, Certificates(tmp_path / "nowhere")).verified_before is None
