@@ -6,6 +6,7 @@ says (``core.run.signature``).
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -54,7 +55,7 @@ class Certificates:
 
     def _find(self, name: str) -> Mapping[str, Any] | None:
         """Return the certificate of that hash; UsageError if it is none."""
-        for text in map(text_of, [kept() / f"{name}.json", *self.beside]):
+        for text in map(text_of, [*self.beside, *(folder / f"{name}.json" for folder in own())]):
             if text is not None and hashlib.sha256(text).hexdigest().startswith(name):
                 found = parse_json(text, name=f"certificate {name}", what="a certificate")
                 return found if isinstance(found, Mapping) else {}
@@ -63,6 +64,13 @@ class Certificates:
     @functools.cached_property
     def beside(self) -> list[Path]:
         return [path for pattern in BESIDE for path in sorted(self.folder.glob(pattern))]
+
+
+def own() -> list[Path]:
+    """Return the folder of certificates kept on this machine; none if others could write there."""
+    with contextlib.suppress(UsageError):
+        return [kept()]
+    return []
 
 
 def text_of(path: Path) -> bytes | None:
@@ -74,6 +82,7 @@ def text_of(path: Path) -> bytes | None:
 
 def examined(record: R, certificates: Certificates) -> R:
     """Return a record that is verified only if that can be believed; a caveat says why not, or by what alone."""
+    record = unexamined(record)
     if record.verified_before and doubtful(record, certificates):
         record = dataclasses.replace(record, verified_before=None)
     if not record.verified:
@@ -84,12 +93,22 @@ def examined(record: R, certificates: Certificates) -> R:
     except UsageError as error:
         claim, known, reason = None, None, str(error)
     if reason:
-        caveat = Caveat.of(UNPROVED, certificate=str(record.verified.get("certificate"))[:40], reason=reason)
+        caveat = Caveat.of(UNPROVED, certificate=str(record.verified.get("certificate"))[:40], reason=reason,
+                           claim=record.verified)
         return dataclasses.replace(record, verified=None, warnings=(caveat, *record.warnings))
     if claim is None or known is not None:
         return record
     caveat = Caveat.of(HELD, certificate=claim.certificate, checks=sum(one.count for one in claim.checks))
     return dataclasses.replace(record, warnings=(*record.warnings, caveat))
+
+
+def unexamined(record: R) -> R:
+    """Return a record as it was before it was read elsewhere: the certificate may be at hand here, or not any more."""
+    claims = [one.values.get("claim") for one in record.warnings if one.kind == UNPROVED]
+    claim = next((one for one in claims if isinstance(one, dict)), None)
+    left = tuple(one for one in record.warnings
+                 if one.kind != HELD and not (claim and not record.verified and one.kind == UNPROVED))
+    return dataclasses.replace(record, verified=record.verified or claim, warnings=left)
 
 
 def doubtful(record: Record, certificates: Certificates) -> bool:

@@ -132,3 +132,22 @@ def test_an_earlier_certificate_that_is_not_at_hand_is_not_talked_about(record: 
     assert examined(before, Certificates(tmp_path)) == before
     (tmp_path / "cache" / "certificates").rename(tmp_path / "gone")
     assert examined(before, Certificates(tmp_path / "nowhere")).verified_before is None
+
+
+def test_a_cache_that_others_could_write_in_is_no_fault_of_a_certificate(
+        record: Record, cache: Path, tmp_path: Path) -> None:
+    cache.chmod(0o777)
+    assert examined(record, Certificates(tmp_path / "made")) == record, "as it lies beside the records"
+    found = examined(record, Certificates(tmp_path / "nowhere"))
+    assert found.verified and not said(found, "unproved") and said(found, "held")
+
+
+def test_what_was_read_before_is_examined_anew(record: Record, cache: Path, tmp_path: Path) -> None:
+    nowhere, bare = Certificates(tmp_path / "nowhere"), {**(record.verified or {}), "checks": []}
+    cache.rename(tmp_path / "gone")
+    twice = examined(examined(record, nowhere), nowhere)
+    assert len(said(twice, "held")) == 1 and examined(twice, Certificates(tmp_path / "made")) == record
+    lost = examined(examined(dataclasses.replace(record, verified=bare), nowhere), nowhere)
+    assert len(said(lost, "unproved")) == 1 and not lost.verified
+    found = examined(type(record).from_json(lost.to_json()), Certificates(tmp_path / "made"))
+    assert found.verified == bare and not said(found, "unproved")
