@@ -13,7 +13,7 @@ from .caveat import Caveat
 from .disturbance import discard_disturbed, windows_that_count
 from .record import R, Record, Window
 
-ALTERED = "altered"
+ALTERED, UNREAD = "altered", "unread job"
 CLOSE = 1e-6  # relative: far above what another Python's arithmetic may do, far below what anybody would alter
 
 

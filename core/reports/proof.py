@@ -10,7 +10,7 @@ from rich.text import Text
 from dlcompare.core.conformance.claims import HELD, UNPROVED
 from dlcompare.core.errors import DlcompareError
 from dlcompare.core.plugins.registry import plugins
-from dlcompare.core.records.recompute import ALTERED
+from dlcompare.core.records.recompute import ALTERED, UNREAD
 from dlcompare.core.records.record import Record
 
 from .words import sentence, some
@@ -58,7 +58,7 @@ def distrust(records: Sequence[Record]) -> Iterator[str]:
         said = [sentence(caveat) for one in found for caveat in one.warnings if caveat.kind == ALTERED]
         if said:
             yield f"NOT AS MEASURED: {name}: {some(said, NAMED)}; what follows is of the raw values"
-        for kind in (UNPROVED, HELD):
+        for kind in (UNREAD, UNPROVED, HELD):
             yield from dict.fromkeys(f"{name}: {sentence(caveat)}" for one in found for caveat in one.warnings
                                      if caveat.kind == kind)
 

@@ -125,6 +125,7 @@ WORDS: dict[str, Words] = {
     "ended badly": lambda v: f"all was measured and written down before the job ended badly: {v['reason']}",
     "altered": lambda v: (
         f"{v['field']} was written as {brief(v['written'])}, and the raw values give {brief(v['recomputed'])}"),
+    "unread job": lambda v: f"its job cannot be read, so nothing shows that the record is of it: {v['reason']}",
     "unproved": lambda v: f"not verified by certificate {v['certificate']}: {v['reason']}",
     "held": lambda v: (
         f"certificate {v['certificate']} is not here: verified by what the record holds of it, the closest of "

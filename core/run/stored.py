@@ -15,8 +15,9 @@ from dlcompare.core.conformance.claims import Certificates, examined
 from dlcompare.core.errors import DlcompareError, UsageError
 from dlcompare.core.json_file import parse_json, read_json
 from dlcompare.core.kinds.kind import kind, kinds
+from dlcompare.core.plugins.job import BaseJob
 from dlcompare.core.records.caveat import Caveat
-from dlcompare.core.records.recompute import ALTERED, recomputed
+from dlcompare.core.records.recompute import ALTERED, UNREAD, recomputed
 from dlcompare.core.records.record import Record
 from dlcompare.core.variables import RECORDS
 
@@ -73,14 +74,23 @@ def record(data: Any, certificates: Certificates) -> Record:
 
 
 def of_its_job(one: Record) -> Record:
-    """Return a record with a caveat for each field that its own job contradicts."""
-    with contextlib.suppress(DlcompareError):  # a job of another version, of which less is known
-        said = kind(one.kind).job.from_plain(one.job).identity()
-        found = {name: value for name, value in said.items() if value is not None and getattr(one, name) != value}
-        return dataclasses.replace(one, **found, warnings=(*(
-            Caveat.of(ALTERED, field=name, written=getattr(one, name), recomputed=value)
-            for name, value in found.items()), *one.warnings)) if found else one
-    return one
+    """Return a record with a caveat for each field that its own job contradicts, or that its job says nothing."""
+    bare = dataclasses.replace(one, warnings=tuple(said for said in one.warnings if said.kind != UNREAD))
+    try:
+        said = job_of(bare).identity()
+    except DlcompareError as error:
+        return dataclasses.replace(bare, warnings=(Caveat.of(UNREAD, reason=str(error)), *bare.warnings))
+    found = {name: value for name, value in said.items() if value is not None and getattr(one, name) != value}
+    return dataclasses.replace(bare, **found, warnings=(*(
+        Caveat.of(ALTERED, field=name, written=getattr(one, name), recomputed=value)
+        for name, value in found.items()), *bare.warnings))
+
+
+def job_of(one: Record) -> BaseJob:
+    """Return the job of a record, without what it says besides in another version. Raises UsageError if it is none."""
+    cls = kind(one.kind).job
+    known = {"kind", *(spec.name for spec in dataclasses.fields(cls))}
+    return cls.from_plain({name: value for name, value in one.job.items() if name in known})
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from fabricated import comparison, finished, job
 from dlcompare.core.errors import UsageError
 from dlcompare.core.judging.judging import AS_USUAL
 from dlcompare.core.kinds.kind import Answer, kind
+from dlcompare.core.reports.proof import distrust
 from dlcompare.core.run.stored import by_kind, parse, read
 from dlcompare.core.typed_json import json_schema
 
@@ -76,3 +77,15 @@ def test_what_was_of_schema_1_is_written_as_schema_2_and_read_again(file: str) -
 def test_no_published_record_is_missed() -> None:
     held = {str(file.relative_to(RESULTS)) for file in RESULTS.rglob("*.json") if '"global_batch"' in file.read_text()}
     assert held == PUBLISHED.keys()
+
+
+def test_what_a_job_says_counts_whatever_else_it_holds() -> None:
+    made = {**finished(job()).to_dict(), "precision": "bf16"}
+    (found,) = parse(json.dumps({**made, "job": {**made["job"], "colour": "red"}}))
+    assert found.precision == "fp32"
+    text = json.dumps({**made, "job": {**made["job"], "workers": "x"}})
+    for _ in range(2):
+        (found,) = parse(text)
+        (line,) = distrust([found])
+        assert "its job cannot be read" in line and "job workers must be of type int" in line
+        text = found.to_json()
