@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dlcompare.core.kinds.training.result import RankResult, TrainingRecord
 from dlcompare.core.records.record import Json, Window
@@ -58,16 +60,27 @@ class TargetRecord(TrainingRecord):
     target: Target | None = None
 
     def derived(self, windows: Sequence[Window]) -> Json:
-        return {**super().derived(windows), "target": self.target and concluded(self.target)}
+        found = super().derived(windows)
+        return {**found, "target": self.target and concluded(
+            self.target, wanted=wanted_by(self.job), global_batch=found["global_batch"])}
 
 
-def concluded(target: Target) -> Target:
-    """Return a target with what its curve says of it."""
+def wanted_by(job: Mapping[str, Any]) -> float | None:
+    """Return the accuracy that a record's job asks for; None if it does not say."""
+    with contextlib.suppress(ValueError):
+        return float(str(job.get("target")).partition("=")[2])
+    return None
+
+
+def concluded(target: Target, *, wanted: float | None, global_batch: int) -> Target:
+    """Return a target with what its job and its curve say of it; ``wanted`` is None where the job says nothing."""
+    wanted = target.wanted if wanted is None else wanted
     if not target.curve:
-        return dataclasses.replace(target, reached=False)
+        return dataclasses.replace(target, wanted=wanted, reached=False)
     last = target.curve[-1]
-    return dataclasses.replace(target, value=last.top1, reached=last.top1 >= target.wanted, seconds=last.seconds,
-                               epochs=last.epoch)
+    return dataclasses.replace(target, wanted=wanted, value=last.top1, reached=last.top1 >= wanted,
+                               seconds=last.seconds, epochs=last.epoch, steps=last.step,
+                               samples=last.step * global_batch)
 
 
 def shortfall(target: Target) -> str | None:

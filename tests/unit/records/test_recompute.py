@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from dlcompare.core.records.recompute import recomputed
 from dlcompare.core.records.record import Record, Window
 
 MADE = finished(job(), ranks(job(), (2.0, 2.9, 2.1, 2.8, 2.0)))
+TARGETS = Path(__file__).parents[3] / "docs" / "results" / "2026-11-24-four-cpu" / "target.json"
 
 
 def fields(record: Record) -> dict[str, tuple[Any, Any]]:
@@ -75,6 +78,17 @@ def test_a_target_that_its_curve_did_not_reach_is_told() -> None:
     found = recomputed(TargetRecord.from_dict(plain))
     assert fields(found) == {"target.value": (0.98, 0.62), "target.reached": (True, False),
                              "target.seconds": (4.0, 19.0)}
+
+
+def test_what_a_target_is_its_job_says_and_how_far_it_went_its_curve() -> None:
+    record = TargetRecord.from_dict(json.loads(TARGETS.read_text())[0])
+    assert recomputed(record) == record and record.target
+    lowered = dataclasses.replace(record.target, wanted=0.5, curve=record.target.curve[:1])
+    found = recomputed(dataclasses.replace(record, target=lowered))
+    assert fields(found)["target.wanted"] == (0.5, 0.97) and found.target and not found.target.reached
+    fewer = dataclasses.replace(record.target, steps=1, samples=1)
+    assert fields(recomputed(dataclasses.replace(record, target=fewer))) == {
+        "target.steps": (1, 220), "target.samples": (1, 7040)}
 
 
 def test_every_window_is_believed_only_within_what_can_be() -> None:
