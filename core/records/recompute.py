@@ -14,6 +14,8 @@ from .disturbance import discard_disturbed, windows_that_count
 from .record import R, Record, Window
 
 ALTERED, UNREAD = "altered", "unread job"
+BEGINNINGS = {"throughput varies between": "spread", "throughput drifts": "drift", "throughput moves one way": "trend",
+              "short measurement": "short", "input was too slow": "stall"}  # of the sentences of schema 1, by doubt
 CLOSE = 1e-6  # relative: far above what another Python's arithmetic may do, far below what anybody would alter
 
 
@@ -45,9 +47,16 @@ def marked(record: R) -> R:
 
 
 def missing(record: Record, windows: list[Window]) -> tuple[Caveat, ...]:
-    """Return what windows give reason to doubt and a record does not tell; of sentences nobody knows what they say."""
-    told = {caveat.kind for caveat in record.warnings}
-    return () if "told" in told else tuple(one for one in record.doubts(windows) if one.kind not in told)
+    """Return what windows give reason to doubt and a record does not tell."""
+    told = {meaning(caveat) for caveat in record.warnings}
+    return tuple(one for one in record.doubts(windows) if one.kind not in told)
+
+
+def meaning(caveat: Caveat) -> str:
+    """Return the kind of a caveat; of a sentence that schema 1 held, the kind of today that says the same."""
+    text = str(caveat.values.get("text"))
+    alike = (kind for begin, kind in BEGINNINGS.items() if text.startswith(begin))
+    return next(alike, caveat.kind) if caveat.kind == "told" else caveat.kind
 
 
 def comparable(record: Record, names: Collection[str]) -> dict[str, Any]:

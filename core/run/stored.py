@@ -55,6 +55,8 @@ def records_of(data: Any, folder: Path) -> list[Record]:
     if isinstance(data, dict) and isinstance(data.get("records"), list):
         data = data["records"]
     items, certificates = data if isinstance(data, list) else [data], Certificates(folder)
+    if not items:
+        raise UsageError(f"not {WHAT}: its list is empty, so nothing was measured or nothing was kept; run it again")
     return [with_log(record(item, certificates), folder) for item in items]
 
 

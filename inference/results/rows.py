@@ -109,7 +109,7 @@ def plain(value: Ran | Build | None) -> Json | None:
 def read_old(data: Any) -> list[InferenceRecord] | None:
     """Return the records of a run of schema 1, or of what ``--format json`` prints; None if JSON holds neither."""
     runs = data if isinstance(data, list) else [data]
-    if not all(isinstance(one, dict) and "searches" in one for one in runs):
+    if not runs or not all(isinstance(one, dict) and "searches" in one for one in runs):
         return None
     return [record for one in runs for record in records_of(read_summary(one))]
 

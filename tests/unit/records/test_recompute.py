@@ -12,9 +12,11 @@ from fabricated import comparison, finished, in_rounds, job, ranks
 
 from dlcompare.core.kinds.time_to_accuracy.result import Examination, Target, TargetRecord
 from dlcompare.core.kinds.training.result import TrainingRecord
+from dlcompare.core.records import doubts
 from dlcompare.core.records.caveat import Caveat
-from dlcompare.core.records.recompute import recomputed
+from dlcompare.core.records.recompute import meaning, recomputed
 from dlcompare.core.records.record import Record, Window
+from dlcompare.core.reports.words import sentence
 
 MADE = finished(job(), ranks(job(), (2.0, 2.9, 2.1, 2.8, 2.0)))
 TARGETS = Path(__file__).parents[3] / "docs" / "results" / "2026-11-24-four-cpu" / "target.json"
@@ -64,6 +66,19 @@ def test_a_warning_that_was_taken_out_is_back() -> None:
     found = recomputed(edited(warnings=()))
     assert fields(found)["warnings.spread"] == (None, True)
     assert {one.kind for one in found.warnings} >= {one.kind for one in MADE.warnings}
+
+
+def test_a_sentence_stands_for_the_doubt_that_it_tells_alone() -> None:
+    assert fields(recomputed(edited(warnings=(Caveat.told("all is well"),))))["warnings.spread"] == (None, True)
+    kept = tuple(Caveat.told(sentence(one)) for one in MADE.warnings)
+    assert recomputed(edited(warnings=kept)) == edited(warnings=kept)
+
+
+@pytest.mark.parametrize("doubt", [
+    doubts.spread([10, 10, 12, 8, 11.5, 8.5]), doubts.drift([10, 10, 10.2, 10.2, 11, 11]),
+    doubts.drift([10, 9.9, 9.8, 9.7, 9.6]), doubts.short([2.0]), doubts.stall([2, 2, 2], [0.01, 0.5, 0.2])])
+def test_each_doubt_is_known_by_its_sentence(doubt: Caveat) -> None:
+    assert meaning(Caveat.told(sentence(doubt))) == doubt.kind
 
 
 def test_a_number_without_windows_is_no_number() -> None:

@@ -35,7 +35,7 @@ def test_parse_reads_one_or_many_and_says_what_is_no_record() -> None:
     assert parse(json.dumps([r.to_dict() for r in made])) == made
     assert parse(json.dumps({"schema": 1, "comparisons": [], "records": [r.to_dict() for r in made]})) == made
     assert parse(made[0].to_json()) == made[:1]
-    for text in ('[{"id"', "[1]", "3"):
+    for text in ('[{"id"', "[1]", "3", "[]", '{"records": []}'):
         with pytest.raises(UsageError, match="not a file of records"):
             parse(text)
 
