@@ -50,8 +50,12 @@ def verdict(file: Path, signers: Path | None = None) -> str | None:
         return f"{signature} is not checked, for {PROGRAM} is not on PATH; install OpenSSH's client"
     known = signers or own_signers()
     name = signer(file, signature, known)
-    how = ("verify", "-f", str(known), "-I", name) if name else ("check-novalidate",)
-    done = run(file, *how, "-n", NAMESPACE, "-s", str(signature))
+    intact = ("check-novalidate", "-n", NAMESPACE, "-s", str(signature))
+    how = ("verify", "-f", str(known), "-I", name, *intact[1:]) if name else intact
+    done = run(file, *how)
+    if done.returncode and name and not (bare := run(file, *intact)).returncode:
+        return (f"{file} is what was signed, but {known} does not accept the key for {name} "
+                f"({in_one_line(done.stderr + done.stdout)}): {in_one_line(bare.stdout)}")
     if done.returncode:
         return (f"SIGNATURE DOES NOT FIT: {file} is not what was signed ({in_one_line(done.stderr + done.stdout)}); "
                 "get it anew from whoever published it")

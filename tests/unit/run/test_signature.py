@@ -61,6 +61,18 @@ def test_records_that_were_altered_since_do_not_fit(run: Path, key: Path, capsys
 
 
 @needs_ssh
+def test_a_key_that_is_not_accepted_is_no_fault_of_the_file(
+        run: Path, key: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dlcompare(capsys, "sign", run, "--key", key)
+    (run / "known").write_text(f'ada namespaces="git" {key.with_suffix(".pub").read_text()}')
+    first = dlcompare(capsys, "report", run, "--signers", run / "known").splitlines()[0]
+    assert first.startswith(f"{run}/records.json is what was signed, but {run}/known does not accept the key for ada (")
+    file = run / "records.json"
+    file.write_text(file.read_text().replace('"duration_s": 41.7', '"duration_s": 41.6'))
+    assert dlcompare(capsys, "report", run, "--signers", run / "known").startswith("SIGNATURE DOES NOT FIT")
+
+
+@needs_ssh
 def test_a_file_that_is_no_key_is_refused(run: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot sign with .*records\.json: .*; name a private SSH key"):
         signature.sign(run / "records.json", run / "records.json")
