@@ -33,7 +33,17 @@ def recomputed(record: R) -> R:
     written, made = (comparable(one, ("disturbed", *derived)) for one in (record, fresh))
     found = tuple(Caveat.of(ALTERED, field=field, written=was, recomputed=now)
                   for field, was, now in differences(written, made))
-    return dataclasses.replace(fresh, warnings=(*found, *fresh.warnings)) if found else record
+    return possible(dataclasses.replace(fresh, warnings=(*found, *fresh.warnings)) if found else record)
+
+
+def possible(record: R) -> R:
+    """Return a record as one of a job that failed if what it holds cannot be of one that ended well."""
+    reason = record.refutation()
+    if reason is None:
+        return record
+    caveat = Caveat.of(ALTERED, field="status", written=record.status, recomputed="failed")
+    return dataclasses.replace(record, status="failed", reason=reason, throughput=None,
+                               warnings=(caveat, *record.warnings))
 
 
 def marked(record: R) -> R:

@@ -187,6 +187,10 @@ class Record:
         """Return the caveats that a record of this kind is given for the windows that count."""
         return ()
 
+    def refutation(self) -> str | None:
+        """Return why a record of this kind cannot be of a job that ended well; None if it can."""
+        return None
+
     def phases(self) -> dict[str, float]:
         """Return the seconds of each phase until the job was at speed."""
         return dict(self.startup)

@@ -27,7 +27,7 @@ from dlcompare.core.records.circumstances import Circumstances
 from dlcompare.core.records.record import NOT_KEPT, Json, Record, Window
 from dlcompare.core.variables import WEIGHTS
 
-from .result import LossPoint, RankResult, RankWindow, TrainingRecord, Warmup
+from .result import LossPoint, RankResult, RankWindow, TrainingRecord, Warmup, beyond_physics, divergence
 
 CLOCK = 1e-3  # times gathered through a framework's all-reduce are float32, and clocks are read one after another
 ONE_FOR_ALL = ("params_sha256", "sample_order_sha256", "passed_over", "settings", "versions")
@@ -103,23 +103,6 @@ def with_statistics(record: T, ranks: Sequence[RankResult], known: Known) -> T:
     if reason := beyond_physics(found["flops_per_second"], known.peak):
         return dataclasses.replace(record, status="failed", reason=reason)
     return dataclasses.replace(record, **found, warnings=(*record.warnings, *caveats(record, windows, ranks)))
-
-
-def beyond_physics(flops: float, peak: float | None) -> str | None:
-    """Return why a rate of arithmetic cannot be true, given the device's peak FLOP/s; None if it can, or may."""
-    if peak is None or flops <= peak:
-        return None
-    return (f"impossible: {flops / 1e9:.4g} GFLOP/s is above the device's peak of {peak / 1e9:.4g} GFLOP/s, "
-            "so the clock stopped before the work did, or part of the work was skipped")
-
-
-def divergence(losses: Sequence[LossPoint]) -> str | None:
-    """Return why a record fails in which a loss of the series is not a finite number; None if all are."""
-    bad = [point.step for point in losses if not stats.is_finite(point.loss)]
-    if not bad:
-        return None
-    return (f"the loss is not finite at step {bad[0]} ({len(bad)} of {len(losses)} recorded): training diverged, "
-            "so its speed means nothing; lower --lr or warm it up")
 
 
 def in_order(job: Job, ranks: Sequence[RankResult], *, processes: int) -> list[RankResult]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from dlcompare.core.machine.peaks import peak_flops
 from dlcompare.core.plugins.job import DEVICES, PRECISIONS
 from dlcompare.core.records import doubts, stats
 from dlcompare.core.records.caveat import Caveat
@@ -175,6 +176,10 @@ class TrainingRecord(Record):
     def doubts(self, windows: Sequence[Window]) -> tuple[Caveat, ...]:
         return doubts.of_windows(windows) if windows else ()
 
+    def refutation(self) -> str | None:
+        peak = peak_flops(self.system, self.device, self.precision, devices=self.workers)
+        return divergence(self.loss) or beyond_physics(self.flops_per_second or 0.0, peak)
+
     def losses(self) -> dict[int, float | None]:
         return {point.step: point.loss for point in self.loss}
 
@@ -199,6 +204,23 @@ class TrainingRecord(Record):
         if "target" in new and new["target"] is None:
             del new["target"]
         return new
+
+
+def beyond_physics(flops: float, peak: float | None) -> str | None:
+    """Return why a rate of arithmetic cannot be true, given the device's peak FLOP/s; None if it can, or may."""
+    if peak is None or flops <= peak:
+        return None
+    return (f"impossible: {flops / 1e9:.4g} GFLOP/s is above the device's peak of {peak / 1e9:.4g} GFLOP/s, "
+            "so the clock stopped before the work did, or part of the work was skipped")
+
+
+def divergence(losses: Sequence[LossPoint]) -> str | None:
+    """Return why a record fails in which a loss of the series is not a finite number; None if all are."""
+    bad = [point.step for point in losses if not stats.is_finite(point.loss)]
+    if not bad:
+        return None
+    return (f"the loss is not finite at step {bad[0]} ({len(bad)} of {len(losses)} recorded): training diverged, "
+            "so its speed means nothing; lower --lr or warm it up")
 
 
 def training_flops(samples_per_second: float, multiply_adds: int) -> float:

@@ -5,8 +5,7 @@ import math
 import pytest
 from fabricated import finished, job, ranks
 
-from dlcompare.core.kinds.training.folding import divergence
-from dlcompare.core.kinds.training.result import LossPoint
+from dlcompare.core.kinds.training.result import LossPoint, divergence
 from dlcompare.core.records import doubts
 from dlcompare.core.records.caveat import Caveat
 from dlcompare.core.records.record import Window

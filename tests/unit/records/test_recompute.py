@@ -11,7 +11,7 @@ import pytest
 from fabricated import comparison, finished, in_rounds, job, ranks
 
 from dlcompare.core.kinds.time_to_accuracy.result import Examination, Target, TargetRecord
-from dlcompare.core.kinds.training.result import TrainingRecord
+from dlcompare.core.kinds.training.result import LossPoint, TrainingRecord
 from dlcompare.core.records import doubts
 from dlcompare.core.records.caveat import Caveat
 from dlcompare.core.records.recompute import meaning, recomputed
@@ -79,6 +79,17 @@ def test_a_sentence_stands_for_the_doubt_that_it_tells_alone() -> None:
     doubts.drift([10, 9.9, 9.8, 9.7, 9.6]), doubts.short([2.0]), doubts.stall([2, 2, 2], [0.01, 0.5, 0.2])])
 def test_each_doubt_is_known_by_its_sentence(doubt: Caveat) -> None:
     assert meaning(Caveat.told(sentence(doubt))) == doubt.kind
+
+
+def test_what_would_have_failed_did_not_end_well() -> None:
+    diverged = (LossPoint(0, 6.9), LossPoint(4, None))
+    found = recomputed(edited(loss=diverged))
+    assert found.status == "failed" and "the loss is not finite at step 4" in str(found.reason)
+    assert fields(found)["status"] == ("ok", "failed") and found.throughput is None
+    system = {**MADE.system, "accelerators": [{"name": "NVIDIA Tesla V100-SXM2-16GB"}] * 2}
+    fast = tuple(dataclasses.replace(one, seconds=(1e-4, 1e-4)) for one in MADE.windows)
+    found = recomputed(edited(windows=fast, device="cuda", system=system))
+    assert found.status == "failed" and "above the device's peak" in str(found.reason)
 
 
 def test_a_number_without_windows_is_no_number() -> None:

@@ -11,7 +11,7 @@ import pytest
 from fabricated import CERTIFICATE, STARTED, SYSTEM, finished, job, ranks, sha
 
 from dlcompare.core.kinds.training import folding
-from dlcompare.core.kinds.training.result import LossPoint, RankResult
+from dlcompare.core.kinds.training.result import LossPoint, RankResult, beyond_physics
 from dlcompare.core.records.choices import Choices
 from dlcompare.core.records.circumstances import Circumstances
 from dlcompare.core.reports.words import sentences
@@ -149,7 +149,7 @@ def test_nothing_is_faster_than_physics() -> None:
     assert finished(job(), peak=flops * 1.01).status == "ok"
     made = finished(job(), peak=flops * 0.99)
     assert made.status == "failed" and made.reason is not None and "above the device's peak" in made.reason
-    assert folding.beyond_physics(2e12, None) is None
+    assert beyond_physics(2e12, None) is None
 
 
 @pytest.mark.parametrize(("cards", "workers", "rate", "status"), [
