@@ -166,6 +166,22 @@ def paired_difference(before: np.ndarray, after: np.ndarray, *, weight: float = 
             "lost": int(cells[1][0]), "won": int(cells[0][1])}
 
 
+def concluded(accuracy: Json) -> Json:
+    """Return a stored accuracy whose differences from the reference follow from the samples lost and won."""
+    found = accuracy.get("against_fp32") or {}
+    fresh = {name: {**found[name], **difference_of(found[name])} for name in ("difference", "top5")
+             if {"n", "lost", "won"} <= (found.get(name) or {}).keys()}
+    return {**accuracy, "against_fp32": {**found, **fresh}} if fresh else accuracy
+
+
+def difference_of(counts: Mapping[str, Any]) -> Json:
+    """Return value, low and high of :func:`paired_difference` at weight 1, where only what differs counts."""
+    total, lost, won = (counts[name] for name in ("n", "lost", "won"))
+    centre, square = (won - lost) / (total + 2), (won + lost + 1) / (total + 2)
+    half = Z * math.sqrt(max(0.0, square - centre**2) / (total + 2))
+    return {"value": (won - lost) / total, "low": centre - half, "high": centre + half}
+
+
 def floor_verdict(before: np.ndarray, after: np.ndarray, floor: float) -> Json:
     """Return whether accuracy is at least ``floor`` times the reference's: pass, fail, or inconclusive between."""
     difference = paired_difference(before, after, weight=floor)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from dlcompare.core.records import disturbance
 from dlcompare.core.records.choices import Choices
 from dlcompare.core.records.record import Record, Window
+
+from .accuracy import concluded
 
 Json = dict[str, Any]
 
@@ -92,6 +94,9 @@ class InferenceRecord(Record):
     @property
     def group(self) -> tuple[Any, ...]:
         return (*super().group, self.batch_per_worker)
+
+    def derived(self, windows: Sequence[Window]) -> Json:
+        return {**super().derived(windows), "accuracy": self.accuracy and concluded(self.accuracy)}
 
     def samples_of(self, window: Window) -> int:
         return window.steps * self.batch_per_worker

@@ -57,6 +57,7 @@ def test_published_records_are_read_shown_and_judged(file: str) -> None:
     records = read(RESULTS / file)
     name, count = PUBLISHED[file]
     assert {one: len(found) for one, found in by_kind(records).items()} == {name: count}
+    assert not list(distrust(records)) and all(one.status == "ok" for one in records)
     assert all(one.schema == 2 and (getattr(one, "accuracy", None) or (one.throughput and one.windows))
                for one in records)
     for judging in (None, AS_USUAL):
@@ -89,3 +90,13 @@ def test_what_a_job_says_counts_whatever_else_it_holds() -> None:
         (line,) = distrust([found])
         assert "its job cannot be read" in line and "job workers must be of type int" in line
         text = found.to_json()
+
+
+def test_what_int8_lost_follows_from_the_samples_lost_and_won() -> None:
+    made = json.loads((RESULTS / "2026-11-25-minilm-int8" / "records.json").read_text())
+    (one, *_) = [one for one in made if (one["accuracy"] or {}).get("against_fp32")]
+    one["accuracy"]["against_fp32"]["difference"].update(value=0.1, low=0.05)
+    (found,) = parse(json.dumps(one))
+    assert {said.values["field"]: said.values["recomputed"] for said in found.warnings if said.kind == "altered"} == {
+        "accuracy.against_fp32.difference.value": pytest.approx(-5 / 448),
+        "accuracy.against_fp32.difference.low": pytest.approx(-0.0248460218)}
