@@ -14,8 +14,8 @@ from dlcompare.core.files import hold_room, room
 from dlcompare.core.kinds.kind import kind
 from dlcompare.core.launch.lifeline import Events, carry
 
-# Bytes that a rank's result takes at most, as a rule: what a disk that has filled up meanwhile can still hold.
-ROOM, ROOM_PER_WINDOW, ROOM_PER_WORKER = 1 << 20, 1 << 10, 32  # the first: a day of windows to a target accuracy
+# Bytes for each window that a job asks for, and in it for each worker: what a disk that fills meanwhile must hold.
+ROOM_PER_WINDOW, ROOM_PER_WORKER = 1 << 10, 32
 
 
 def run(text: str, folder: Path, events: Events) -> None:
@@ -26,7 +26,7 @@ def run(text: str, folder: Path, events: Events) -> None:
     wanted = kind(said["kind"])
     job = wanted.job.from_plain(said)
     window = ROOM_PER_WINDOW + ROOM_PER_WORKER * getattr(job, "workers", 1)
-    hold_room(folder, ROOM + window * getattr(job, "windows", 0))
+    hold_room(folder, wanted.room + window * getattr(job, "windows", 0))
     wanted.part("worker").work(job, folder, events)
     room(folder).unlink(missing_ok=True)
 

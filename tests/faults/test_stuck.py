@@ -37,7 +37,7 @@ def test_a_rank_that_stands_in_a_step_is_named_with_its_place(start_slow: Start)
     assert f": rank 1 (process {pids[1]}) is stuck in step (clinging.py, line" in reason
     assert f", phase 'window'; rank 0 (process {pids[0]}) waits in gather (slow.py, line" in reason
     folder = command.job("stuck")
-    assert folder and f". All threads are in {folder}/stacks.txt. Give" in reason
+    assert folder and f". All threads are in {folder.name}/stacks.txt. Give" in reason
     assert (folder / "stacks.txt").read_text().count("most recent call first") >= 2
 
 

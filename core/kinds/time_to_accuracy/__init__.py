@@ -19,6 +19,7 @@ class TimeToAccuracy(Proving):
     job = TargetJob
     own = Proved
     refused = ("steps", "windows")
+    room = 1 << 20  # half a day of windows of 20 s, for its job does not say how many there will be
 
 
 @hookimpl
