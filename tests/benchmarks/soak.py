@@ -2,7 +2,7 @@
 
     python tests/benchmarks/soak.py [--hours 2] [--frameworks NAME,...] [--out FOLDER]
 
-One ``dlcompare`` runs rounds of a small network until the time is over and is then interrupted, as a person would.
+One ``dlcompare`` runs rounds of a small network until the time is over and is then told to stop, as schedulers do it.
 Every ten seconds its own memory, descriptors and threads, its processes and its temporary files are counted
 (samples.csv); at the end it is said how they moved (soak.json), and how the throughput did.
 """
@@ -99,7 +99,7 @@ def main() -> None:
                           variables={"TMPDIR": str(scratch)})
         try:
             samples = watch(command, scratch, time.monotonic() + args.hours * 3600, args.out / "samples.csv")
-            command.process.send_signal(signal.SIGINT)
+            command.process.send_signal(signal.SIGTERM)  # in a script's background SIGINT is ignored
             code, left = command.wait(120), command.left()
             records = json.loads((command.runs[-1] / "records.json").read_text())
         finally:
