@@ -50,6 +50,7 @@ def bad(spec: EnvironmentSpec) -> dict[str, str]:
     return {finding.what: finding.detail for finding in health.doctor("ill", "cpu", spec) if not finding.ok}
 
 
+@pytest.mark.slow
 def test_a_broken_environment_is_not_called_well_and_is_made_anew(python: Path, spec: EnvironmentSpec,
                                                                   home: Path) -> None:
     reason = "ModuleNotFoundError: No module named 'tiny'"
