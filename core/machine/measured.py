@@ -17,6 +17,7 @@ from dlcompare.core.typed_json import from_plain, to_plain
 SCHEMA = 1  # of what is kept, and of how it is measured: another measures anew
 REMEDY = "dlcompare machine"  # what to type where nothing is known
 
+BASIC = ("python", "numpy")  # versions that no matrix product of a framework depends on
 # What a rate is of.
 MATRIX, MEMORY, COPY, DISK, EXCHANGE = "matrix", "memory", "copy", "disk", "exchange"
 
@@ -108,6 +109,11 @@ def with_threads(rates: Iterable[Rate], threads: int | None) -> Rate | None:
     else:
         wanted = next((count for count in counts if count >= threads), counts[-1])
     return max((one for one in found if one.threads == wanted), key=lambda one: one.value, default=None)
+
+
+def spoken(versions: Mapping[str, str]) -> str:
+    """Return the versions of a framework and what it computes with as one text, as ``Rate.version`` has it."""
+    return ", ".join(f"{name} {version}" for name, version in sorted(versions.items()) if name not in BASIC)
 
 
 def known(system: Mapping[str, Any] | None = None) -> Measured | None:

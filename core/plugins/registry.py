@@ -34,6 +34,7 @@ BUILTIN = (
     "dlcompare.core.kinds.time_to_accuracy",
     "dlcompare.core.kinds.compilation",
     "dlcompare.core.kinds.verification",
+    "dlcompare.core.kinds.machine",
     "dlcompare.inference.kind",
     "dlcompare.core.data.builtin",
     "dlcompare.models",

@@ -57,6 +57,7 @@ def run_rank(job: Job, folder: Path, events: Events, result: type[RankResult], m
         settled = loop.warm_up()
         more = measure(loop, graph, sampler.steps) or {}
         first_batch = str(feed.first_batch_sha256)  # known: warm-up has read it
+        feed_rate = input_rate(feed, share)
     trained = trained_params(trainer, events) if job.save else {}
     leave(result(
         rank=trainer.rank, world=trainer.world, pid=os.getpid(), samples_per_step=share,
@@ -67,12 +68,24 @@ def run_rank(job: Job, folder: Path, events: Events, result: type[RankResult], m
         first_batch_sha256=first_batch, versions=trainer.versions(), settings=Choices.of(trainer.settings()),
         weights_unread=weights.unread, weights_drawn=weights.drawn,
         data_classes=kind.classes(argument) if kind.classes else None,
-        peak_bytes=trainer.peak_bytes(), rss_bytes=resident_bytes(), startup=phases(times, loop), **more),
+        feed_rate=feed_rate, peak_bytes=trainer.peak_bytes(), rss_bytes=resident_bytes(),
+        startup=phases(times, loop), **more),
         folder, rank=trainer.rank)
     if job.save and trainer.rank == 0:  # large, so last: running statistics included, as rank 0 has them
         write_params(folder / WEIGHTS, trained)
     trainer.gather(0.0)  # nobody leaves, and is taken for dead, before all have written
     trainer.close()
+
+
+def input_rate(feed: Feed, share: int) -> float | None:
+    """Return the samples/s that this process's input alone would allow, read after all windows; None if none is read.
+
+    A sample that cannot be read and that training did not come to costs this number alone.
+    """
+    with contextlib.suppress(Exception):
+        batches = feed.alone()
+        return None if batches is None else batches * share
+    return None
 
 
 def parameters(job: Job, graph: Graph) -> Weights:
