@@ -158,12 +158,13 @@ MULTIPLY_ADDS: dict[str, Callable[[Node, Mapping[str, Shape]], int]] = {
 # Ops without a matrix product; a new op must be put here or above (a test asks).
 NO_PRODUCTS = frozenset({
     "batch_norm", "relu", "gelu", "tanh", "max_pool", "avg_pool", "adaptive_avg_pool", "flatten", "dropout", "add",
-    "concat", "scale", "embedding", "position_embedding", "layer_norm", "select", "cross_entropy",
+    "concat", "scale", "layer_scale", "embedding", "position_embedding", "layer_norm", "select", "cross_entropy",
+    "mean_square",
 })
 # Which tensors a gradient needs: dense needs x for its weight's, relu its own result; add, concat and pooling by mean
 # need none.
 KEEPS_INPUTS = frozenset({"conv", "dense", "attention", "batch_norm", "layer_norm", "gelu", "max_pool", "embedding",
-                          "cross_entropy"})
+                          "layer_scale", "cross_entropy", "mean_square"})
 KEEPS_OUTPUT = frozenset({"relu", "tanh"})
 KEEPS_NOTHING = frozenset({"avg_pool", "adaptive_avg_pool", "flatten", "dropout", "add", "concat", "scale",
                            "position_embedding", "select"})

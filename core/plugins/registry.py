@@ -21,6 +21,7 @@ import pluggy
 from dlcompare.core.data import DatasetKind
 from dlcompare.core.errors import PluginError, UsageError, unknown
 from dlcompare.core.graph.model import Model
+from dlcompare.core.graph.named import is_operator, operator
 from dlcompare.core.variables import PARENT, PLUGINS
 
 from . import hookspecs, trial
@@ -35,6 +36,7 @@ BUILTIN = (
     "dlcompare.core.kinds.compilation",
     "dlcompare.core.kinds.verification",
     "dlcompare.core.kinds.machine",
+    "dlcompare.core.kinds.ops",
     "dlcompare.inference.kind",
     "dlcompare.core.data.builtin",
     "dlcompare.models",
@@ -158,7 +160,9 @@ class Plugins:
         return self.named("dlcompare_backends", name)
 
     def model(self, name: str) -> Model:
-        """Return one model. Raises UsageError with what exists and the nearest match."""
+        """Return one model, also an operator as one. Raises UsageError with what exists and the nearest match."""
+        if is_operator(name):
+            return operator(name).model
         return self.named("dlcompare_models", name)
 
     def dataset(self, spec: str) -> tuple[DatasetKind, str]:
