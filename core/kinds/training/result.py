@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dlcompare.core.machine.peaks import peak_flops
+from dlcompare.core.meters.meter import Metered
 from dlcompare.core.plugins.job import DEVICES, PRECISIONS
 from dlcompare.core.records import doubts, stats
 from dlcompare.core.records.caveat import Caveat
@@ -52,6 +53,9 @@ class RankWindow:
     foreign_cores: float | None = None
     throttled: int | None = None
     paused: float | None = None
+    clock: float | None = None
+    joules: dict[str, float] = field(default_factory=dict)
+    counted: dict[str, float] = field(default_factory=dict)
 
     @property
     def slowest(self) -> float:
@@ -84,6 +88,7 @@ class RankResult:
     weights_unread: tuple[str, ...] = ()  # what a weights file held besides
     weights_drawn: tuple[str, ...] = ()  # the parameters that it did not hold
     data_classes: int | None = None  # that the labels are of, None if nobody knows
+    meters: tuple[Metered, ...] = ()  # that were read around its windows
 
 
 @dataclass(frozen=True)
