@@ -22,6 +22,7 @@ from dlcompare.core.data import DatasetKind
 from dlcompare.core.errors import PluginError, UsageError, unknown
 from dlcompare.core.graph.model import Model
 from dlcompare.core.graph.named import is_operator, operator
+from dlcompare.core.meters.meter import Meter
 from dlcompare.core.variables import PARENT, PLUGINS
 
 from . import hookspecs, trial
@@ -39,6 +40,7 @@ BUILTIN = (
     "dlcompare.core.kinds.ops",
     "dlcompare.inference.kind",
     "dlcompare.core.data.builtin",
+    "dlcompare.core.meters.rapl",
     "dlcompare.models",
     "dlcompare.frameworks.reference",
     "dlcompare.frameworks.pytorch",
@@ -55,6 +57,7 @@ HOOKS: dict[str, tuple[str, type | str]] = {  # what one thing on offer is calle
     "dlcompare_models": ("model", Model),
     "dlcompare_datasets": ("dataset", DatasetKind),
     "dlcompare_engines": ("engine", Engine),
+    "dlcompare_meters": ("meter", Meter),
     "dlcompare_kinds": ("kind of measurement", "Kind"),
 }
 
@@ -135,6 +138,10 @@ class Plugins:
     def datasets(self) -> dict[str, DatasetKind]:
         """Return every dataset kind by name. Raises PluginError when two plugins offer one name."""
         return self.by_name("dlcompare_datasets")
+
+    def meters(self) -> dict[str, Meter]:
+        """Return every meter by name. Raises PluginError when two plugins offer one name."""
+        return self.by_name("dlcompare_meters")
 
     def engines(self) -> dict[str, Engine]:
         """Return every inference engine by name, each backend's own ``predict`` among them.

@@ -200,6 +200,7 @@ def combine(ranks: Sequence[RankResult]) -> Json:
         "first_batch_sha256": hashlib.sha256(digests.encode()).hexdigest(),
         "environment": first.versions,
         "settings": first.settings,
+        "meters": first.meters,
     }
 
 
@@ -213,7 +214,23 @@ def window(number: int, ranks: Sequence[RankResult]) -> Window:
         started=min(part.started for part in parts), feed_seconds=max(part.feed_seconds for part in parts),
         foreign_cores=next((part.foreign_cores for part in parts if part.foreign_cores is not None), None),
         throttled=next((part.throttled for part in parts if part.throttled is not None), None),
-        paused=max((part.paused for part in parts if part.paused is not None), default=None))
+        paused=max((part.paused for part in parts if part.paused is not None), default=None),
+        clock=first.clock, joules=first.joules, counted=counted(parts, own_keys(ranks)))
+
+
+def own_keys(ranks: Sequence[RankResult]) -> set[str]:
+    """Return the keys of what each rank reads of its own process alone."""
+    return {one.key for result in ranks for meter in result.meters for one in meter.quantities if one.own}
+
+
+def counted(parts: Sequence[RankWindow], own: set[str]) -> dict[str, float]:
+    """Return what counters of the machine grew by, as rank 0 read them, and the sums of those of each process.
+
+    A sum that lacks a rank would be a part that looks like the whole, so it is left out.
+    """
+    found = {key: value for key, value in parts[0].counted.items() if key not in own}
+    whole = {key for key in own if all(key in part.counted for part in parts)}
+    return {**found, **{key: sum(part.counted[key] for part in parts) for key in sorted(whole)}}
 
 
 def mean(losses: Sequence[float | None], ranks: Sequence[RankResult]) -> float | None:

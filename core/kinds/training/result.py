@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dlcompare.core.machine.peaks import peak_flops
+from dlcompare.core.meters.meter import Metered
 from dlcompare.core.plugins.job import DEVICES, PRECISIONS
 from dlcompare.core.records import bounds, doubts, stats
 from dlcompare.core.records.bounds import Bounds
@@ -53,6 +54,9 @@ class RankWindow:
     foreign_cores: float | None = None
     throttled: int | None = None
     paused: float | None = None
+    clock: float | None = None
+    joules: dict[str, float] = field(default_factory=dict)
+    counted: dict[str, float] = field(default_factory=dict)
 
     @property
     def slowest(self) -> float:
@@ -68,6 +72,7 @@ class RankResult:
     world: int
     pid: int
     samples_per_step: int
+    feed_rate: float | None = None  # samples/s that this process's input alone would allow, None if none is read
     warmup: tuple[StepSeconds, ...]
     warmup_settled: bool
     windows: tuple[RankWindow, ...]
@@ -85,7 +90,7 @@ class RankResult:
     weights_unread: tuple[str, ...] = ()  # what a weights file held besides
     weights_drawn: tuple[str, ...] = ()  # the parameters that it did not hold
     data_classes: int | None = None  # that the labels are of, None if nobody knows
-    feed_rate: float | None = None  # samples/s that this process's input alone would allow, None if none is read
+    meters: tuple[Metered, ...] = ()  # that were read around its windows
 
 
 @dataclass(frozen=True)
