@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
 from dlcompare.core.errors import UsageError
+from dlcompare.core.meters.meter import Metered
 from dlcompare.core.typed_json import from_plain, to_plain
 
 from . import stats
@@ -31,7 +32,8 @@ class Window:
 
     ``feed_seconds``: the main loop's waiting for input; ``foreign_cores``: what others used meanwhile, on average;
     ``throttled``: how often the clock was slowed; ``paused``: seconds that a rank stood still, or the machine slept;
-    ``joules`` by what a counter covers; ``discarded``: why the window is in no statistic, None if it is.
+    ``clock``: when it began, in seconds of the monotonic clock that all processes of the machine share; ``joules`` by
+    what a counter covers, ``counted`` what other counters grew by, by ``Quantity.key``; ``discarded``: why the window is in no statistic, None if it is.
     """
 
     steps: int
@@ -44,13 +46,16 @@ class Window:
     foreign_cores: float | None = None
     throttled: int | None = None
     paused: float | None = None
+    clock: float | None = None
     joules: dict[str, float] = field(default_factory=dict)
+    counted: dict[str, float] = field(default_factory=dict)
     discarded: Caveat | None = None
 
     json_rules: ClassVar[Json] = {"properties": {
         "steps": {"minimum": 1}, "samples": {"minimum": 1}, "step": {"minimum": 0}, "feed_seconds": {"minimum": 0},
         "seconds": {"minItems": 1, "items": {"type": "number", "exclusiveMinimum": 0}}, "foreign_cores": {"minimum": 0},
         "paused": {"minimum": 0},
+        "joules": {"additionalProperties": {"minimum": 0}}, "counted": {"additionalProperties": {"minimum": 0}},
     }}
 
     @property
@@ -86,6 +91,7 @@ class Record:
     rank; ``peak_bytes`` device and ``rss_bytes`` host memory, largest rank; ``discarded`` says what was run but is in
     no statistic; ``disturbed``: too few windows were undisturbed, so the statistics are of all of them and no verdict
     may rest on them; ``environment`` are versions, ``settings`` every choice that could differ between runs;
+    ``meters`` what was read by which;
     ``verified`` the certificate that speaks for its arithmetic, in short, and ``verified_before``, if there is none,
     one of the same job under other source of dlcompare.
     """
@@ -121,6 +127,7 @@ class Record:
     environment: dict[str, str] = field(default_factory=dict)
     settings: Choices = NONE
     system: dict[str, Any] = field(default_factory=dict)
+    meters: tuple[Metered, ...] = ()
     log: str | None = None
     verified: dict[str, Any] | None = None
     verified_before: dict[str, Any] | None = None
