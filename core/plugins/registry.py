@@ -38,6 +38,7 @@ BUILTIN = (
     "dlcompare.inference.kind",
     "dlcompare.core.data.builtin",
     "dlcompare.core.meters.rapl",
+    "dlcompare.core.meters.nvidia",
     "dlcompare.models",
     "dlcompare.frameworks.reference",
     "dlcompare.frameworks.pytorch",

@@ -89,6 +89,7 @@ class RankResult:
     weights_drawn: tuple[str, ...] = ()  # the parameters that it did not hold
     data_classes: int | None = None  # that the labels are of, None if nobody knows
     meters: tuple[Metered, ...] = ()  # that were read around its windows
+    devices: tuple[str, ...] | None = None  # names by which drivers know them
 
 
 @dataclass(frozen=True)
