@@ -45,7 +45,8 @@ def used(sampled: Sequence[Metered], ranks: Sequence[tuple[str, ...] | None]) ->
 
     A job that cannot say which device it has has the only one, if there is but one and it is one process.
     """
-    known = {plain(name): scope for meter in sampled for scope, names in meter.devices.items() for name in names}
+    listed = [(name, scope) for meter in sampled for scope, names in meter.devices.items() for name in names]
+    known = {plain(name): scope for name, scope in listed}
     scopes = sorted(set(known.values()))
     if not scopes:
         return (), []
@@ -54,9 +55,10 @@ def used(sampled: Sequence[Metered], ranks: Sequence[tuple[str, ...] | None]) ->
     if None in ranks:
         return (), [Caveat.of("devices unknown", ranks=[number for number, one in enumerate(ranks) if one is None])]
     names = [[plain(name) for name in rank or ()] for rank in ranks]
-    if strange := sorted({name for rank in names for name in rank if name not in known}):
-        return (), [Caveat.of("devices unmetered", missing=len(strange), devices=len({n for r in names for n in r}))]
-    parts = sorted({known[plain(name)] for rank in ranks for name in rank or () if name.startswith("MIG-")})
+    every = {name for rank in names for name in rank}
+    if strange := every - known.keys():
+        return (), [Caveat.of("devices unmetered", missing=len(strange), devices=len(every))]
+    parts = sorted({scope for name, scope in listed if name.startswith("MIG-") and plain(name) in every})
     shared = [Caveat.of("part of a GPU", scopes=parts)] if parts else []
     return tuple(tuple(dict.fromkeys(known[name] for name in rank)) for rank in names), shared
 
