@@ -17,6 +17,7 @@ from dlcompare.core.typed_json import from_plain, to_plain
 from . import stats
 from .caveat import Caveat
 from .choices import Choices
+from .host import Host, host
 
 SCHEMA = 2
 SAMPLES = "samples/s"
@@ -91,7 +92,7 @@ class Record:
     rank; ``peak_bytes`` device and ``rss_bytes`` host memory, largest rank; ``discarded`` says what was run but is in
     no statistic; ``disturbed``: too few windows were undisturbed, so the statistics are of all of them and no verdict
     may rest on them; ``environment`` are versions, ``settings`` every choice that could differ between runs;
-    ``meters`` what was read by which;
+    ``meters`` what was read by which; ``host`` what that says of the machine's cores, storage and network;
     ``verified`` the certificate that speaks for its arithmetic, in short, and ``verified_before``, if there is none,
     one of the same job under other source of dlcompare.
     """
@@ -128,6 +129,7 @@ class Record:
     settings: Choices = NONE
     system: dict[str, Any] = field(default_factory=dict)
     meters: tuple[Metered, ...] = ()
+    host: Host | None = None
     log: str | None = None
     verified: dict[str, Any] | None = None
     verified_before: dict[str, Any] | None = None
@@ -184,7 +186,8 @@ class Record:
 
     def derived(self, windows: Sequence[Window]) -> dict[str, Any]:
         """Return the fields that follow from others, computed anew; ``windows`` are those that count, maybe none."""
-        return {"throughput": Throughput.of(windows, self.unit) if windows else None}
+        return {"throughput": Throughput.of(windows, self.unit) if windows else None,
+                "host": host(self.meters, windows)}
 
     def samples_of(self, window: Window) -> int:
         """Return how many samples a window's steps are, if the record knows without the window."""
