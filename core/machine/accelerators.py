@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import csv
-import ctypes
 import os
 import subprocess
 from collections.abc import Iterable
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 SMI_FIELDS = ("index", "name", "memory.total", "driver_version", "power.limit")
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -48,6 +46,9 @@ def cuda_uuid(ordinal: int, library: str = CUDA) -> str | None:
 
     Of a part of a GPU (MIG), that part's own (CUDA driver API, cuDeviceGetUuid_v2).
     """
+    import ctypes  # late, as what it is for: the program starts without
+    from uuid import UUID
+
     uuid, device = (ctypes.c_ubyte * 16)(), ctypes.c_int()
     try:
         cuda = ctypes.CDLL(library)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import bisect
 import math
-import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
@@ -119,8 +118,8 @@ def update_period(series: Series) -> float | None:
 
     Nothing shorter than the time between readings can be seen, so that is the least it may be.
     """
-    gaps = [(later - earlier) / 1000 for earlier, later in pairwise(series.times)]
-    return statistics.median(gaps) if len(gaps) >= FEWEST_CHANGES else None
+    gaps = sorted((later - earlier) / 1000 for earlier, later in pairwise(series.times))
+    return gaps[len(gaps) // 2] if len(gaps) >= FEWEST_CHANGES else None
 
 
 def averaging(series: Series) -> float | None:

@@ -18,6 +18,7 @@ from . import stats
 from .caveat import Caveat
 from .choices import Choices
 from .energy import Span, Spent, spent
+from .host import Host, host
 
 SCHEMA = 2
 SAMPLES = "samples/s"
@@ -98,8 +99,8 @@ class Record:
     rank; ``peak_bytes`` device and ``rss_bytes`` host memory, largest rank; ``discarded`` says what was run but is in
     no statistic; ``disturbed``: too few windows were undisturbed, so the statistics are of all of them and no verdict
     may rest on them; ``environment`` are versions, ``settings`` every choice that could differ between runs;
-    ``meters`` what was read by which, ``devices`` by rank the scopes
-    of theirs that it computed on, ``energy`` what that amounts to; ``cool_down`` seconds that all rested before it;
+    ``meters`` what was read by which, ``devices`` by rank the scopes of theirs that it computed on, ``energy`` what
+    that amounts to, ``host`` what it says of cores, storage and network; ``cool_down`` seconds that all rested before;
     ``verified`` the certificate that speaks for its arithmetic, in short, and ``verified_before``, if there is none,
     one of the same job under other source of dlcompare.
     """
@@ -139,6 +140,7 @@ class Record:
     devices: tuple[tuple[str, ...], ...] = ()
     energy: tuple[Spent, ...] = ()
     cool_down: float | None = None
+    host: Host | None = None
     log: str | None = None
     verified: dict[str, Any] | None = None
     verified_before: dict[str, Any] | None = None
@@ -196,7 +198,8 @@ class Record:
     def derived(self, windows: Sequence[Window]) -> dict[str, Any]:
         """Return the fields that follow from others, computed anew; ``windows`` are those that count, maybe none."""
         return {"throughput": Throughput.of(windows, self.unit) if windows else None,
-                "energy": spent(self.meters, self.devices, spans(windows))}
+                "energy": spent(self.meters, self.devices, spans(windows)),
+                "host": host(self.meters, windows)}
 
     def samples_of(self, window: Window) -> int:
         """Return how many samples a window's steps are, if the record knows without the window."""

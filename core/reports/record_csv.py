@@ -73,4 +73,14 @@ def statistic_cells(record: Record, data: Mapping[str, Any]) -> Iterator[tuple[s
                 "windows_discarded": len(record.windows) - len(windows_that_count(record.windows)),
                 "disturbed": record.disturbed, "steps": sum(window.steps for window in record.windows),
                 "warmup_steps": warmup.get("steps"), "warmup_settled": warmup.get("settled"),
+                **host_cells(record),
                 "first_loss": losses[0] if losses else None, "last_loss": losses[-1] if losses else None}.items()
+
+
+def host_cells(record: Record) -> dict[str, float | None]:
+    """Return the cells of what the host did, per second where it is bytes; empty where no meter told."""
+    found = record.host
+    return {name: getattr(found, of) if found else None for name, of in (
+        ("cores_busy", "cores_busy"), ("cores_stolen", "cores_stolen"), ("job_cores", "job_cores"),
+        ("storage_read_bytes_per_s", "storage_read"), ("instructions_per_cycle", "instructions_per_cycle"),
+        ("clock_hz", "clock_hz"), ("cache_miss_share", "cache_misses"))}

@@ -115,6 +115,9 @@ class ImageFolder(Dataset):
     def without(self, names: Collection[str]) -> ImageFolder:
         return self._like(self._found.without(names), augment=self._augment) if names else self
 
+    def file(self, index: int) -> Path:
+        return self._root / self.names[index]
+
     def unaugmented(self) -> ImageFolder:
         return self._like(self._found, augment=False)
 
