@@ -75,7 +75,7 @@ class Board:
             return f"GPU-0000000{device}-aaaa-bbbb-cccc-dddddddddddd"
         if device[1] >= self.parts:
             raise DriverError(6, "Not Found")
-        return f"MIG-1111111{device[1]}-aaaa-bbbb-cccc-dddddddddddd"
+        return f"MIG-{device[0]}111111{device[1]}-aaaa-bbbb-cccc-dddddddddddd"
 
     def nvmlDeviceGetPciInfo(self, device: int) -> dict[str, Any]:
         return {"busId": f"00000000:{0x1b + device:02X}:00.0", "domain": 0}

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from dlcompare.core.meters.held import Held
-from dlcompare.core.meters.meter import SERIES, Meter, Metered
+from dlcompare.core.meters.meter import ENERGY, POWERS, SERIES, Meter, Metered
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.typed_json import to_plain
 
 FLUSH_SECONDS = 1.0
-READY = "ready"  # is what it says when the meters are open and read
+READY, RESTING = b"ready", b"ready, and let it rest"  # what it says when meters are open: some that tell of rest
 
 
 def wanted(device: str) -> list[Meter]:
@@ -38,7 +38,8 @@ def sample(file: Path, device: str, core: str) -> None:
     with file.open("w") as out:
         put(out, {"meters": [plain(one.metered) for one in held]})
         out.flush()
-        print(READY, flush=True)
+        say(RESTING if any(quantity.name in (ENERGY, *POWERS) for one in held for quantity in one.metered.quantities)
+            else READY)
         if any(one.opened for one in held):
             read_on(out, held, [meter.period for meter in meters])
         for one in held:
@@ -70,6 +71,12 @@ def read_on(out: IO[str], held: list[Held], periods: list[float]) -> None:
 def told_to_end(seconds: float) -> bool:
     """Wait for so long, or until standard input ends; return whether it did."""
     return bool(select.select([sys.stdin], [], [], seconds)[0])
+
+
+def say(word: bytes) -> None:
+    """Tell the program that started this one something, in a line."""
+    sys.stdout.buffer.write(word + b"\n")
+    sys.stdout.flush()
 
 
 def put(out: IO[str], value: Any) -> None:

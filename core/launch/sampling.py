@@ -22,7 +22,7 @@ from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.typed_json import from_plain
 from dlcompare.core.variables import PARENT, PLUGINS, SAMPLES
 
-from .sampler import wanted
+from .sampler import RESTING, wanted
 
 OPENING_SECONDS = 20.0  # for all meters to open: a driver that keeps nothing loaded takes some
 IDLE_SECONDS = 2.0  # after a job, before its meters are left: an average over the last second has then forgotten it
@@ -47,26 +47,27 @@ def sampled(job: BaseJob, folder: Path, *, idle: float = IDLE_SECONDS) -> Iterat
         yield
         return
     spare = spare_core(job, sorted(os.sched_getaffinity(0)))
-    process = start(folder / SAMPLES, job.device, spare)
+    process, resting = start(folder / SAMPLES, job.device, spare)
     try:
         with kept_off(spare):
             yield
-        if process.poll() is None:
+        if resting and process.poll() is None:
             time.sleep(idle)
     finally:
         end(process)
 
 
-def start(file: Path, device: str, core: int | None) -> subprocess.Popen[bytes]:
-    """Start the sampler and return when it reads, or will not."""
+def start(file: Path, device: str, core: int | None) -> tuple[subprocess.Popen[bytes], bool]:
+    """Start the sampler; return it when it reads, or will not, and whether it reads what the rest after a job tells of.
+    """
     argv = [sys.executable, "-I", "-c", CHILD, "\n".join(sys.path), str(file), device,
             "" if core is None else str(core)]
     environment = {**for_workers(), PARENT: str(os.getpid()), PLUGINS: ",".join(plugins().external())}
     process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                                env=environment, start_new_session=True)  # Ctrl-C is ours: it ends when we say so
     assert process.stdout is not None
-    select.select([process.stdout], [], [], OPENING_SECONDS)
-    return process
+    told = select.select([process.stdout], [], [], OPENING_SECONDS)[0]
+    return process, bool(told) and process.stdout.readline().strip() == RESTING
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
