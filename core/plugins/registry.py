@@ -39,6 +39,7 @@ BUILTIN = (
     "dlcompare.core.data.builtin",
     "dlcompare.core.meters.rapl",
     "dlcompare.core.meters.host",
+    "dlcompare.core.meters.nvidia",
     "dlcompare.models",
     "dlcompare.frameworks.reference",
     "dlcompare.frameworks.pytorch",

@@ -91,6 +91,7 @@ class RankResult:
     data_classes: int | None = None  # that the labels are of, None if nobody knows
     meters: tuple[Metered, ...] = ()  # that were read around its windows
     page_cache: tuple[Residency, ...] = ()  # of the dataset's files on rank 0, before warm-up and after the windows
+    devices: tuple[str, ...] | None = None  # names by which drivers know them
 
 
 @dataclass(frozen=True)

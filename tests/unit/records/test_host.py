@@ -13,7 +13,7 @@ from dlcompare.core.meters.meter import Metered
 from dlcompare.core.records.host import host
 from dlcompare.core.records.recompute import recomputed
 from dlcompare.core.records.record import Window
-from dlcompare.core.reports.host import hosts, line
+from dlcompare.core.reports.sections.host import hosts, line
 
 METERS = [Metered("processors", "window", about={"cores": 4})]
 COUNTED = {"cores watched": 2.0, "cores busy": 6.0, "cores stolen": 0.1, "job busy": 5.0, "lo received": 3e6,
