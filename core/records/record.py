@@ -81,8 +81,8 @@ class Record:
     """One job's outcome. Whatever a refused or failed job could not know is None or empty.
 
     ``framework`` is the framework or engine that ran it. ``variant`` is what was otherwise for this side of the
-    comparison than for the rest, "" if nothing was; ``round`` counts from 0, None where jobs ran once; ``rounds`` is
-    how many were planned, None where they went on until all was decided. ``startup`` are seconds by phase, slowest
+    comparison than for the rest, "" if nothing was; ``point`` are the values of what was swept, by setting;
+    ``round`` counts from 0, None where jobs ran once; ``rounds`` is how many were planned, None where they went on until all was decided. ``startup`` are seconds by phase, slowest
     rank; ``peak_bytes`` device and ``rss_bytes`` host memory, largest rank; ``discarded`` says what was run but is in
     no statistic; ``disturbed``: too few windows were undisturbed, so the statistics are of all of them and no verdict
     may rest on them; ``environment`` are versions, ``settings`` every choice that could differ between runs;
@@ -97,6 +97,7 @@ class Record:
     id: str
     run: str
     variant: str = ""
+    point: dict[str, Any] = field(default_factory=dict)
     round: int | None = None
     rounds: int | None = None
     started: str  # ISO 8601, UTC
@@ -156,7 +157,7 @@ class Record:
     @property
     def group(self) -> tuple[Any, ...]:
         """Return what two records must share for the ratio of their throughputs to mean something."""
-        return (self.kind, self.model, self.image_size)
+        return (self.kind, self.model, self.image_size, *self.point.items())
 
     @property
     def kept(self) -> bool:

@@ -36,11 +36,17 @@ class Training(Proving):
     title = "training throughput of a network under several frameworks"
     job = Job
     own = Own
+    sweeps = True
 
     def answer(self, request: Request, carry_out: Callable[[Plan], list[Record]]) -> Answer:
         plan = self.plan(request)
         records: list[Any] = carry_out(plan)
         return self.part("explanation").explain(plan, records, carry_out) if request.own.explain else Answer(records)
+
+    def prepare(self, plan: Plan, run: Run) -> Prepared:
+        from .largest import with_largest
+
+        return lambda job: with_largest(run, job)
 
 
 @hookimpl
