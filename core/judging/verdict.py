@@ -107,6 +107,11 @@ class Comparison:
     sides: tuple[Side, ...]
     verdicts: tuple[Verdict, ...]
 
+    @property
+    def point(self) -> Json:
+        """Return the values of what was swept, the same for all sides; {} if nothing was."""
+        return self.baseline.records[0].point
+
     def verdict(self, side: Side) -> Verdict | None:
         """Return the verdict on a side within its own run; None on a baseline."""
         return next((v for v in self.verdicts if (v.run, v.name, v.baseline_run) == (side.run, side.name, side.run)),

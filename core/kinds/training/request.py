@@ -10,7 +10,7 @@ from dlcompare.core.kinds.kind import Request
 from dlcompare.core.plan.matrix import Matrix, matrix
 from dlcompare.core.plan.plan import LEAST_ROUNDS, Plan
 from dlcompare.core.plan.sweep import swept
-from dlcompare.core.plugins.job import MEASURED, TRAINS, J, Job
+from dlcompare.core.plugins.job import MEASURED, PLACE, TRAINS, J, Job
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.settings import setting
 
@@ -37,6 +37,9 @@ class Proved(Compiled):
 class Own(Proved):
     """What training offers beside the fields of its job."""
 
+    plot: str | None = setting(None, group=PLACE, metavar="FILE",
+                               help="Draw a sweep too, as .png or .svg: a figure for each setting of which there are "
+                                    "several values.")
     explain: bool = setting(False, group="How it is judged",
                             help="Run the slowest again with one setting at a time moved to the fastest's.")
 
