@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dlcompare.core.machine import limits
-from dlcompare.core.machine.memory import NO_MEMORY, ran_out
+from dlcompare.core.machine.memory import NO_MEMORY, PERHAPS, ran_out
 from dlcompare.core.variables import EVENTS, LOG, STACKS
 
 from . import stacks
@@ -28,7 +28,7 @@ TAIL = 1 << 16  # bytes of a log's end that are looked at
 ADVICE = "try a smaller --batch or fewer --workers"
 PATIENCE = "Give --timeout more than {:.0f} seconds if the model is that slow"
 LEAVING = "Their work was done: what a plug-in or the framework does at its end takes so long"
-CAUSES = {"SIGKILL": f"the kernel does so when memory runs out: then {ADVICE}; otherwise a person or a job "
+CAUSES = {"SIGKILL": f"the kernel does so {PERHAPS}: then {ADVICE}; otherwise a person or a job "
                      "scheduler did",
           "SIGTERM": "a person, a job scheduler or another program did so"}
 PREFIX = re.compile(r"^\[(rank)?\d+\](<stderr>|<stdout>)?:\s*")  # horovodrun's and torchrun's before a worker's lines
@@ -170,7 +170,7 @@ def explain_death(silent: dict[int, int | None], folder: Path, said: Sequence[Js
     if limit := limits.processor_time():
         return f"worker process {names} died without a word: {limit}.{then}"
     return (f"worker process {names} died without a word, as one does that is killed by SIGKILL (the kernel does so "
-            f"when memory runs out: then {ADVICE}) or crashes.{then}")
+            f"{PERHAPS}: then {ADVICE}) or crashes.{then}")
 
 
 def explain_exception(word: Json, folder: Path) -> str:

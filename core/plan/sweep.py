@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeGuard
 
 from dlcompare.core.errors import UsageError
-from dlcompare.core.machine.memory import for_want_of_memory
+from dlcompare.core.machine.memory import for_want_of_memory, perhaps_for_want_of_memory
 from dlcompare.core.plugins.job import LARGEST, BaseJob, Job
 from dlcompare.core.records.record import Record
 from dlcompare.core.settings import having
@@ -40,6 +40,8 @@ def rank(value: Any) -> tuple[bool, float]:
 
 def points(settings: Mapping[str, Any]) -> Iterator[tuple[Point, dict[str, Any]]]:
     """Yield every combination of what was given several values, and the settings that ask for it alone."""
+    settings = {name: value[0] if name in AXES and isinstance(value, tuple) and len(value) == 1 else value
+                for name, value in settings.items()}
     swept = axes(settings)
     for values in itertools.product(*swept.values()):
         point = dict(zip(swept, values, strict=True))
@@ -126,7 +128,8 @@ def duration(seconds: float) -> str:
 
 
 def ended(plan: Plan, job: BaseJob, records: Mapping[str, Record]) -> str | None:
-    """Return why a job need not be tried: the same with a smaller batch ran out of memory; None if none did.
+    """Return why a job need not be tried: the same with a smaller batch ran out of memory, or died as one may that
+    does; None if none did.
 
     ``records`` are by cell folder. One that ran all the same, in an earlier round, speaks against it.
     """
@@ -136,9 +139,17 @@ def ended(plan: Plan, job: BaseJob, records: Mapping[str, Record]) -> str | None
     by_job = [(one.id if one.round is None else one.id.rpartition(".r")[0], one) for one in records.values()]
     if any(name == job.id and record.status == "ok" for name, record in by_job):
         return None
-    return next((f"not tried: with batch {smaller[name]} memory ran out already, in {record.id}; to have it tried all "
-                 "the same, name this batch alone"
-                 for name, record in by_job if name in smaller and out_of_memory(record)), None)
+    why = ((smaller[name], what(record), record.id) for name, record in by_job if name in smaller)
+    return next((f"not tried: with batch {batch} {befell} already, in {where}; to have it tried all the same, name "
+                 "this batch alone" for batch, befell, where in why if befell), None)
+
+
+def what(record: Record) -> str:
+    """Return what befell a job for want of memory, surely or maybe; "" if it did not."""
+    if out_of_memory(record):
+        return "memory ran out"
+    maybe = record.status == "failed" and perhaps_for_want_of_memory(record.reason or "")
+    return "workers died, perhaps for want of memory," if maybe else ""
 
 
 def has_larger(one: BaseJob, other: BaseJob) -> TypeGuard[Job]:

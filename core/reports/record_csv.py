@@ -17,7 +17,8 @@ from dlcompare.core.typed_json import is_scalar, types_of
 from .text import per_second
 from .words import sentences
 
-LAST = ("point", "environment", "settings", "system", "warnings", "log", "reproduce")  # wide columns, where nobody must scroll
+# Wide columns, where nobody must scroll.
+LAST = ("point", "environment", "settings", "system", "warnings", "log", "reproduce")
 LEFT_OUT = ("schema", "kind", "throughput", "step_time", "windows", "warmup", "discarded", "loss", "startup",
             "verified", "job", "disturbed", "rounds")  # in other columns, drawn together, or in JSON alone
 
@@ -42,7 +43,8 @@ def row(record: Record) -> dict[str, Any]:
     data = record.to_dict()
     verified = data["verified"] or {}
     asked = {name: record.job.get(name) for name in ("threads", "execution")}  # axes that a record has no field for
-    nested = {"point": record.point, "environment": record.environment, "settings": record.settings.flat(), "system": record.system}
+    nested = {"point": record.point, "environment": record.environment, "settings": record.settings.flat(),
+              "system": record.system}
     return {
         **{name: data[name] for name in scalars(type(record)) if name not in (*LEFT_OUT, *LAST)},
         **asked, **dict(statistic_cells(record, data)),

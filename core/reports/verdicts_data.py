@@ -74,10 +74,11 @@ def row(one: Comparison, side: Side, verdict: Verdict | None) -> dict[str, Any]:
     cold, race_ = known.pop("cold_start_s") or {}, known.pop("ahead_of_baseline") or {}
     judged = dataclasses.asdict(verdict) if verdict else {}
     low, high = judged.pop("bootstrap", None) or (None, None)
-    return {"model": one.model, "point": json.dumps(one.point) if one.point else None, **known, "margin": one.margin, "baseline_run": judged.get("baseline_run"),
-            "baseline": judged.get("baseline"), "ratio": judged.get("ratio"), "ratio_low": judged.get("low"),
-            "ratio_high": judged.get("high"), "bootstrap_low": low, "bootstrap_high": high,
-            "verdict": judged.get("word"), "reason": judged.get("reason"), "resolution": judged.get("resolution"),
+    return {"model": one.model, "point": json.dumps(one.point) if one.point else None, **known, "margin": one.margin,
+            "baseline_run": judged.get("baseline_run"), "baseline": judged.get("baseline"),
+            "ratio": judged.get("ratio"), "ratio_low": judged.get("low"), "ratio_high": judged.get("high"),
+            "bootstrap_low": low, "bootstrap_high": high, "verdict": judged.get("word"),
+            "reason": judged.get("reason"), "resolution": judged.get("resolution"),
             "paired_rounds": judged.get("rounds"), "discarded_rounds": judged.get("discarded"),
             "cold_start_s": cold.get("total"), "ahead": race_.get("ahead"), "ahead_steps": race_.get("steps")}
 

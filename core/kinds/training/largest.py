@@ -15,7 +15,7 @@ from dlcompare.core.errors import DlcompareError, JobError
 from dlcompare.core.files import read_cached, write
 from dlcompare.core.json_file import parse_json
 from dlcompare.core.kinds.kind import Run
-from dlcompare.core.machine.memory import for_want_of_memory
+from dlcompare.core.machine.memory import perhaps_for_want_of_memory
 from dlcompare.core.plan.feasibility import check_batch_norm, too_large
 from dlcompare.core.plugins.job import BaseJob, Job, Trial
 from dlcompare.core.plugins.registry import plugins
@@ -98,7 +98,7 @@ def attempt(run: Run, job: Job, batch: int) -> str | None:
         return reason
     reason = run.start(short, run.folder / FOLDER / f"{job.id}-{batch}", label=f"{job.framework} {job.model}, trying "
                        f"batch {batch}")
-    if reason is None or for_want_of_memory(reason):
+    if reason is None or perhaps_for_want_of_memory(reason):
         return reason
     raise JobError(f"the search for the largest batch ended at {batch}, which failed for another reason: {reason}")
 

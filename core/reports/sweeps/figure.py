@@ -13,7 +13,7 @@ from typing import Any
 
 from dlcompare.core.errors import UsageError
 from dlcompare.core.judging.verdict import machine, rate
-from dlcompare.core.machine.memory import for_want_of_memory
+from dlcompare.core.machine.memory import perhaps_for_want_of_memory
 from dlcompare.core.records.disturbance import windows_that_count
 from dlcompare.core.records.record import Record
 
@@ -178,7 +178,7 @@ def singles(cell: Cell) -> list[float]:
 
 def ran_out(cell: Cell) -> bool:
     """Return whether memory did not suffice for a cell, or for a smaller batch of it."""
-    return any(for_want_of_memory(one.reason or "") for one in cell.side.records)
+    return any(perhaps_for_want_of_memory(one.reason or "") for one in cell.side.records)
 
 
 def pixels(found: Sequence[Cell], axis: str) -> str:
@@ -194,6 +194,6 @@ def caption(found: Sequence[Cell]) -> str:
     rounds = any(cell.side.interleaved for cell in ran)
     what = ("geometric mean over rounds; bars: 95 % interval over rounds; faint dots: rounds" if rounds else
             "median over windows; bars: 95 % bootstrap interval of it; faint dots: windows")
-    crosses = "; crosses: memory ran out" if any(map(ran_out, found)) else ""
+    crosses = "; crosses: no memory" if any(map(ran_out, found)) else ""
     where = " / ".join(dict.fromkeys(machine(cell.side.ran[0].system) for cell in ran))
     return f"{what}{crosses}. {where}"
