@@ -58,9 +58,9 @@ def parts(found: Measured, width: int) -> Iterator[RenderableType]:
     yield Text("\n".join(built(found)))
     yield Text("")
     yield table(found, width)
+    when = found.measured[:16].replace("T", " ")
     yield Text("\nEach rate is the median of n windows, with its 95 % bootstrap interval; measured "
-               f"{found.measured[:16].replace('T', ' ')} UTC in {found.seconds:.0f} s. Matrix products: the best size of "
-               "each framework; * is the best of all, the peak that records are held against.", style="dim")
+               f"{when} UTC in {found.seconds:.0f} s. Matrix products: the best size of each framework; * is the best of all, the peak that records are held against.", style="dim")
     for what, why in found.absent.items():
         yield Text(f"not measured: {what}: {why}", style="yellow" if "busy" in why else "dim")
 
