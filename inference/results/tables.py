@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from dlcompare.core.published.tables import table as published
 from dlcompare.core.reports.text import columns, to_text
 
 from .remarks import notes, signal
 from .summary import Results, Speed, audit_of, pixels, speeds
 
-PUBLISHED = Path(__file__).with_name("published") / "int8_accuracy.csv"
+PUBLISHED = "xu2018_table3_int8_accuracy"
 SOURCE = "Xu et al. 2018, Table III: TensorRT, ImageNet, calibrated on 50 batches of 25"
 Json = dict[str, Any]
 
@@ -65,8 +64,7 @@ def balanced(made: Json) -> str:
 
 def reference(network: str) -> Mapping[str, str] | None:
     """Return what is published of a network's accuracy."""
-    with PUBLISHED.open() as file:
-        return next((row for row in csv.DictReader(file) if row["model"] == network), None)
+    return next((row for row in published(PUBLISHED).rows if row["model"] == network), None)
 
 
 def parts(results: Results) -> Iterator[RenderableType]:
