@@ -117,7 +117,7 @@ def asked(run: Run, names: Sequence[str], device: str, precision: str, *,
 def asking(names: Sequence[str], device: str, precision: str, threads: int | None) -> Plan | None:
     """Return the plan that times matrix products; None if nobody is to be asked, or can do them."""
     of = kind(OPS)
-    sizes = SIZES[device]
+    sizes: tuple[int, ...] = SIZES[device]
     count = threads or len(os.sched_getaffinity(0))
     if device == "cpu" and count >= MANY:
         sizes = (*sizes, LARGE)
