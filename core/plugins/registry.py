@@ -41,6 +41,7 @@ BUILTIN = (
     "dlcompare.inference.kind",
     "dlcompare.core.data.builtin",
     "dlcompare.core.meters.rapl",
+    "dlcompare.core.meters.nvidia",
     "dlcompare.core.meters.host",
     "dlcompare.models",
     "dlcompare.frameworks.reference",
