@@ -12,11 +12,11 @@ from dlcompare.core.judging.attribution import Explanation
 from dlcompare.core.judging.verdict import Comparison, Side, machine
 from dlcompare.core.records.record import Record
 
-from .bounds import near
 from .cold_start import cold_starts
 from .explanation import gap_parts
 from .fairness import fairness
 from .proof import warn_unverified
+from .roofline.shares import near
 from .sections.energy import energy_parts
 from .text import WIDE, columns, heading, interval, number, plain_table, remarks, state, to_text
 from .words import likeness, sentence

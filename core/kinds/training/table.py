@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from dlcompare.core.judging.verdict import compare
-from dlcompare.core.reports.bounds import near, percent, share
 from dlcompare.core.reports.cold_start import cold_starts
 from dlcompare.core.reports.fairness import fairness
 from dlcompare.core.reports.proof import warn_unverified
+from dlcompare.core.reports.roofline.shares import near, percent, share
 from dlcompare.core.reports.sections.energy import energy_parts
 from dlcompare.core.reports.sections.host import hosts
 from dlcompare.core.reports.text import WIDE, columns, heading, interval, number, plain_table, remarks, state, to_text

@@ -13,7 +13,7 @@ from dlcompare.core.machine.measured import EXCHANGE, MATRIX, MEMORY, Measured, 
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.records import bounds as of
 from dlcompare.core.records.bounds import ARITHMETIC, INPUT, Bounds, Trained, above, bounds_of
-from dlcompare.core.reports.bounds import sentence
+from dlcompare.core.reports.roofline.shares import sentence
 
 VERSIONS = {"torch": "2.13.0", "python": "3.11.7", "numpy": "2.4.6"}
 TRAINED = Trained("cpu", "fp32", 2, 1, 8, "pytorch-ddp", VERSIONS)

@@ -230,7 +230,7 @@ def test_a_stored_run_tells_what_it_concluded() -> None:
 
 
 def test_the_roofline_is_drawn_and_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dlcompare.core.kinds.machine import figure
+    from dlcompare.core.reports.roofline import figure
 
     figure.draw(whole(), tmp_path / "roof.png", [])
     assert (tmp_path / "roof.png").read_bytes()[:4] == b"\x89PNG"
