@@ -12,6 +12,7 @@ from dlcompare.core.judging.attribution import Explanation
 from dlcompare.core.judging.verdict import Comparison, Side, machine
 from dlcompare.core.records.record import Record
 
+from .bounds import near
 from .cold_start import cold_starts
 from .explanation import gap_parts
 from .fairness import fairness
@@ -52,10 +53,11 @@ def comparison(one: Comparison, width: int) -> Iterator[RenderableType]:
         yield Text("\n" * (number_ > 0) + title(one, sides, several=len(runs) > 1), style="bold")
         yield table(one, sides, rows, width)
     yield from notes(one)
+    stand_ins = [(rows[side.run, side.name], (side.good or side.ran)[0]) for side in one.sides if side.ran]
+    yield from near([(place, r.name, r, one.side(r.run, r.name).throughput) for place, r in stand_ins])
     if len(runs) > 1:
         yield from across(one, rows)
     yield from cold_starts(one, rows)
-    stand_ins = [(rows[side.run, side.name], (side.good or side.ran)[0]) for side in one.sides if side.ran]
     if len(stand_ins) > 1:
         yield from fairness(stand_ins, [record for side in one.sides for record in side.ran])
     yield from doubts(one.sides, rows)

@@ -58,9 +58,10 @@ def parts(found: Measured, width: int) -> Iterator[RenderableType]:
     yield Text("\n".join(built(found)))
     yield Text("")
     yield table(found, width)
-    yield Text("\nEach rate is the median of n windows, with its 95 % bootstrap interval; measured "
-               f"{found.measured[:16].replace('T', ' ')} UTC in {found.seconds:.0f} s. Matrix products: the best size of "
-               "each framework; * is the best of all, the peak that records are held against.", style="dim")
+    when = found.measured[:16].replace("T", " ")
+    yield Text(f"\nMeasured {when} UTC in {found.seconds:.0f} s. Each rate is the median of n windows, with its 95 % "
+               "bootstrap interval. Matrix products: the better size of each framework; * is the best of all, the peak "
+               "that records are held against.", style="dim")
     for what, why in found.absent.items():
         yield Text(f"not measured: {what}: {why}", style="yellow" if "busy" in why else "dim")
 
@@ -82,9 +83,8 @@ def built(found: Measured) -> Iterator[str]:
            + ", ".join(f"L{one['level']}{'i' if one['type'] == 'instruction' else ''} {one['count']} x "
                        f"{size(one['bytes'])}" for one in made.get("caches", ())))
     known = made.get("extensions", {})
-    yes, no = ([name for name, there in known.items() if there is wanted] for wanted in (True, False))
-    yield f"  vector units: {', '.join(yes) or 'none known'}{f' (not: {chr(44).join(no)})' if no else ''}".replace(
-        ",", ", ").replace(",  ", ", ")
+    yes, no = (", ".join(name for name, there in known.items() if there is wanted) for wanted in (True, False))
+    yield f"  vector units: {yes or 'none known'}{f' (not: {no})' if no else ''}"
     for one in found.fingerprint["accelerators"]:
         yield f"  GPU {one['index']}: {one['name']}, {size(one['memory_bytes'])}, driver {one['driver']}"
     for one in made.get("links", ()):
