@@ -42,6 +42,7 @@ BUILTIN = (
     "dlcompare.core.data.builtin",
     "dlcompare.core.meters.rapl",
     "dlcompare.core.meters.nvidia",
+    "dlcompare.core.meters.amd",
     "dlcompare.core.meters.host",
     "dlcompare.models",
     "dlcompare.frameworks.reference",
