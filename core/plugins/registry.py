@@ -22,7 +22,7 @@ from dlcompare.core.data import DatasetKind
 from dlcompare.core.errors import PluginError, UsageError, unknown
 from dlcompare.core.graph.model import Model
 from dlcompare.core.meters.meter import Meter
-from dlcompare.core.variables import PARENT, PLUGINS
+from dlcompare.core.variables import METERS, PARENT, PLUGINS
 
 from . import hookspecs, trial
 from .backend import Backend
@@ -140,8 +140,13 @@ class Plugins:
         return self.by_name("dlcompare_datasets")
 
     def meters(self) -> dict[str, Meter]:
-        """Return every meter by name. Raises PluginError when two plugins offer one name."""
-        return self.by_name("dlcompare_meters")
+        """Return every meter by name, or those that the variable DLCOMPARE_METERS names.
+
+        Raises PluginError when two plugins offer one name, UsageError when nobody offers one that is named.
+        """
+        if METERS not in os.environ:
+            return self.by_name("dlcompare_meters")
+        return {name: self.named("dlcompare_meters", name) for name in os.environ[METERS].split(",") if name}
 
     def engines(self) -> dict[str, Engine]:
         """Return every inference engine by name, each backend's own ``predict`` among them.
