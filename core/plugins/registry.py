@@ -34,6 +34,7 @@ BUILTIN = (
     "dlcompare.core.kinds.time_to_accuracy",
     "dlcompare.core.kinds.compilation",
     "dlcompare.core.kinds.verification",
+    "dlcompare.core.kinds.comm",
     "dlcompare.inference.kind",
     "dlcompare.core.data.builtin",
     "dlcompare.models",
