@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -108,7 +108,7 @@ class Stream(ABC):
         self.source = source
 
     @abstractmethod
-    def epoch(self, number: int) -> Iterator[Drawn]:
+    def epoch(self, number: int) -> Generator[Drawn, None, None]:
         """Yield the batches of an epoch, each sample of it at most once, ``source.steps`` of them.
 
         Raises:
@@ -130,8 +130,9 @@ class Stream(ABC):
 
 
 def source_of(data: str, inputs: Mapping[str, Input], *, batch: int, loaders: int, train: bool = True,
-              **share: Any) -> Source:
-    """Return what a pipeline is to read of ``imagefolder:DIR`` or of a prepared folder of shards; ``share`` as Source.
+              skip: Collection[str] = (), numbered: bool = True, **share: Any) -> Source:
+    """Return what a pipeline is to read of ``imagefolder:DIR`` or of a folder of shards, less the samples to ``skip``;
+    ``share`` as Source. ``numbered``: shards must have been prepared.
 
     Raises:
         UsageError: there is no such folder, shards were not prepared (they then hold no number of each sample, by which
@@ -144,11 +145,12 @@ def source_of(data: str, inputs: Mapping[str, Input], *, batch: int, loaders: in
     format_, _, argument = data.partition(":")
     if format_ == FOLDER:
         found: Listing = listing(root_folder(argument), train=train)
-    elif manifest_of(Path(argument).expanduser()) is None:
+    elif numbered and manifest_of(Path(argument).expanduser()) is None:
         raise UsageError(f"{data} was not prepared by dlcompare, so its records hold no number by which a sample is "
                          "known again; prepare it, or use --pipeline neutral")
     else:
         found = shards_of(argument, format_, train=train)
+    found = found.without(skip)
     image, label = input_names(inputs, found, dataset=format_)
     height, width = inputs[image].shape[1:]
     source = Source(format_, found, image, label, (height, width), batch, loaders, augment=train, **share)

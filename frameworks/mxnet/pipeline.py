@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,8 @@ class RecordIter(Stream):
 
     def __init__(self, source: Source) -> None:
         super().__init__(source)
-        self.order = (f"ImageRecordIter: shards in order, shuffled within chunks of {CHUNK_MB} MB" if source.augment else
-                      "ImageRecordIter: as the shards have it")
+        self.order = "ImageRecordIter: shards in order" + (
+            f", shuffled within chunks of {CHUNK_MB} MB" if source.augment else "")
         self.list = Path(tempfile.mkdtemp(prefix="dlcompare-")) / "labels.lst"  # its ``index`` is 0 of every sample,
         self.list.write_text("".join(f"{row}\t{label}\t{row}\t-\n"  # so the number goes along as a second label
                                      for row, label in enumerate(source.found.labels)))
@@ -41,7 +41,7 @@ class RecordIter(Stream):
     def close(self) -> None:
         shutil.rmtree(self.list.parent, ignore_errors=True)
 
-    def epoch(self, number: int) -> Iterator[Drawn]:
+    def epoch(self, number: int) -> Generator[Drawn, None, None]:
         source = self.source
         try:
             for step, batch in enumerate(self.iterator(number)):
@@ -62,6 +62,7 @@ class RecordIter(Stream):
                   for place, channel in enumerate(CHANNELS)}
         view = {**TRAINING, "seed": seed, "seed_aug": seed} if source.augment else {"resize": shorter}
         return mx.io.ImageRecordIter(
-            path_imgrec=";".join(source.files), path_imglist=str(self.list), label_width=2, data_shape=(3, height, width), batch_size=source.batch,
+            path_imgrec=";".join(source.files), path_imglist=str(self.list), label_width=2, batch_size=source.batch,
+            data_shape=(3, height, width),
             preprocess_threads=source.loaders, inter_method=BILINEAR, round_batch=False, verbose=False, **normal,
             **view)

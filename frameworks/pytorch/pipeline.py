@@ -7,7 +7,7 @@ pipeline's own crop and its random numbers: pixels are the same, to the bit.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import numpy as np
@@ -43,13 +43,14 @@ class TorchLoader(Stream):
             self.order = "DataLoader: " + ("DistributedSampler, torch.randperm" if source.augment else "in order")
         else:
             self.items, self.sampler, more = Tar(source), None, {}
-            self.order = (f"DataLoader: whole shards to {source.loaders} processes in turn, shuffled, each with a shuffle "
-                          f"buffer of {BUFFER} samples" if source.augment else "DataLoader: in the order of the shards")
+            self.order = (f"DataLoader: whole shards to {source.loaders} processes in turn, shuffled, each with a "
+                          f"shuffle buffer of {BUFFER} samples and batches of its own" if source.augment else
+                          "DataLoader: in the order of the shards")
         processes = source.loaders if source.augment or source.format == FOLDER else 1
         self.loader: DataLoader[Any] = DataLoader(self.items, source.batch, num_workers=processes, drop_last=True,
                                                   persistent_workers=True, worker_init_fn=alone, **more)
 
-    def epoch(self, number: int) -> Iterator[Drawn]:
+    def epoch(self, number: int) -> Generator[Drawn, None, None]:
         self.items.number.fill_(number)  # in memory that the loader's processes share: they outlive an epoch
         if self.sampler is not None:
             self.sampler.set_epoch(number)

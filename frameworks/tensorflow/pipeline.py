@@ -6,7 +6,7 @@ torchvision's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import tensorflow as tf
@@ -32,7 +32,7 @@ class TfData(Stream):
         self.order = (f"tf.data: shards shuffled, {cycle} read in turn, shuffle buffer of {BUFFER} samples"
                       if source.augment else "tf.data: as the shards have it")
 
-    def epoch(self, number: int) -> Iterator[Drawn]:
+    def epoch(self, number: int) -> Generator[Drawn, None, None]:
         source = self.source
         try:
             for rows, images, labels in self.dataset(number):
@@ -40,8 +40,8 @@ class TfData(Stream):
                 yield Drawn(rows.numpy(), {source.image: images.numpy().transpose(0, 3, 1, 2),
                                            source.label: labels.numpy()})
         except tf.errors.OpError as error:
-            raise JobError(f"tf.data cannot read the shards ({type(error).__name__}: {error.message}); --pipeline neutral "
-                           "says which record is damaged, and --on-bad-sample skip leaves it out there") from error
+            raise JobError(f"tf.data cannot read the shards ({type(error).__name__}: {error.message}); --pipeline "
+                           "neutral says which record is damaged, and --on-bad-sample skip leaves it out") from error
 
     def dataset(self, number: int) -> Any:
         """Return the tf.data.Dataset of one epoch: (rows, images, labels), each a batch."""
