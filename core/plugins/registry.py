@@ -39,6 +39,7 @@ BUILTIN = (
     "dlcompare.core.kinds.machine",
     "dlcompare.core.kinds.ops",
     "dlcompare.core.kinds.comm",
+    "dlcompare.core.kinds.io",
     "dlcompare.inference.kind",
     "dlcompare.core.data.builtin",
     "dlcompare.core.meters.rapl",
