@@ -21,6 +21,7 @@ from dlcompare.core.machine.limits import warn_before_time_is_up
 from dlcompare.core.printable import in_one_line
 from dlcompare.core.privacy import close_files
 
+from .data import data
 from .echo import drop_what_cannot_be_printed, echo, open_streams
 from .environments import env
 from .measuring import FORMS, measure, measuring, rendered, tell_distrust
@@ -63,7 +64,7 @@ def program() -> click.Group:
     group = click.group(invoke_without_command=True, epilog=EXAMPLES, context_settings={"max_content_width": 100})
     main_ = group(measuring("dlcompare", own, click.version_option(__version__, prog_name="dlcompare")(dlcompare)))
     of_their_own = (of_kinds(name, found) for name, found in by_command.items())
-    for command in (*of_their_own, list_, show_, report, compare, published, sign, env):
+    for command in (*of_their_own, list_, show_, report, compare, published, sign, env, data):
         main_.add_command(command)
     found: click.Group = main_
     return found

@@ -42,6 +42,9 @@ class Options:
                                    "own.")
     out: Path = setting(RUNS, group=PLACE, metavar="DIR", help="Folder for runs.")
     resume: bool = setting(False, group=PLACE, help="Go on with the newest unfinished run of the same command.")
+    cool_down: float = setting(0.0, group=PLACE, least=0, metavar="SECONDS",
+                               help="Leave the machine idle for so long before each job: a device that begins hotter "
+                                    "takes more energy.")
     timeout: float = setting(LONGEST, group=PLACE, least=1, metavar="SECONDS",
                              help="Give a job up that reports nothing for so long, or for less where it should be "
                                   "quick.")

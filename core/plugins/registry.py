@@ -21,6 +21,8 @@ import pluggy
 from dlcompare.core.data import DatasetKind
 from dlcompare.core.errors import PluginError, UsageError, unknown
 from dlcompare.core.graph.model import Model
+from dlcompare.core.graph.named import is_operator, operator
+from dlcompare.core.meters.meter import Meter
 from dlcompare.core.variables import PARENT, PLUGINS
 
 from . import hookspecs, trial
@@ -34,8 +36,13 @@ BUILTIN = (
     "dlcompare.core.kinds.time_to_accuracy",
     "dlcompare.core.kinds.compilation",
     "dlcompare.core.kinds.verification",
+    "dlcompare.core.kinds.machine",
+    "dlcompare.core.kinds.ops",
     "dlcompare.inference.kind",
     "dlcompare.core.data.builtin",
+    "dlcompare.core.meters.rapl",
+    "dlcompare.core.meters.nvidia",
+    "dlcompare.core.meters.host",
     "dlcompare.models",
     "dlcompare.frameworks.reference",
     "dlcompare.frameworks.pytorch",
@@ -52,6 +59,7 @@ HOOKS: dict[str, tuple[str, type | str]] = {  # what one thing on offer is calle
     "dlcompare_models": ("model", Model),
     "dlcompare_datasets": ("dataset", DatasetKind),
     "dlcompare_engines": ("engine", Engine),
+    "dlcompare_meters": ("meter", Meter),
     "dlcompare_kinds": ("kind of measurement", "Kind"),
 }
 
@@ -133,6 +141,10 @@ class Plugins:
         """Return every dataset kind by name. Raises PluginError when two plugins offer one name."""
         return self.by_name("dlcompare_datasets")
 
+    def meters(self) -> dict[str, Meter]:
+        """Return every meter by name. Raises PluginError when two plugins offer one name."""
+        return self.by_name("dlcompare_meters")
+
     def engines(self) -> dict[str, Engine]:
         """Return every inference engine by name, each backend's own ``predict`` among them.
 
@@ -157,7 +169,9 @@ class Plugins:
         return self.named("dlcompare_backends", name)
 
     def model(self, name: str) -> Model:
-        """Return one model. Raises UsageError with what exists and the nearest match."""
+        """Return one model, also an operator as one. Raises UsageError with what exists and the nearest match."""
+        if is_operator(name):
+            return operator(name).model
         return self.named("dlcompare_models", name)
 
     def dataset(self, spec: str) -> tuple[DatasetKind, str]:

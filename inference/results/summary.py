@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dlcompare.core.meters import energy
 from dlcompare.core.records import disturbance, stats
 from dlcompare.core.records.record import Throughput, Window
 
 SCHEMA = 1
+SHORTEST = 0.5  # seconds: counters of energy move in steps of up to 0.1 s
 Json = dict[str, Any]
 
 
@@ -121,7 +121,7 @@ def joules(windows: Sequence[Window]) -> dict[str, float]:
     """Return the joules per sample by scope, medians of the windows that are long enough for the counters."""
     found: dict[str, list[float]] = {}
     for window in windows:
-        if max(window.seconds) >= energy.SHORTEST:
+        if max(window.seconds) >= SHORTEST:
             for scope, used in window.joules.items():
                 found.setdefault(scope, []).append(used / window.samples)
     return {scope: stats.median(values) for scope, values in found.items()}

@@ -155,7 +155,7 @@ class LookingMovesStatistics(Worker):
     """Asking for activations is taken for a training step."""
 
     def activations(self, batch):
-        self.follow(self.forward(self.place(batch), nodes=self.graph.needed("loss")), rank=0)
+        self.follow(self.run(self.place(batch), nodes=self.graph.needed("loss")), rank=0)
         return super().activations(batch)
 
 
@@ -165,7 +165,7 @@ class Asynchronous(Worker):
     rest = threading.Thread()
 
     def step(self, placed, lr):
-        tape = self.forward(placed, nodes=self.graph.needed("loss"))
+        tape = self.run(placed, nodes=self.graph.needed("loss"))
         self.loss = float(tape.values[self.graph.outputs["loss"]])
         self.follow(tape, rank=0)
         self.rest = threading.Thread(target=self.finish, args=(tape, lr))

@@ -146,8 +146,8 @@ def speed(line: Line, value: Any, axis: str) -> str:
 
 def metered(cell: Cell | None, scope: str) -> str:
     """Return joules per sample and watts of a cell."""
-    pair = cell.energy().get(scope) if cell else None
-    return f"{number(pair[0])}\n{number(pair[1])}" if pair else "-"
+    spent = cell.energy().get(scope) if cell else None
+    return f"{number(spent.per_sample)}\n{number(spent.watts)}" if spent else "-"
 
 
 def largest(rows: Rows) -> Iterator[Text]:
