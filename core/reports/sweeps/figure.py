@@ -147,8 +147,8 @@ def draw_line(plot: Any, points: Sequence[tuple[float, float, float | None, floa
               joined: bool) -> None:
     """Draw the points of one line with their intervals."""
     xs, ys, lows, highs = zip(*points, strict=True)
-    bars = [[y - (y if low is None else low) for y, low in zip(ys, lows, strict=True)],
-            [(y if high is None else high) - y for y, high in zip(ys, highs, strict=True)]]
+    bars = [[max(0.0, y - (y if low is None else low)) for y, low in zip(ys, lows, strict=True)],
+            [max(0.0, (y if high is None else high) - y) for y, high in zip(ys, highs, strict=True)]]
     plot.errorbar(xs, ys, yerr=bars, capsize=3, color=shade, marker=MARKS[number % len(MARKS)],
                   linestyle=DASHES[number % len(DASHES)] if joined else "none", linewidth=1.4, markersize=5)
 
