@@ -12,11 +12,12 @@ from dlcompare.core.judging.attribution import Explanation
 from dlcompare.core.judging.verdict import Comparison, Side, machine
 from dlcompare.core.records.record import Record
 
-from .bounds import near
 from .cold_start import cold_starts
 from .explanation import gap_parts
 from .fairness import fairness
 from .proof import warn_unverified
+from .roofline.shares import near
+from .sections.energy import energy_parts
 from .text import WIDE, columns, heading, interval, number, plain_table, remarks, state, to_text
 from .words import likeness, sentence
 
@@ -58,6 +59,7 @@ def comparison(one: Comparison, width: int) -> Iterator[RenderableType]:
     if len(runs) > 1:
         yield from across(one, rows)
     yield from cold_starts(one, rows)
+    yield from energy_parts([(rows[side.run, side.name], side.name, side.good or side.ran) for side in one.sides])
     if len(stand_ins) > 1:
         yield from fairness(stand_ins, [record for side in one.sides for record in side.ran])
     yield from doubts(one.sides, rows)

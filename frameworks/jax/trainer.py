@@ -21,6 +21,7 @@ from jax.sharding import PartitionSpec as P
 
 from dlcompare.core.errors import JobError
 from dlcompare.core.graph import Graph
+from dlcompare.core.machine.accelerators import cuda_uuids
 from dlcompare.core.machine.ports import LOOPBACK
 from dlcompare.core.plugins.backend import Arrays, Trainer
 from dlcompare.core.plugins.job import Job
@@ -152,6 +153,13 @@ class JaxTrainer(Trainer):
 
     def peak_bytes(self) -> int | None:
         return (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+
+    def device_ids(self) -> tuple[str, ...] | None:
+        if self.job.device != "cuda":
+            return () if self.job.device == "cpu" else None
+        own = [device for device in self.program.mesh.devices.flat if device.process_index == self.rank]
+        numbers = [device.local_hardware_id for device in own]  # CUDA's own, or None
+        return None if None in numbers else cuda_uuids(numbers)
 
     def close(self) -> None:
         vars(self).clear()

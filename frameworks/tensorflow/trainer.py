@@ -20,6 +20,7 @@ from tensorflow.python.util import _pywrap_util_port
 
 from dlcompare.core.errors import JobError
 from dlcompare.core.graph import Graph
+from dlcompare.core.machine.accelerators import cuda_uuids
 from dlcompare.core.plugins.backend import AMPERE, Trainer, need_ampere
 from dlcompare.core.plugins.job import Job
 
@@ -190,6 +191,11 @@ class TfTrainer(Trainer):
 
     def peak_bytes(self) -> int | None:
         return tf.config.experimental.get_memory_info("GPU:0")["peak"] if self.job.device == "cuda" else None
+
+    def device_ids(self) -> tuple[str, ...] | None:
+        """Return the UUIDs of the visible GPUs: TensorFlow numbers physical ones ("/physical_device:GPU:1") as CUDA."""
+        visible = tf.config.get_visible_devices("GPU") if self.job.device == "cuda" else []
+        return cuda_uuids(int(one.name.rpartition(":")[2]) for one in visible)
 
     def close(self) -> None:
         for name in ("network", "model", "trained", "velocity", "train", "derive", "infer", "scale",

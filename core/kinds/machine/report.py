@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import RenderableType
@@ -151,3 +152,17 @@ def size(count: int | None) -> str:
         return "-"
     scale, unit = next(((scale, unit) for scale, unit in STEPS if count >= scale), (1, "B"))
     return f"{count / scale:.4g} {unit}"
+
+
+def points_of(points: str | None) -> list[Any]:
+    """Return the training records of run folders, those that ran and know their bounds; UsageError if there are none.
+    """
+    from dlcompare.core.run.stored import read
+
+    named = [Path(name.strip()).expanduser() for name in (points or "").split(",") if name.strip()]
+    found: list[Any] = [record for path in named for record in read(path)]
+    known = [one for one in found if one.throughput and getattr(one, "bounds", None) and one.bounds.intensity]
+    if named and not known:
+        raise UsageError(f"{points}: no record there knows its bounds, for this machine had not been measured before; "
+                         f"measure it ({REMEDY}), and train again")
+    return known

@@ -10,10 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from dlcompare.core.judging.verdict import compare
-from dlcompare.core.reports.bounds import near, percent, share
 from dlcompare.core.reports.cold_start import cold_starts
 from dlcompare.core.reports.fairness import fairness
 from dlcompare.core.reports.proof import warn_unverified
+from dlcompare.core.reports.roofline.shares import near, percent, share
+from dlcompare.core.reports.sections.energy import energy_parts
+from dlcompare.core.reports.sections.host import hosts
 from dlcompare.core.reports.text import WIDE, columns, heading, interval, number, plain_table, remarks, state, to_text
 
 from .result import TrainingRecord
@@ -40,6 +42,8 @@ def parts(records: Sequence[TrainingRecord], width: int) -> Iterator[RenderableT
     yield results(rows, width)
     yield from notes(records)
     yield from near([(place, r.name, r, r.throughput.value if r.throughput else None) for place, r in rows])
+    yield from energy_parts([(number, record.name, [record]) for number, record in rows])
+    yield from hosts(rows)
     for model in dict.fromkeys(record.model for record in records):
         group = [(number, r) for number, r in rows if r.model == model and r.status == "ok"]
         if len(group) > 1:

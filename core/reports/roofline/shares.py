@@ -9,8 +9,7 @@ from rich.text import Text
 
 from dlcompare.core.machine.measured import REMEDY
 from dlcompare.core.records.bounds import ARITHMETIC, EXCHANGE, INPUT, MEMORY, Bounds
-
-from .text import number
+from dlcompare.core.reports.text import number
 
 OTHERS = {MEMORY: "its memory", INPUT: "the input pipeline", EXCHANGE: "handing gradients over"}  # as people say it
 Row = tuple[int, str, Any, float | None]  # number, name, a record, its throughput in samples/s

@@ -9,25 +9,12 @@ from typing import Any
 from dlcompare.core.errors import UsageError
 from dlcompare.core.machine.measured import MATRIX, REMEDY, Measured, Rate
 from dlcompare.core.machine.peaks import peak_flops
-from dlcompare.core.reports.bounds import percent, share
 from dlcompare.core.reports.sweeps.drawing import COLOURS, DASHES, GREY, MARKS, colour, save
+
+from .shares import percent, share
 
 REACH = (0.25, 4096.0)  # FLOP for each byte, from left to right; more where a point lies beyond
 GIGA = 1e9
-
-
-def records_of(points: str | None) -> list[Any]:
-    """Return the training records of run folders, those that ran and know their bounds; UsageError if there are none.
-    """
-    from dlcompare.core.run.stored import read
-
-    named = [Path(name.strip()).expanduser() for name in (points or "").split(",") if name.strip()]
-    found: list[Any] = [record for path in named for record in read(path)]
-    known = [one for one in found if one.throughput and getattr(one, "bounds", None) and one.bounds.intensity]
-    if named and not known:
-        raise UsageError(f"{points}: no record there knows its bounds, for this machine had not been measured before; "
-                         f"measure it ({REMEDY}), and train again")
-    return known
 
 
 def draw(found: Measured, file: Path, points: Sequence[Any]) -> None:
