@@ -9,6 +9,7 @@ from typing import Any
 
 from dlcompare.core.meters.meter import Metered
 from dlcompare.core.records import disturbance
+from dlcompare.core.records.bounds import Bounds
 from dlcompare.core.records.choices import Choices
 from dlcompare.core.records.record import Record, Window
 
@@ -93,13 +94,17 @@ class InferenceRecord(Record):
     network: dict[str, Any] = field(default_factory=dict)
     calibration: dict[str, Any] | None = None
     asked: dict[str, Any] = field(default_factory=dict)
+    bounds: Bounds | None = None  # of a speed, in the precisions whose peak can be measured
 
     @property
     def group(self) -> tuple[Any, ...]:
         return (*super().group, self.batch_per_worker)
 
     def derived(self, windows: Sequence[Window]) -> Json:
-        return {**super().derived(windows), "accuracy": self.accuracy and concluded(self.accuracy)}
+        found = super().derived(windows)
+        rate = found["throughput"]
+        return {**found, "accuracy": self.accuracy and concluded(self.accuracy),
+                "bounds": self.bounds.beside(rate.value) if self.bounds and rate else self.bounds}
 
     def samples_of(self, window: Window) -> int:
         return window.steps * self.batch_per_worker

@@ -11,10 +11,11 @@ from typing import Any, ClassVar
 from dlcompare.core.errors import UsageError
 from dlcompare.core.graph import Graph
 from dlcompare.core.graph.alone import Layer, frame, layers
+from dlcompare.core.graph.alone import sides as sides_of
 from dlcompare.core.graph.cost import cost, training_bytes
 from dlcompare.core.graph.named import operator
 from dlcompare.core.kinds.kind import Request
-from dlcompare.core.kinds.training.request import Compiled, settle
+from dlcompare.core.kinds.training.request import Proved, settle
 from dlcompare.core.plan.feasibility import check_batch_norm, default_device, refusal
 from dlcompare.core.plan.matrix import distinct, sides
 from dlcompare.core.plan.plan import Plan
@@ -22,9 +23,10 @@ from dlcompare.core.plugins.job import COMPARED, MEASURED, TRAINS, Job
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.settings import default_of, setting
 
-from .published import PUBLISHED, published
+from .published import in_words, operators
 
-WHOLE, FRAME = "whole step", "frame"  # the cells of a network besides its layers
+WHOLE, FRAME = "whole step", "frame"  # what is timed of a network besides its layers
+
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class OpsJob(Job):
     which every operator has ``windows`` forward and as many of training steps, in alternation.
     """
 
-    model: str = setting("", group=COMPARED, arithmetic=True, told=True, flag="--from-model", metavar="NAME",
+    model: str = setting("", group=COMPARED, arithmetic=True, flag="--from-model", metavar="NAME",
                          help="Time the distinct layers of this network, and its whole step.")
     ops: tuple[str, ...] = setting((), group=COMPARED, flag="--op", metavar="NAME[,NAME...]",
                                    help="matmul:N, matmul:MxKxN, conv2d:BxHxWxC:HxWxCxF:STRIDE[:PAD], the published "
@@ -61,14 +63,15 @@ class OpsJob(Job):
 
 
 @dataclass(frozen=True)
-class Own(Compiled):
+class Own(Proved):
     """What ``ops`` offers beside the fields of its job."""
 
 
 @dataclass(frozen=True)
 class Cell:
     """One thing that is timed: a graph and its batch. ``flops`` are of a forward pass, ``products`` how many times that
-    a training step takes; ``count`` how often a step of the network has it; ``of`` is the layer's op, FRAME or WHOLE.
+    a training step takes; ``count`` how often a step of the network has it; ``of`` is the layer's op, FRAME or WHOLE;
+    ``framed`` names the frames that stand around it, each of which counts by half.
     """
 
     name: str
@@ -79,6 +82,7 @@ class Cell:
     graph: Graph
     flops: int
     products: float
+    framed: tuple[str, ...] = ()
 
     @property
     def step_flops(self) -> int:
@@ -93,7 +97,7 @@ def cells(job: OpsJob) -> list[Cell]:
         UsageError: an operator or a layer does not exist.
     """
     if not job.model:
-        return [_of_layer(name, one.layer, one.batch) for name in job.ops for one in [operator(published(name))]]
+        return [_of_layer(name, one.layer, one.batch) for name in job.ops for one in [operator(in_words(name))]]
     graph = plugins().model(job.model).graph(job.image_size, job.classes)
     found = layers(graph)
     unknown = set(job.ops) - {one.name for one in found}
@@ -101,16 +105,17 @@ def cells(job: OpsJob) -> list[Cell]:
         raise UsageError(f"{job.model} has no layer {', '.join(sorted(unknown))} of its own work; it has: "
                          f"{', '.join(one.name for one in found)}")
     chosen = [one for one in found if one.name in job.ops or not job.ops]
-    shapes = dict.fromkeys(shape for one in chosen for shape in (*one.inputs, one.shape) if shape)
+    shapes = dict.fromkeys(shape for one in chosen for shape in one.framed)
     flops = 2 * job.batch * cost(graph).multiply_adds
     return [Cell(WHOLE, f"{job.model}, all of it", WHOLE, 1, job.batch, graph, flops, 3),
             *(_of_layer(one.name, one, job.batch) for one in chosen),
-            *(Cell("x".join(map(str, shape)), "what stands around a layer", FRAME, 0, job.batch, frame(shape), 0, 0)
+            *(Cell(sides_of(shape), "what stands around a layer", FRAME, 0, job.batch, frame(shape), 0, 0)
               for shape in shapes)]
 
 
 def _of_layer(name: str, one: Layer, batch: int) -> Cell:
-    return Cell(name, one.about, one.op, one.count, batch, one.graph, 2 * batch * one.multiply_adds, one.products)
+    return Cell(name, one.about, one.op, one.count, batch, one.graph, 2 * batch * one.multiply_adds, one.products,
+                tuple(map(sides_of, one.framed)))
 
 
 def plan(request: Request) -> Plan:
@@ -129,7 +134,8 @@ def plan(request: Request) -> Plan:
     reasons = {job.id: reason for job in jobs if (reason := _refusal(job))}
     named = {job.id: side.text for job, side in zip(jobs, asked, strict=True) if side.text}
     return Plan("ops", tuple(jobs), reasons, named, rounds=request.repetition.least,
-                until=request.repetition.until_decided, judging=request.judging, seed=jobs[0].seed)
+                until=request.repetition.until_decided, judging=request.judging, seed=jobs[0].seed,
+                asked={"verify": request.own.verify})
 
 
 def check_named(given: dict[str, Any]) -> None:
@@ -142,7 +148,7 @@ def check_named(given: dict[str, Any]) -> None:
 
 def _expanded(names: Collection[str]) -> Iterator[str]:
     for name in names:
-        yield from PUBLISHED if name == "published" else (name,)
+        yield from operators() if name == "published" else (name,)
 
 
 def _refusal(job: OpsJob) -> str | None:

@@ -101,8 +101,7 @@ class Bench:
         except JobError:
             raise
         except Exception as error:  # whatever a framework raises of an operator, others go on
-            return Timed(cell.name, cell.about, cell.of, cell.count, cell.batch, cell.flops, cell.step_flops,
-                         reason=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+            return Timed(**known(cell), reason=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
         taken: dict[str, list[Window]] = {what: [] for what in ready.calls}
         for _ in range(self.job.windows):
             self.take(ready, taken)
@@ -148,9 +147,14 @@ def _base() -> type[Trainer]:
 
 def told(ready: Ready, taken: Mapping[str, list[Window]]) -> Timed:
     """Return what was timed of a cell."""
-    cell = ready.cell
-    return Timed(cell.name, cell.about, cell.of, cell.count, cell.batch, cell.flops, cell.step_flops,
-                 tuple(taken.get("forward", ())), tuple(taken["step"]), ready.settled, ready.build_seconds)
+    return Timed(**known(ready.cell), forward=tuple(taken.get("forward", ())), step=tuple(taken["step"]),
+                 settled=ready.settled, build_seconds=ready.build_seconds)
+
+
+def known(cell: Cell) -> dict[str, Any]:
+    """Return what a cell says of what is timed."""
+    own = {spec.name for spec in dataclasses.fields(Timed)}
+    return {**{name: value for name, value in vars(cell).items() if name in own}, "step_flops": cell.step_flops}
 
 
 def invented(inputs: Mapping[str, Input], batch: int, *, seed: int) -> Arrays:
