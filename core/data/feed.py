@@ -53,6 +53,26 @@ class Feed:
                  trace: TracebackType | None) -> None:
         self.close()
 
+    def alone(self, *, seconds: float = 0.25, most: float = 3.0) -> float | None:
+        """Return how many batches a second come while nobody works with them; None of a resident dataset.
+
+        What lies ready is not counted. An input so slow that nothing else comes within ``most`` seconds is told by all
+        that came: that is more than it can do.
+        """
+        if self._dataset.resident:
+            return None
+        ready, taken = 2 * self._depth, 0
+        begin = since = time.perf_counter()
+        while True:
+            next(self)
+            taken, now = taken + 1, time.perf_counter()
+            if taken == ready:
+                since = now
+            if taken > ready and now - since >= seconds:
+                return (taken - ready) / (now - since)
+            if now - begin > most:
+                return taken / (now - begin)
+
     def close(self) -> None:
         """End the background thread, after the batch it has in hand; ``next`` raises StopIteration from then on."""
         self._items.close()

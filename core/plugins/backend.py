@@ -97,9 +97,17 @@ class Trainer(Loaded):
         g = mean gradient over all ranks + weight_decay * w;  v = momentum * v + g;  w = w - lr * v.
         """
 
+    def forward(self, placed: Any) -> None:
+        """Start the forward pass of a step on a placed batch, and nothing of the rest; may return early.
+
+        In training mode, to the loss, which :meth:`wait` then returns; nothing is kept for a backward pass. Changes no
+        state but running statistics. A backend without it is measured by whole steps alone.
+        """
+        raise NotImplementedError
+
     @abstractmethod
     def wait(self) -> float:
-        """Block until every started step has finished; return the last step's loss on this rank's share."""
+        """Block until all that was started has finished; return the last step's loss on this rank's share."""
 
     @abstractmethod
     def gather(self, value: float) -> list[float]:

@@ -21,6 +21,7 @@ import pluggy
 from dlcompare.core.data import DatasetKind
 from dlcompare.core.errors import PluginError, UsageError, unknown
 from dlcompare.core.graph.model import Model
+from dlcompare.core.graph.named import is_operator, operator
 from dlcompare.core.meters.meter import Meter
 from dlcompare.core.variables import METERS, PARENT, PLUGINS
 
@@ -35,6 +36,8 @@ BUILTIN = (
     "dlcompare.core.kinds.time_to_accuracy",
     "dlcompare.core.kinds.compilation",
     "dlcompare.core.kinds.verification",
+    "dlcompare.core.kinds.machine",
+    "dlcompare.core.kinds.ops",
     "dlcompare.inference.kind",
     "dlcompare.core.data.builtin",
     "dlcompare.core.meters.rapl",
@@ -140,13 +143,15 @@ class Plugins:
         return self.by_name("dlcompare_datasets")
 
     def meters(self) -> dict[str, Meter]:
-        """Return every meter by name, or those that the variable DLCOMPARE_METERS names.
+        """Return every meter by name, or those that the variable METERS names.
 
-        Raises PluginError when two plugins offer one name, UsageError when nobody offers one that is named.
+        Raises PluginError when two plugins offer one name, UsageError when a name is no meter's.
         """
-        if METERS not in os.environ:
+        told = os.environ.get(METERS)
+        if told is None:
             return self.by_name("dlcompare_meters")
-        return {name: self.named("dlcompare_meters", name) for name in os.environ[METERS].split(",") if name}
+        names = [name for name in told.replace(",", " ").split() if name != "none"]
+        return {name: self.named("dlcompare_meters", name) for name in names}
 
     def engines(self) -> dict[str, Engine]:
         """Return every inference engine by name, each backend's own ``predict`` among them.
@@ -172,7 +177,9 @@ class Plugins:
         return self.named("dlcompare_backends", name)
 
     def model(self, name: str) -> Model:
-        """Return one model. Raises UsageError with what exists and the nearest match."""
+        """Return one model, also an operator as one. Raises UsageError with what exists and the nearest match."""
+        if is_operator(name):
+            return operator(name).model
         return self.named("dlcompare_models", name)
 
     def dataset(self, spec: str) -> tuple[DatasetKind, str]:

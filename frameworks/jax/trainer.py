@@ -56,6 +56,9 @@ class JaxTrainer(Trainer):
     def step(self, placed: dict[str, Array], lr: float) -> None:
         self.state, self.loss = self._step(self.state, placed, np.float32(lr))
 
+    def forward(self, placed: dict[str, Array]) -> None:
+        self.loss = self._loss(self.state, placed)
+
     def wait(self) -> float:
         jax.block_until_ready(self.state)
         return float(np.mean(self._own(self.loss)))
@@ -105,6 +108,10 @@ class JaxTrainer(Trainer):
     @cached_property
     def _step(self) -> Callable[..., Any]:
         return jax.jit(self.program.step(), donate_argnums=0)
+
+    @cached_property
+    def _loss(self) -> Callable[..., Any]:
+        return jax.jit(self.program.forward())
 
     @cached_property
     def _gradients(self) -> Callable[..., Any]:

@@ -114,6 +114,10 @@ class TorchTrainer(Trainer):
         self.scaler.step(self.optimiser)
         self.scaler.update()
 
+    def forward(self, placed: dict[str, Tensor]) -> None:
+        with torch.no_grad(), self._precision():
+            self.loss = self._mean_loss(placed)
+
     def wait(self) -> float:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)

@@ -52,6 +52,7 @@ class TfTrainer(Trainer):
         eager, xla = job.execution == "eager", job.execution == "compiled"
         self.train = self._train if eager else tf.function(self._train, autograph=False)
         self.derive = tf.function(self._derive, autograph=False, jit_compile=True) if xla else self._derive
+        self.infer = self._infer if eager else tf.function(self._infer, autograph=False, jit_compile=xla or None)
         self.loss: Any = float("nan")
 
     def _load(self, params: Arrays) -> None:
@@ -97,10 +98,16 @@ class TfTrainer(Trainer):
     def _derive(self, inputs: list[Any], wrap: Callable[[Any], Any] = lambda tape: tape) -> tuple[Any, list[Any]]:
         """Return this rank's loss and its gradients by the tape that ``wrap`` makes of one, times the loss scale."""
         with tf.GradientTape() as tape:
-            loss = self.model(inputs, training=True)[self.graph.outputs["loss"]]
+            loss = self._infer(inputs)
             scaled = loss if self.scale is None else loss * self.scale.scale
         gradients = wrap(tape).gradient(scaled, list(self.trained.values()))
         return loss, [tf.convert_to_tensor(g) for g in gradients]
+
+    def forward(self, placed: list[Any]) -> None:
+        self.loss = self.infer(placed)
+
+    def _infer(self, inputs: list[Any]) -> Any:
+        return self.model(inputs, training=True)[self.graph.outputs["loss"]]
 
     def wait(self) -> float:
         return float(self.loss)
@@ -191,7 +198,7 @@ class TfTrainer(Trainer):
         return cuda_uuids(int(one.name.rpartition(":")[2]) for one in visible)
 
     def close(self) -> None:
-        for name in ("network", "model", "trained", "velocity", "train", "derive", "scale",
+        for name in ("network", "model", "trained", "velocity", "train", "derive", "infer", "scale",
                      "_evaluate", "_activate", "_differentiate"):
             vars(self).pop(name, None)
         tf.keras.backend.clear_session()

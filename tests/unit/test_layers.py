@@ -21,12 +21,13 @@ FOLDERS = ("core", "frameworks", "models", "inference")
 # A package, or a module that is named here itself, may import those of earlier lines alone, and its own modules.
 LAYERS = [line.split() for line in """
     core
+    core.published
     core.graph core.machine core.meters
     core.data core.records
     core.plugins core.judging
     core.environments core.launch core.metrics core.conformance core.plan inference.onnx
     core.reports core.kinds.kind frameworks models inference.engines inference.precision
-    core.run core.worker inference.cell
+    core.run core.worker core.published.report inference.cell
     core.kinds.training core.cli inference.worker inference.preparation inference.results
     core.kinds core.__main__ inference.kind inference
 """.strip().splitlines()]

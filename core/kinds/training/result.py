@@ -13,7 +13,8 @@ from dlcompare.core.machine.peaks import peak_flops
 from dlcompare.core.meters.host.page_cache import Residency
 from dlcompare.core.meters.meter import Metered
 from dlcompare.core.plugins.job import DEVICES, PRECISIONS
-from dlcompare.core.records import doubts, stats
+from dlcompare.core.records import bounds, doubts, stats
+from dlcompare.core.records.bounds import Bounds
 from dlcompare.core.records.caveat import Caveat
 from dlcompare.core.records.choices import Choices
 from dlcompare.core.records.record import Json, Record, Window
@@ -72,6 +73,7 @@ class RankResult:
     world: int
     pid: int
     samples_per_step: int
+    feed_rate: float | None = None  # samples/s that this process's input alone would allow, None if none is read
     warmup: tuple[StepSeconds, ...]
     warmup_settled: bool
     windows: tuple[RankWindow, ...]
@@ -134,9 +136,9 @@ class TrainingRecord(Record):
 
     ``loss`` is the mean over the global batch; ``multiply_adds`` those of one sample's forward pass;
     ``rounding`` is how far the loss moved when the initial parameters were changed by some roundings (``rounding.py``);
-    ``flops_per_second`` is what throughput implies; ``trained_sha256`` is of the parameters that training ended with,
-    if they were kept beside the record; ``page_cache`` how much of the dataset's files it held, before warm-up and
-    after the windows.
+    ``flops_per_second`` is what throughput implies; ``bounds`` what this machine allows at most;
+    ``trained_sha256`` is of the parameters that training ended with, if they were kept beside the record;
+    ``page_cache`` is how much of the dataset's files it held, before warm-up and after the windows.
     """
 
     kind: str = "training"
@@ -147,6 +149,7 @@ class TrainingRecord(Record):
     parameters: int | None = None
     multiply_adds: int | None = None
     flops_per_second: float | None = None
+    bounds: Bounds | None = None
     params_sha256: str | None = None
     trained_sha256: str | None = None
     sample_order_sha256: str | None = None
@@ -178,17 +181,23 @@ class TrainingRecord(Record):
         return {**found, "step_time": StepTime.of(windows) if windows else None,
                 "warmup": self.warmup and Warmup.of(self.warmup.series, settled=self.warmup.settled),
                 "flops_per_second": training_flops(rate.value, self.multiply_adds or 0) if rate else None,
+                "bounds": self.bounds and (self.bounds.beside(rate.value) if rate else self.bounds),
                 "global_batch": self.batch_per_worker * self.workers}
 
     def samples_of(self, window: Window) -> int:
         return window.steps * self.batch_per_worker * self.workers
 
     def doubts(self, windows: Sequence[Window]) -> tuple[Caveat, ...]:
-        return doubts.of_windows(windows) if windows else ()
+        if not windows:
+            return ()
+        found: Bounds | None = self.derived(windows)["bounds"]
+        return (*doubts.of_windows(windows), *(bounds.above(found) if found else ()))
 
     def refutation(self) -> str | None:
         peak = peak_flops(self.system, self.device, self.precision, devices=self.workers)
-        return divergence(self.loss) or beyond_physics(self.flops_per_second or 0.0, peak)
+        rate = self.throughput.value if self.throughput else 0.0
+        return (divergence(self.loss) or beyond_physics(self.flops_per_second or 0.0, peak)
+                or (self.bounds.refutation(rate) if self.bounds else None))
 
     def losses(self) -> dict[int, float | None]:
         return {point.step: point.loss for point in self.loss}

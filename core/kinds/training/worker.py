@@ -62,9 +62,11 @@ def run_rank(job: Job, folder: Path, events: Events, result: type[RankResult], m
         more = measure(loop, graph, sampler.steps) or {}
         page_cache = tuple(one for one in (held, held and cached(dataset)) if one)
         first_batch = str(feed.first_batch_sha256)  # known: warm-up has read it
+        feed_rate = input_rate(feed, share)
     trained = trained_params(trainer, events) if job.save else {}
     leave(result(
         rank=trainer.rank, world=trainer.world, pid=os.getpid(), samples_per_step=share,
+        feed_rate=feed_rate,
         warmup=tuple(loop.warmup), warmup_settled=settled, windows=tuple(loop.windows), losses=tuple(loop.losses),
         trained_sha256=params_sha256(trained) if job.save else None, params_sha256=digest,
         passed_over=dict(dataset.passed_over),
@@ -79,6 +81,17 @@ def run_rank(job: Job, folder: Path, events: Events, result: type[RankResult], m
         write_params(folder / WEIGHTS, trained)
     trainer.gather(0.0)  # nobody leaves, and is taken for dead, before all have written
     trainer.close()
+
+
+def input_rate(feed: Feed, share: int) -> float | None:
+    """Return the samples/s that this process's input alone would allow, read after all windows; None if none is read.
+
+    A sample that cannot be read and that training did not come to costs this number alone.
+    """
+    with contextlib.suppress(Exception):
+        batches = feed.alone()
+        return None if batches is None else batches * share
+    return None
 
 
 def parameters(job: Job, graph: Graph) -> Weights:
