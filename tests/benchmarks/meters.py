@@ -4,7 +4,7 @@
 
 Meters are read as everywhere, NVIDIA's from a recording of so many boards made here (tests/boards.py), so the time that
 the driver itself takes to answer is not in it; where GPUs are, --gpus real reads them. Throughput is compared pair by
-pair, in an order drawn anew, with DLCOMPARE_METERS="" as the other side (aim: at least 0.99). On a machine whose speed
+pair, in an order drawn anew, with DLCOMPARE_METERS=none as the other side (aim: at least 0.99). On a machine whose speed
 drifts the ratio is an indication; processor time is not.
 """
 
@@ -85,7 +85,7 @@ def pairs(args: argparse.Namespace, variables: dict[str, str]) -> list[float]:
     """Return throughput with meters over that without, round by round."""
     ratios = []
     for _ in range(args.rounds):
-        sides = {"with": variables, "without": {METERS: ""}}
+        sides = {"with": variables, "without": {METERS: "none"}}
         order = random.sample(list(sides), len(sides))
         found = {side: throughput(args, sides[side]) for side in order}
         ratios.append(found["with"] / found["without"])
