@@ -4,7 +4,7 @@
 
 Meters are read as everywhere, NVIDIA's from a recording of so many boards made here (tests/boards.py), so the time that
 the driver itself takes to answer is not in it; where GPUs are, --gpus real reads them. Throughput is compared pair by
-pair, in an order drawn anew, with DLCOMPARE_METERS=none as the other side (aim: at least 0.99). On a machine whose speed
+pair, in an order drawn anew; the other side has DLCOMPARE_METERS=none (aim: at least 0.99). On a machine whose speed
 drifts the ratio is an indication; processor time is not.
 """
 
