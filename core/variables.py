@@ -1,10 +1,11 @@
 """The names that several rooms must agree on: environment variables, and the files of a run and of a job's folder."""
 
-# Environment variables. A user may set the first six; the parent sets the rest for its workers.
+# Environment variables. A user may set the first seven; the parent sets the rest for its workers.
 CACHE = "DLCOMPARE_CACHE"  # folder for environments, wheels, certificates, trials
 PLUGINS = "DLCOMPARE_PLUGINS"  # modules to load instead of the installed entry points; workers are told so
 UMASK = "DLCOMPARE_UMASK"  # who may read what is made, as umask has it; by default 077, nobody else
 MEMORY = "DLCOMPARE_MEMORY"  # bytes that one worker may take; by default a share of what is free
+METERS = "DLCOMPARE_METERS"  # names of the meters that may be opened, "none" for none; by default all
 RECORD_METERS = "DLCOMPARE_RECORD_METERS"  # file to which meters write what drivers answer
 REPLAY_METERS = "DLCOMPARE_REPLAY_METERS"  # file from which they are answered instead
 JOB_MARK = "DLCOMPARE_JOB"  # every process of a job carries it, however many sessions a launcher opens

@@ -281,6 +281,16 @@ def mean(values: Sequence[float | None]) -> float | None:
     return None if known is None else known / len(values)
 
 
+def headline(found: Sequence[Spent]) -> Spent | None:
+    """Return the one number for a table of many jobs: of all accelerators, else of all processor packages together."""
+    packages = [one for one in found if one.scope.startswith("cpu package")]
+    if (whole := of_accelerators(found)) or len(packages) < 2:
+        return whole or (packages[0] if packages else None)
+    return dataclasses.replace(packages[0], scope="cpu packages", low=None, high=None,
+                               per_sample=sum(one.per_sample for one in packages),
+                               watts=sum(one.watts for one in packages))
+
+
 def of_accelerators(found: Sequence[Spent]) -> Spent | None:
     """Return what all accelerators of a job spent together; None if that is not known."""
     return max((one for one in found if one.devices), key=lambda one: one.devices, default=None)

@@ -10,7 +10,6 @@ from dlcompare.core.meters.meter import Metered
 
 WATCHED = "cores watched"
 SHORTEST = 0.5  # seconds in all: processor time is counted in hundredths
-WAYS = (" received", " sent")
 
 
 class Counted(Protocol):
@@ -26,7 +25,7 @@ class Host:
 
     ``cores_busy``: of ``cores``, on average, whoever they worked for; ``cores_stolen``: what a hypervisor took;
     ``job_cores``: what the job's own processes used. Bytes per second: ``storage_read`` and ``storage_written`` by the
-    job, ``network`` both ways by interface or RDMA port, whoever's. Of the workers, in user mode:
+    job, ``received`` and ``sent`` by interface or RDMA port, whoever's. Of the workers, in user mode:
     ``instructions_per_cycle``, ``clock_hz``, ``cache_misses`` as a share of references, ``uncounted`` as a share of
     processor time that the counters missed, so that the others are estimates. ``faults_from_disk``: page faults of the
     workers that waited for a disk, per second.
@@ -39,7 +38,8 @@ class Host:
     job_cores: float | None = None
     storage_read: float | None = None
     storage_written: float | None = None
-    network: dict[str, float] = field(default_factory=dict)
+    received: dict[str, float] = field(default_factory=dict)
+    sent: dict[str, float] = field(default_factory=dict)
     instructions_per_cycle: float | None = None
     clock_hz: float | None = None
     cache_misses: float | None = None
@@ -58,7 +58,7 @@ def host(meters: Sequence[Metered], windows: Sequence[Counted]) -> Host | None:
         seconds, cores, cores_busy=sums.ratio("cores busy", WATCHED), cores_stolen=sums.ratio("cores stolen", WATCHED),
         job_cores=sums.ratio("job busy", WATCHED), storage_read=sums.ratio("job read from storage", WATCHED),
         storage_written=sums.ratio("job written to storage", WATCHED),
-        network={name: rate for name in sums.scopes(WAYS) if (rate := sums.rate([name + way for way in WAYS]))},
+        received=sums.rates(" received"), sent=sums.rates(" sent"),
         instructions_per_cycle=sums.ratio("workers instructions", "workers cycles"),
         clock_hz=sums.ratio("workers cycles", "workers user time"),
         cache_misses=sums.ratio("workers cache misses", "workers cache references"),
@@ -82,12 +82,7 @@ class Sums:
         over, under = self(key), self(to)
         return over / under if over is not None and under else None
 
-    def rate(self, keys: Sequence[str]) -> float | None:
-        """Return the sum of some counters per second."""
-        rates = [self.ratio(key, WATCHED) for key in keys]
-        return sum(rate for rate in rates if rate is not None) if None not in rates else None
-
-    def scopes(self, names: Sequence[str]) -> list[str]:
-        """Return the scopes that have counters of these names."""
-        first = self.windows[0] if self.windows else {}
-        return [key.removesuffix(names[0]) for key in first if key.endswith(names[0])]
+    def rates(self, name: str) -> dict[str, float]:
+        """Return the rates per second of all counters of a name, by scope; those of 0 are left out."""
+        found = {key: self.ratio(key, WATCHED) for key in self.windows[0] if key.endswith(name)}
+        return {key.removesuffix(name): rate for key, rate in found.items() if rate}

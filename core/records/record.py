@@ -94,16 +94,15 @@ class Record:
     """One job's outcome. Whatever a refused or failed job could not know is None or empty.
 
     ``framework`` is the framework or engine that ran it. ``variant`` is what was otherwise for this side of the
-    comparison than for the rest, "" if nothing was; ``round`` counts from 0, None where jobs ran once; ``rounds`` is
-    how many were planned, None where they went on until all was decided. ``startup`` are seconds by phase, slowest
-    rank; ``peak_bytes`` device and ``rss_bytes`` host memory, largest rank; ``discarded`` says what was run but is in
-    no statistic; ``disturbed``: too few windows were undisturbed, so the statistics are of all of them and no verdict
-    may rest on them; ``environment`` are versions, ``settings`` every choice that could differ between runs;
-    ``meters`` what was read by which, ``devices`` by rank the scopes of theirs that it computed on, ``energy`` what
-    that amounts to, ``host`` what it says of cores, storage and network; ``cool_down`` seconds that all rested before;
-    ``verified`` the certificate that speaks for its arithmetic, in short, and ``verified_before``, if there is none,
-    one of the same job under other source of dlcompare.
-    ``point`` are the values of what was swept, by setting.
+    comparison than for the rest, "" if nothing was; ``point`` are the values of what was swept, by setting; ``round``
+    counts from 0, None where jobs ran once; ``rounds`` is how many were planned, None where they went on until all was
+    decided. ``startup`` are seconds by phase, slowest rank; ``peak_bytes`` device and ``rss_bytes`` host memory,
+    largest rank; ``discarded`` says what was run but is in no statistic; ``disturbed``: too few windows were
+    undisturbed, so the statistics are of all of them and no verdict may rest on them; ``environment`` are versions,
+    ``settings`` every choice that could differ between runs; ``meters`` what was read by which, ``devices`` by rank the
+    scopes of theirs that it computed on, ``energy`` what that amounts to, ``host`` what it says of cores, storage and
+    network; ``cool_down`` seconds that all rested before; ``verified`` the certificate that speaks for its arithmetic,
+    in short, and ``verified_before``, if there is none, one of the same job under other source of dlcompare.
     """
 
     schema: int = SCHEMA

@@ -11,7 +11,7 @@ from typing import Any
 from dlcompare.core.files import finite
 from dlcompare.core.printable import cell
 from dlcompare.core.records.disturbance import windows_that_count
-from dlcompare.core.records.energy import of_accelerators
+from dlcompare.core.records.energy import headline
 from dlcompare.core.records.record import Record
 from dlcompare.core.typed_json import is_scalar, types_of
 
@@ -66,7 +66,7 @@ def statistic_cells(record: Record, data: Mapping[str, Any]) -> Iterator[tuple[s
     name = per_second(record.unit)
     yield from {name: rate.get("value"), f"{name}_low": rate.get("low"), f"{name}_high": rate.get("high")}.items()
     yield from ((f"step_{name}_s", times.get(name)) for name in ("median", "p90", "p99"))
-    spent = of_accelerators(record.energy)
+    spent = headline(record.energy)
     yield from {"joules_per_sample": spent and spent.per_sample, "joules_per_sample_low": spent and spent.low,
                 "joules_per_sample_high": spent and spent.high, "watts": spent and spent.watts,
                 "peak_watts": spent and spent.peak_watts,

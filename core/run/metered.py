@@ -35,7 +35,8 @@ def with_meters(record: R, ranks: Sequence[Any], folder: Path, others: Sequence[
     devices, caveats = used(sampled, [getattr(rank, "devices", None) for rank in ranks])
     windows = windows_that_count(record.windows)
     record = dataclasses.replace(record, meters=(*record.meters, *map(nameless, sampled)), devices=devices)
-    record = dataclasses.replace(record, energy=record.derived(windows)["energy"] if windows else ())
+    if windows and record.status == "ok":
+        record = dataclasses.replace(record, **record.derived(windows))
     doubts = energy.doubts(record.meters, devices, spans(windows), record.energy)
     return dataclasses.replace(record, warnings=(*record.warnings, *caveats, *doubts, *hot_start(record, others)))
 

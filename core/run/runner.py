@@ -52,6 +52,7 @@ def carry_out(plan: Plan, options: Options, tell: Tell) -> list[Record]:
         UsageError: the output folder cannot be written, or another process is at work in the run to resume.
     """
     linked_sources(plugins().roots())  # refused before anything starts if others could write there
+    plugins().meters()  # or if one was named that there is not
     folder = run_folder(plan, options)
     with lock(folder):
         return Runner(plan, kind(plan.kind), folder, options, tell).all()

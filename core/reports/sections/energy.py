@@ -15,20 +15,24 @@ from ..text import interval, number, plain_table
 
 def energy_parts(rows: Sequence[tuple[int, str, Sequence[Record]]]) -> Iterator[RenderableType]:
     """Yield a table of what sides spent, by number and name, if any of them has a number, and what its columns mean."""
-    found = [(place, name, one) for place, name, records in rows
-             for one in over_rounds([record.energy for record in records if record.throughput])]
+    yield from spent_parts([(str(place), name, over_rounds([one.energy for one in records if one.throughput]))
+                            for place, name, records in rows], ("#", "framework"))
+
+
+def spent_parts(rows: Sequence[tuple[str, str, Sequence[Spent]]], heads: tuple[str, str]) -> Iterator[RenderableType]:
+    """Yield that table, its first two columns with these heads."""
+    found = [(first, name, one) for first, name, each in rows for one in each]
     if not found:
         return
     made = plain_table()
-    made.add_column("#", justify="right")
-    for name in ("framework", "of"):
+    for name in (*heads, "of"):
         made.add_column(name, overflow="fold")
     for name in ("J/sample", "[95 %]", "W", "peak", "at rest"):
         made.add_column(name, justify="right", no_wrap=True)
     made.add_column("by", overflow="fold")
-    for place, name, one in found:
-        made.add_row(str(place), *map(Text, (name, one.scope, number(one.per_sample), interval(one.low, one.high),
-                                             number(one.watts), number(one.peak_watts), at_rest(one), how(one))))
+    for first, name, one in found:
+        made.add_row(*map(Text, (first, name, one.scope, number(one.per_sample), interval(one.low, one.high),
+                                 number(one.watts), number(one.peak_watts), at_rest(one), how(one))))
     yield Text("\nEnergy", style="bold")
     yield made
     yield Text("J/sample: median over windows, idle power and other programs included; the interval is of repetition "

@@ -49,7 +49,8 @@ def storage(found: Host, cache: Sequence[Residency]) -> str:
 
 
 def network(found: Host) -> str:
-    name, most = max(found.network.items(), key=lambda item: item[1], default=("", 0.0))
+    ways = [*found.received.items(), *found.sent.items()]  # what is sent over loopback is received there
+    name, most = max(ways, key=lambda item: item[1], default=("", 0.0))
     return f"{name} {rate(most)}" if most >= LEAST else ""
 
 

@@ -33,7 +33,7 @@ def test_counters_become_rates_of_the_time_that_was_watched() -> None:
     assert found and (found.seconds, found.cores) == (4.0, 4)
     assert (found.cores_busy, found.cores_stolen, found.job_cores) == (3.5, 0.05, 2.5)
     assert (found.storage_read, found.storage_written) == (2e6, 0.0)
-    assert found.network == {"lo": 2e6, "eth0": 10.0}
+    assert (found.received, found.sent) == ({"lo": 1.5e6, "eth0": 5.0}, {"lo": 5e5, "eth0": 5.0})
     assert (found.instructions_per_cycle, found.clock_hz, found.cache_misses) == (1.5, 3e9, 0.3)
     assert (found.uncounted, found.faults_from_disk) == (0.0, 4.0)
 
@@ -41,7 +41,7 @@ def test_counters_become_rates_of_the_time_that_was_watched() -> None:
 def test_what_one_window_lacks_has_no_number_of_all() -> None:
     found = host(METERS, [window(), window(**{"job read from storage": None, "lo sent": None})])
     assert found and found.storage_read is None and found.storage_written == 0.0
-    assert found.network == {"eth0": 10.0}
+    assert (found.received, found.sent) == ({"lo": 1.5e6, "eth0": 5.0}, {"eth0": 5.0})
 
 
 @pytest.mark.parametrize("windows", [[], [window(**{"cores watched": None})], [window(**{"cores watched": 0.3})]])
@@ -52,10 +52,10 @@ def test_nobody_looked_or_not_for_long_enough(windows: list[Window]) -> None:
 def test_one_line_says_what_matters() -> None:
     record = with_host(page_cache=(Residency(0.25, 1, 1, 5), Residency(1.0, 1, 1, 5)))
     assert line(record) == ("3.00 of 4 cores busy (the job 2.50), 0.05 stolen, storage 2 MB/s (page cache at the "
-                            "start: 25 %), lo 2 MB/s, 1.50 instructions/cycle at 3.00 GHz")
+                            "start: 25 %), lo 1.5 MB/s, 1.50 instructions/cycle at 3.00 GHz")
     assert "about 1.50 instr" in line(with_host(**{"workers uncounted": 1.0}))
-    assert line(with_host(**{"lo sent": None, "workers cycles": None, "job read from storage": 9.0})) == (
-        "3.00 of 4 cores busy (the job 2.50), 0.05 stolen")
+    less = {"lo received": 0.0, "lo sent": None, "workers cycles": None, "job read from storage": 9.0}
+    assert line(with_host(**less)) == "3.00 of 4 cores busy (the job 2.50), 0.05 stolen"
     assert [one.plain[:4] for one in hosts([(7, with_host()), (8, fabricated.finished(fabricated.job()))])] == [
         "\nHos", "  7 "], "one that nothing is known of has no line"
     assert not list(hosts([(1, fabricated.finished(fabricated.job()))])), "nothing is known"

@@ -14,6 +14,7 @@ from boards import Board, Clock, job, record
 
 from dlcompare.core.launch import sampling
 from dlcompare.core.meters.meter import Metered
+from dlcompare.core.records.recompute import recomputed
 from dlcompare.core.records.record import Record, Window
 from dlcompare.core.reports.words import sentence
 from dlcompare.core.run.metered import used, with_meters
@@ -86,6 +87,18 @@ def test_a_record_gets_its_energy_and_names_no_hardware(lay: Callable[..., Path]
     assert UUIDS[0] not in text and "1b:00.0" not in text.lower(), "published records tell no machine from another"
     again = from_plain(Record, json.loads(text), what="record")
     assert again.meters == found.meters and again.derived(again.windows)["energy"] == found.energy
+
+
+def test_joules_that_the_series_do_not_give_are_seen(lay: Callable[..., Path]) -> None:
+    found = with_meters(measured(), [SimpleNamespace(devices=(UUIDS[0],))], lay())
+    found = dataclasses.replace(found, **found.derived(found.windows))
+    same = recomputed(from_plain(Record, json.loads(found.to_json()), what="record"))
+    assert not [one for one in same.warnings if one.kind == "altered"]
+    (spent,) = found.energy
+    better = recomputed(dataclasses.replace(found, energy=(dataclasses.replace(spent, per_sample=3.0),)))
+    (caveat,) = [one for one in better.warnings if one.kind == "altered"]
+    assert (caveat.values["field"], caveat.values["written"]) == ("energy[0].per_sample", 3.0)
+    assert better.energy == found.energy
 
 
 def test_a_device_that_begins_hot_is_warned_of(lay: Callable[..., Path]) -> None:
