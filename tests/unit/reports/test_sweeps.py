@@ -168,6 +168,15 @@ def test_words_are_dots_that_no_line_joins() -> None:
     assert list(relative) == pytest.approx([1.0, 2.0])
 
 
+def test_a_speed_up_has_the_interval_of_its_rounds() -> None:
+    (line, *_) = cells.lines(cells.cells(swept(3)), "threads")
+    low, high = line.interval_over_first(2)
+    assert low is not None and high is not None and low <= (line.over_first(2) or 0) * (1 + 1e-9) <= high * (1 + 2e-9)
+    assert line.interval_over_first(1) == (None, None), "it is what others are related to"
+    (once, *_) = cells.lines(cells.cells(swept()), "threads")
+    assert once.interval_over_first(2) == (None, None) and once.over_first(2) == pytest.approx(2 ** 0.9)
+
+
 def test_frameworks_have_colours_of_their_own_that_do_not_change() -> None:
     shades = {name: drawing.colour(name) for name in (*SETTINGS, "jax", "jax-local", "mxnet", "mxnet-horovod",
                                                       "pytorch-dp", "reference")}
