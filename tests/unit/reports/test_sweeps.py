@@ -98,6 +98,9 @@ def test_largest_batches_are_told_with_how_they_were_found(monkeypatch: pytest.M
     text = " ".join(shown(records, monkeypatch, 120).split())
     assert "1 pytorch-ddp: 16 is the largest batch that fits of 4 that were tried (24 did not), 12 s" in text or (
         "16 is the largest batch that fits of 4 that were tried (32 did not), 12 s" in text)
+    alone = [dataclasses.replace(one, point={}) for one in records if one.point["threads"] == 1]
+    plain = " ".join(shown(alone, monkeypatch, 120).split())
+    assert "2 jax: 24 is the largest batch that fits" in plain and "a ratio of them is no verdict" in plain
     assert "max (16)" in text and "max (24)" in text and "unlike batch" in text
 
 
