@@ -13,7 +13,8 @@ from dlcompare.core.reports.proof import warn_unverified
 from dlcompare.core.reports.text import WIDE, columns, heading, interval, number, plain_table, remarks, state, to_text
 
 from .layers import layer_parts
-from .result import FORWARD, STEP, OpsRecord, Timed
+from .request import FORWARD, STEP
+from .result import OpsRecord, Timed
 
 NO_PEAK = (f"of peak: the share of what this machine's matrix units give was not measured, for nobody has measured the "
            f"peak; do that once, with: {REMEDY}")

@@ -21,7 +21,7 @@ from dlcompare.core.records.record import Window
 from dlcompare.core.worker.ranks import known_rank, leave, resident_bytes
 from dlcompare.core.worker.windows import warm_up, watch
 
-from .request import Cell, OpsJob, cells
+from .request import FORWARD, STEP, Cell, OpsJob, cells
 from .result import RankResult, Timed
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Bench:
         """Time the cells of a network; windows of its whole step are spread over the time that the others take."""
         whole, *others = found
         ready = self.ready(whole)
-        taken: dict[str, list[Window]] = {"forward": [], "step": []}
+        taken: dict[str, list[Window]] = {FORWARD: [], STEP: []}
         timed = []
         every = max(1, len(others) // max(1, self.job.windows - 1))
         for number, cell in enumerate(others):
@@ -116,10 +116,10 @@ class Bench:
         trainer = self.backend.trainer(cell.graph, initial_params(cell.graph, job.seed), job)
         self.last = trainer
         placed = trainer.place(invented(cell.graph.inputs, cell.batch, seed=job.seed))
-        ready = Ready(cell, trainer, placed, {"step": lambda: trainer.step(placed, RATE)})
-        ready.build_seconds = time.perf_counter() - begin
-        if type(trainer).forward is not _base().forward:
-            ready.calls = {"forward": lambda: trainer.forward(placed), **ready.calls}
+        calls: dict[str, Callable[[], None]] = {STEP: lambda: trainer.step(placed, RATE)}
+        if FORWARD in job.passes and type(trainer).forward is not _base().forward:
+            calls = {FORWARD: lambda: trainer.forward(placed), **calls}
+        ready = Ready(cell, trainer, placed, calls, build_seconds=time.perf_counter() - begin)
         for what, call in ready.calls.items():
             *_, (seconds, settled) = warm_up(partial(ready.seconds, call, 1), least=2, most=MOST_WARMUP)
             ready.steps[what] = max(1, round(self.job.window_seconds / seconds))
@@ -130,7 +130,7 @@ class Bench:
         """Take one window of each kind."""
         for what, call in ready.calls.items():
             steps = ready.steps[what]
-            flops = ready.cell.flops if what == "forward" else ready.cell.step_flops
+            flops = ready.cell.flops if what == FORWARD else ready.cell.step_flops
             started = time.time()
             seconds, around = watch(partial(ready.seconds, call, steps))
             taken[what].append(Window(steps=steps, samples=max(1, steps * flops), seconds=(seconds,), started=started,
@@ -147,7 +147,7 @@ def _base() -> type[Trainer]:
 
 def told(ready: Ready, taken: Mapping[str, list[Window]]) -> Timed:
     """Return what was timed of a cell."""
-    return Timed(**known(ready.cell), forward=tuple(taken.get("forward", ())), step=tuple(taken["step"]),
+    return Timed(**known(ready.cell), forward=tuple(taken.get(FORWARD, ())), step=tuple(taken[STEP]),
                  settled=ready.settled, build_seconds=ready.build_seconds)
 
 

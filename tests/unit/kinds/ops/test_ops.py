@@ -15,6 +15,7 @@ from fabricated import RUN, SYSTEM
 from golden import flowing
 
 from dlcompare.core.errors import UsageError
+from dlcompare.core.graph import Graph
 from dlcompare.core.graph.alone import layers
 from dlcompare.core.graph.cost import node_costs
 from dlcompare.core.graph.named import operator, small
@@ -23,14 +24,17 @@ from dlcompare.core.judging.kernels import Breakdown, LayerTime, kernels
 from dlcompare.core.kinds.kind import Answer, Request, Started, kind
 from dlcompare.core.kinds.ops import folding, worker
 from dlcompare.core.kinds.ops.published import operators
-from dlcompare.core.kinds.ops.request import FRAME, WHOLE, Cell, OpsJob, cells
-from dlcompare.core.kinds.ops.result import FORWARD, STEP, OpsRecord, RankResult, Timed
+from dlcompare.core.kinds.ops.request import FORWARD, FRAME, STEP, WHOLE, Cell, OpsJob, cells
+from dlcompare.core.kinds.ops.result import OpsRecord, RankResult, Timed
 from dlcompare.core.plan.plan import Plan
+from dlcompare.core.plugins.backend import Trainer
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.published.tables import table
 from dlcompare.core.records.record import Window
 from dlcompare.core.typed_json import from_plain
+from dlcompare.frameworks.reference import Reference
+from dlcompare.frameworks.reference.trainer import ReferenceTrainer
 
 OPS = kind("ops")
 QUICK: Mapping[str, Any] = {"windows": 2, "window_seconds": 0.001, "device": "cpu", "threads": 1}
@@ -180,6 +184,37 @@ def test_half_of_each_frame_around_a_layer_is_taken_off() -> None:
 
 def breakdown(whole: float, *layers: float) -> Breakdown:
     return Breakdown(whole, tuple(LayerTime(name, name, 1, s) for name, s in zip("ab", layers, strict=True)))
+
+
+def test_what_does_not_fit_into_memory_is_refused() -> None:
+    job = planned("reference", ops=("matmul:8", "matmul:10000000"))
+    assert "a training step of matmul:10000000 needs at least" in next(iter(job.refusals.values()))
+    whole = planned("reference", model="resnet18", batch=1 << 22)
+    assert "use a smaller --batch" in next(iter(whole.refusals.values()))
+
+
+def test_an_operator_that_a_framework_cannot_do_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = Reference.trainer
+
+    def trainer(self: Reference, graph: Graph, params: Any, job: Job) -> Any:
+        if graph.params()["layer.weight"].shape == (7, 7):
+            raise RuntimeError("no kernel\nfor seven")
+        return make(self, graph, params, job)
+
+    monkeypatch.setattr(Reference, "trainer", trainer)
+    record = carried_out(planned("reference", ops=("matmul:8", "matmul:7")).jobs[0], tmp_path)
+    eight, seven = record.timed
+    assert eight.step and not eight.reason and (seven.reason, seven.step) == ("RuntimeError: no kernel for seven", ())
+    assert record.status == "ok" and not OPS.passed([record])
+    assert "1 reference matmul:7 failed: RuntimeError: no kernel for seven" in flowing(
+        OPS.report(Answer([record]), "table", None))
+
+
+def test_a_backend_without_a_forward_pass_is_timed_by_steps_alone(tmp_path: Path,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ReferenceTrainer, "forward", Trainer.forward)
+    (one,) = carried_out(planned("reference", ops=("matmul:8",)).jobs[0], tmp_path).timed
+    assert one.step and not one.forward and one.rate(FORWARD) is None
 
 
 def test_layers_and_the_rest_multiply_to_the_gap() -> None:
