@@ -42,12 +42,10 @@ def work(job: OpsJob, folder: Path, events: Events) -> None:
     imported = time.perf_counter() - begin
     bench = Bench(job, backend, events)
     timed = bench.network(cells(job)) if job.model else [bench.timed(cell) for cell in cells(job)]
-    if bench.last is None:
+    if not bench.said:
         raise JobError(f"no operator could be timed: {timed[0].reason}")
-    leave(RankResult(timed=tuple(timed), versions=bench.last.versions(), settings=Choices.of(bench.last.settings()),
-                     startup={"import": imported, "build": sum(one.build_seconds for one in timed)},
-                     peak_bytes=bench.last.peak_bytes(), rss_bytes=resident_bytes()), folder)
-    bench.last.close()
+    leave(RankResult(timed=tuple(timed), startup={"import": imported, "build": sum(one.build_seconds for one in timed)},
+                     rss_bytes=resident_bytes(), **bench.said), folder)
 
 
 @dataclass
@@ -73,11 +71,11 @@ class Ready:
 
 
 class Bench:
-    """Times cells on one backend; ``last`` is the last trainer that was built."""
+    """Times cells on one backend; ``said`` is what the last trainer said of itself."""
 
     def __init__(self, job: OpsJob, backend: Backend, events: Events) -> None:
         self.job, self.backend, self.events = job, backend, events
-        self.last: Trainer | None = None
+        self.said: dict[str, Any] = {}
 
     def network(self, found: Sequence[Cell]) -> list[Timed]:
         """Time the cells of a network; windows of its whole step are spread over the time that the others take."""
@@ -91,6 +89,7 @@ class Bench:
                 self.take(ready, taken)
             timed.append(self.timed(cell))
         self.take(ready, taken)
+        ready.trainer.close()
         return [told(ready, taken), *timed]
 
     def timed(self, cell: Cell) -> Timed:
@@ -105,16 +104,20 @@ class Bench:
         taken: dict[str, list[Window]] = {what: [] for what in ready.calls}
         for _ in range(self.job.windows):
             self.take(ready, taken)
-        del ready.trainer, ready.placed, ready.calls
+        self.said = {"versions": ready.trainer.versions(), "settings": Choices.of(ready.trainer.settings()),
+                     "peak_bytes": ready.trainer.peak_bytes()}
+        found = told(ready, taken)
+        if not self.job.model:  # else another trainer is at work, and closing one may clear what all of them share
+            ready.trainer.close()
+        del ready
         gc.collect()  # its memory is the next one's
-        return told(ready, taken)
+        return found
 
     def ready(self, cell: Cell) -> Ready:
         """Build the trainer of a cell and warm it up."""
         begin = time.perf_counter()
         job = dataclasses.replace(self.job, batch=cell.batch)
         trainer = self.backend.trainer(cell.graph, initial_params(cell.graph, job.seed), job)
-        self.last = trainer
         placed = trainer.place(invented(cell.graph.inputs, cell.batch, seed=job.seed))
         calls: dict[str, Callable[[], None]] = {STEP: lambda: trainer.step(placed, RATE)}
         if FORWARD in job.passes and type(trainer).forward is not _base().forward:

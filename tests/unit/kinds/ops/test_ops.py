@@ -20,9 +20,10 @@ from dlcompare.core.graph.alone import layers
 from dlcompare.core.graph.cost import node_costs
 from dlcompare.core.graph.named import operator, small
 from dlcompare.core.graph.params import initial_params
+from dlcompare.core.judging.judging import Judging
 from dlcompare.core.judging.kernels import Breakdown, LayerTime, kernels
 from dlcompare.core.kinds.kind import Answer, Request, Started, kind
-from dlcompare.core.kinds.ops import folding, worker
+from dlcompare.core.kinds.ops import folding, report, worker
 from dlcompare.core.kinds.ops.published import operators
 from dlcompare.core.kinds.ops.request import FORWARD, FRAME, STEP, WHOLE, Cell, OpsJob, cells
 from dlcompare.core.kinds.ops.result import OpsRecord, RankResult, Timed
@@ -242,3 +243,20 @@ def test_samples_are_invented_for_every_role() -> None:
                for name, spec in graph.inputs.items())
     assert all(batch[name].max() < spec.high for name, spec in graph.inputs.items() if spec.high)
     assert all(np.all(batch[name] == 1) for name, spec in graph.inputs.items() if spec.role == "mask")
+
+
+def test_rounds_are_judged_by_operator_and_shown_together(tmp_path: Path) -> None:
+    records = []
+    for number in range(3):
+        for threads in (1, 2):
+            folder = tmp_path / f"{threads}-{number}"
+            folder.mkdir()
+            job = planned("reference", ops=("matmul:24", "matmul:48"), threads=threads).jobs[0]
+            records.append(dataclasses.replace(carried_out(job, folder), round=number, rounds=3, system={},
+                                               variant=f"threads={threads}"))
+    found = OPS.compare(records, Judging())
+    assert [one.model for one in found] == ["matmul:24", "matmul:48"] and all(len(one.sides) == 2 for one in found)
+    shown = OPS.report(Answer(records), "table", Judging())
+    assert shown.count("reference:threads=2") >= 4 and "FLOP/s" in shown
+    assert len(report.together(records)) == 2 and len(report.together(records)[0].timed[0].step) == 3 * 2
+    assert json.loads(OPS.report(Answer(records), "json", Judging()))["comparisons"]
