@@ -60,6 +60,7 @@ def run_rank(job: Job, folder: Path, events: Events, result: type[RankResult], m
         loop = Loop(job, trainer, feed, events, meters)
         settled = loop.warm_up()
         more = measure(loop, graph, sampler.steps) or {}
+        apart = () if job.save else loop.take_apart()  # what is kept was not trained further
         page_cache = tuple(one for one in (held, held and cached(dataset)) if one)
         first_batch = str(feed.first_batch_sha256)  # known: warm-up has read it
         feed_rate = input_rate(feed, share)
@@ -75,7 +76,8 @@ def run_rank(job: Job, folder: Path, events: Events, result: type[RankResult], m
         weights_unread=weights.unread, weights_drawn=weights.drawn,
         data_classes=kind.classes(argument) if kind.classes else None,
         peak_bytes=trainer.peak_bytes(), rss_bytes=resident_bytes(), startup=phases(times, loop),
-        meters=meters.metered(), devices=trainer.device_ids(), page_cache=page_cache, **more),
+        meters=meters.metered(), devices=trainer.device_ids(), page_cache=page_cache,
+        apart=apart, **more),
         folder, rank=trainer.rank)
     if job.save and trainer.rank == 0:  # large, so last: running statistics included, as rank 0 has them
         write_params(folder / WEIGHTS, trained)
