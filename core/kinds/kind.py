@@ -129,7 +129,8 @@ class Kind:
     ``room`` is how many bytes a rank's result takes at most, as a rule, besides the windows that its job asks for.
     ``command`` is the sub-command that asks for it, "" for the program's own; of several kinds with one command, that
     is meant whose ``selected_by`` options are given, the one without any otherwise. ``own`` are its options beside the
-    fields of its job; ``repeats``: its jobs may run in rounds and be judged.
+    fields of its job; ``repeats``: its jobs may run in rounds and be judged; ``sweeps``: its plan takes several values
+    of the settings that are axes, as tuples.
     """
 
     name: ClassVar[str]
@@ -140,6 +141,7 @@ class Kind:
     own: ClassVar[type] = Nothing
     refused: ClassVar[tuple[str, ...]] = ()  # fields of its job that it chooses itself and a user may not give
     repeats: ClassVar[bool] = True
+    sweeps: ClassVar[bool] = False
     forms: ClassVar[tuple[str, ...]] = ("table", "json", "csv")
     room: ClassVar[int] = 32 << 10
     old_file: ClassVar[str] = ""  # in which an earlier version left a run's records; see ``stored``

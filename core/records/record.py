@@ -94,16 +94,16 @@ class Record:
     """One job's outcome. Whatever a refused or failed job could not know is None or empty.
 
     ``framework`` is the framework or engine that ran it. ``variant`` is what was otherwise for this side of the
-    comparison than for the rest, "" if nothing was; ``round`` counts from 0, None where jobs ran once; ``rounds`` is
-    how many were planned, None where they went on until all was decided. ``startup`` are seconds by phase, slowest
-    rank; ``peak_bytes`` device and ``rss_bytes`` host memory, largest rank; ``discarded`` says what was run but is in
-    no statistic; ``disturbed``: too few windows were undisturbed, so the statistics are of all of them and no verdict
-    may rest on them; ``environment`` are versions, ``settings`` every choice that could differ between runs;
-    ``meters`` what was read by which, ``devices`` by rank the scopes of theirs that it computed on, ``energy`` what
-    that amounts to, ``host`` what it says of cores, storage and network; ``apart`` windows in which meters that disturb
-    were read, in no statistic of speed; ``cool_down`` seconds that all rested before;
-    ``verified`` the certificate that speaks for its arithmetic, in short, and ``verified_before``, if there is none,
-    one of the same job under other source of dlcompare.
+    comparison than for the rest, "" if nothing was; ``point`` are the values of what was swept, by setting; ``round``
+    counts from 0, None where jobs ran once; ``rounds`` is how many were planned, None where they went on until all was
+    decided. ``startup`` are seconds by phase, slowest rank; ``peak_bytes`` device and ``rss_bytes`` host memory,
+    largest rank; ``discarded`` says what was run but is in no statistic; ``disturbed``: too few windows were
+    undisturbed, so the statistics are of all of them and no verdict may rest on them; ``environment`` are versions,
+    ``settings`` every choice that could differ between runs; ``meters`` what was read by which, ``devices`` by rank the
+    scopes of theirs that it computed on, ``energy`` what that amounts to, ``host`` what it says of cores, storage and
+    network; ``apart`` windows in which meters that disturb were read, in no statistic of speed; ``cool_down`` seconds
+    that all rested before; ``verified`` the certificate that speaks for its arithmetic, in short, and
+    ``verified_before``, if there is none, one of the same job under other source of dlcompare.
     """
 
     schema: int = SCHEMA
@@ -113,6 +113,7 @@ class Record:
     id: str
     run: str
     variant: str = ""
+    point: dict[str, Any] = field(default_factory=dict)
     round: int | None = None
     rounds: int | None = None
     started: str  # ISO 8601, UTC
@@ -178,7 +179,7 @@ class Record:
     @property
     def group(self) -> tuple[Any, ...]:
         """Return what two records must share for the ratio of their throughputs to mean something."""
-        return (self.kind, self.model, self.image_size)
+        return (self.kind, self.model, self.image_size, *self.point.items())
 
     @property
     def kept(self) -> bool:

@@ -18,7 +18,8 @@ from dlcompare.core.typed_json import is_scalar, types_of
 from .text import per_second
 from .words import sentences
 
-LAST = ("environment", "settings", "system", "warnings", "log", "reproduce")  # wide columns, where nobody must scroll
+# Wide columns, where nobody must scroll.
+LAST = ("point", "environment", "settings", "system", "warnings", "log", "reproduce")
 LEFT_OUT = ("schema", "kind", "throughput", "step_time", "windows", "warmup", "discarded", "loss", "startup",
             "verified", "job", "disturbed", "rounds")  # in other columns, drawn together, or in JSON alone
 
@@ -42,10 +43,12 @@ def row(record: Record) -> dict[str, Any]:
     """Return a record's cells by column; None becomes an empty cell."""
     data = record.to_dict()
     verified = data["verified"] or {}
-    nested = {"environment": record.environment, "settings": record.settings.flat(), "system": record.system}
+    asked = {name: record.job.get(name) for name in ("threads", "execution")}  # axes that a record has no field for
+    nested = {"point": record.point, "environment": record.environment, "settings": record.settings.flat(),
+              "system": record.system}
     return {
         **{name: data[name] for name in scalars(type(record)) if name not in (*LEFT_OUT, *LAST)},
-        **dict(statistic_cells(record, data)),
+        **asked, **dict(statistic_cells(record, data)),
         "verified": verified.get("passed"), "certificate": verified.get("certificate"),
         **{name: json.dumps(finite(value), sort_keys=True) for name, value in nested.items()},
         "warnings": " | ".join(sentences(record.warnings)), "log": data["log"], "reproduce": data["reproduce"],

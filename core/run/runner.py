@@ -21,7 +21,7 @@ from dlcompare.core.launch import failure
 from dlcompare.core.launch.sampling import sampled
 from dlcompare.core.launch.start import launch
 from dlcompare.core.machine.system import system
-from dlcompare.core.plan import rounds
+from dlcompare.core.plan import rounds, sweep
 from dlcompare.core.plan.plan import Plan, Tell
 from dlcompare.core.plan.rounds import Cell
 from dlcompare.core.plugins.job import BaseJob
@@ -52,6 +52,7 @@ def carry_out(plan: Plan, options: Options, tell: Tell) -> list[Record]:
         UsageError: the output folder cannot be written, or another process is at work in the run to resume.
     """
     linked_sources(plugins().roots())  # refused before anything starts if others could write there
+    plugins().meters()  # or if one was named that there is not
     folder = run_folder(plan, options)
     with lock(folder):
         return Runner(plan, kind(plan.kind), folder, options, tell).all()
@@ -172,7 +173,7 @@ class Runner:
         """Return the record of a job that is run, or refused for a reason that was known before."""
         folder.mkdir()
         about = Circumstances(run=self.folder.name)
-        reason = self.plan.refusals.get(asked.id)
+        reason = self.plan.refusals.get(asked.id) or sweep.ended(self.plan, asked, self.records)
         if reason is None:
             python = self.interpreter(self.kind.runtime(asked), asked.device)
             reason = None if isinstance(python, Path) else str(python)

@@ -139,7 +139,7 @@ class TrainingRecord(Record):
     ``rounding`` is how far the loss moved when the initial parameters were changed by some roundings (``rounding.py``);
     ``flops_per_second`` is what throughput implies; ``bounds`` what this machine allows at most;
     ``trained_sha256`` is of the parameters that training ended with, if they were kept beside the record;
-    ``page_cache`` how much of the dataset's files it held, before warm-up and after the windows.
+    ``page_cache`` is how much of the dataset's files it held, before warm-up and after the windows.
     """
 
     kind: str = "training"
