@@ -30,10 +30,14 @@ def share(workers: int) -> str:
     return os.environ.get(MEMORY) or str(free_memory() // workers)
 
 
+def own_share() -> int | None:
+    """Return how many bytes this worker may take, as its launcher told it; None where nobody counts them."""
+    return int(os.environ.get(MEMORY, "0")) or None
+
+
 def limit_memory() -> None:
     """Make an allocation beyond this worker's share fail here, before the kernel kills something else."""
-    wanted = int(os.environ.get(MEMORY, "0"))
-    if wanted:
+    if wanted := own_share():
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         least = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_DATA, (least, hard))

@@ -8,15 +8,17 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from dlcompare.core.errors import UsageError
 from dlcompare.core.machine.memory import for_want_of_memory, perhaps_for_want_of_memory
 from dlcompare.core.plugins.job import LARGEST, BaseJob, Job
-from dlcompare.core.records.record import Record
 from dlcompare.core.settings import having
 
 from .plan import Plan, Tell
+
+if TYPE_CHECKING:
+    from dlcompare.core.records.record import Record
 
 AXES = ("model", "image_size", "precision", "execution", "workers", "threads", "batch")  # the last varies fastest
 MOST_JOBS = 2000

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
+from dlcompare.core.data.stream import NEUTRAL, PIPELINES
 from dlcompare.core.errors import UsageError
 from dlcompare.core.printable import file_name
 from dlcompare.core.settings import check, repetition, setting
@@ -152,6 +153,9 @@ class Job(BaseJob):
                            help="CPU threads per worker; default: cores / workers.")
     loaders: int = setting(2, group=TRAINS, least=1, side=True, metavar="N",
                            help="Image-decoding processes per worker.")
+    pipeline: str = setting(NEUTRAL, group=TRAINS, choices=PIPELINES, side=True, gap=True,
+                            help="Where images come from: the neutral pipeline, the same for all, or each framework's "
+                                 "own, in an order of its own.")
     on_bad_sample: str = setting(FAIL, group=TRAINS, choices=(FAIL, SKIP),
                                  help="What to do about samples that cannot be used; skip looks at all beforehand and "
                                       "leaves the same ones out of every job.")

@@ -38,6 +38,8 @@ BUILTIN = (
     "dlcompare.core.kinds.verification",
     "dlcompare.core.kinds.machine",
     "dlcompare.core.kinds.ops",
+    "dlcompare.core.kinds.comm",
+    "dlcompare.core.kinds.io",
     "dlcompare.inference.kind",
     "dlcompare.core.data.builtin",
     "dlcompare.core.meters.rapl",

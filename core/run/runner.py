@@ -150,6 +150,8 @@ class Runner:
         """Run one job in one round and return its record; a failure is a record too."""
         folder, about = self.folder / cell.folder, Circumstances(run=self.folder.name)
         label = " ".join(part for part in (cell.name, getattr(cell.job, "model", "")) if part)
+        if point := self.plan.points.get(cell.job.id):
+            label += f", {sweep.in_words(point)}"
         if self.beside:
             label += f", {self.kind.name}"
         if cell.round is not None:

@@ -22,9 +22,11 @@ from dlcompare.core.errors import JobError
 from dlcompare.core.graph import Graph
 from dlcompare.core.machine.accelerators import cuda_uuids
 from dlcompare.core.plugins.backend import AMPERE, Trainer, need_ampere
+from dlcompare.core.plugins.collectives import CollectiveJob, Message
 from dlcompare.core.plugins.job import Job
 
 from .loss_scale import LossScale
+from .messages import fused
 from .ops import FIRST, LAST, POLICIES, network, stored_shape
 
 if TYPE_CHECKING:
@@ -165,6 +167,9 @@ class TfTrainer(Trainer):
     def params(self) -> Arrays:
         return {name: weight.neutral(weight.variable) for name, weight in self.network.weights.items()}
 
+    def messages(self, placed: list[Any]) -> list[Message]:
+        return fused(lambda: self.step(placed, 0.0))
+
     def settings(self) -> dict[str, Any]:
         cuda = self.job.device == "cuda"
         return {
@@ -205,7 +210,7 @@ class TfTrainer(Trainer):
         gc.collect()
 
 
-def join(job: Job) -> None:
+def join(job: Job | CollectiveJob) -> None:
     """Join Horovod's group, once per process, before TensorFlow starts its threads and touches a device."""
     if hvd.is_initialized():
         return

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from dlcompare.core.data import Dataset, Looked, deaf
+from dlcompare.core.data.stream import MEAN, STD
 from dlcompare.core.errors import UsageError
 from dlcompare.core.graph import Input
 
@@ -20,8 +21,6 @@ from .listing import Listing
 from .loaders import Loaders
 
 CHUNK = 4  # samples per request: small enough to share a batch of 8 among loaders, large enough to hide the request
-MEAN = (0.485, 0.456, 0.406)  # of ImageNet, by channel, for pixels from 0 to 1
-STD = (0.229, 0.224, 0.225)
 
 
 def input_names(inputs: Mapping[str, Input], found: Listing, *, dataset: str) -> tuple[str, str]:

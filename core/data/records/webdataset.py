@@ -105,6 +105,15 @@ def members(file: BinaryIO, path: str | Path) -> Iterator[Member]:
             longer = None
 
 
+def samples_of(path: str) -> Iterator[tuple[int, bytes]]:
+    """Yield number and encoded image of each sample of a shard of ours, in order; Damage if it cannot be read."""
+    with open(path, "rb") as file:  # noqa: PTH123  # as take
+        for member in members(file, path):
+            key, _, ending = member.name.partition(".")
+            if f".{ending}" in SUFFIXES:
+                yield int(key), member.data
+
+
 def header(head: bytes, path: str | Path, offset: int) -> tarfile.TarInfo:
     try:
         return tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")

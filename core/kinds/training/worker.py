@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlcompare.core.data.cached import cached
-from dlcompare.core.data.checked import open_dataset
-from dlcompare.core.data.feed import Feed
+from dlcompare.core.data.checked import Checked, open_dataset
+from dlcompare.core.data.feed import Feed, StreamFeed
 from dlcompare.core.data.order import Sampler, order_sha256
+from dlcompare.core.data.stream import NATIVE, Stream, source_of
 from dlcompare.core.graph.params import Weights, initial_params, load_weights, params_sha256, write_params
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import plugins
@@ -55,7 +56,8 @@ def run_rank(job: Job, folder: Path, events: Events, result: type[RankResult], m
     processes = plugins().backend(job.framework).processes(job)  # each may drive several devices
     share = job.batch * job.workers // processes
     sampler = Sampler(dataset.size, seed=job.seed, rank=trainer.rank, world=trainer.world, batch=share)
-    with contextlib.closing(dataset), Feed(dataset, sampler, trainer.place) as feed:
+    stream = own_stream(job, graph, trainer, share)
+    with contextlib.closing(stream or dataset), fed(dataset, sampler, stream, trainer) as feed:
         held = cached(dataset) if trainer.rank == 0 else None
         loop = Loop(job, trainer, feed, events, meters)
         settled = loop.warm_up()
@@ -71,8 +73,10 @@ def run_rank(job: Job, folder: Path, events: Events, result: type[RankResult], m
         warmup=tuple(loop.warmup), warmup_settled=settled, windows=tuple(loop.windows), losses=tuple(loop.losses),
         trained_sha256=params_sha256(trained) if job.save else None, params_sha256=digest,
         passed_over=dict(dataset.passed_over),
-        sample_order_sha256=order_sha256(dataset.size, job.seed, names=dataset.names),
-        first_batch_sha256=first_batch, versions=trainer.versions(), settings=Choices.of(trainer.settings()),
+        sample_order_sha256=(stream.order_sha256() if stream else
+                             order_sha256(dataset.size, job.seed, names=dataset.names)),
+        first_batch_sha256=first_batch, versions=trainer.versions(),
+        settings=Choices.of({**trainer.settings(), **(stream.settings() if stream else {})}),
         weights_unread=weights.unread, weights_drawn=weights.drawn,
         data_classes=kind.classes(argument) if kind.classes else None,
         peak_bytes=trainer.peak_bytes(), rss_bytes=resident_bytes(), startup=phases(times, loop),
@@ -83,6 +87,20 @@ def run_rank(job: Job, folder: Path, events: Events, result: type[RankResult], m
         write_params(folder / WEIGHTS, trained)
     trainer.gather(0.0)  # nobody leaves, and is taken for dead, before all have written
     trainer.close()
+
+
+def own_stream(job: Job, graph: Graph, trainer: Trainer, share: int) -> Stream | None:
+    """Return the framework's own input pipeline, if the job asks for it."""
+    if job.pipeline != NATIVE:
+        return None
+    source = source_of(job.data, graph.inputs, batch=share, loaders=job.loaders, seed=job.seed, rank=trainer.rank,
+                       world=trainer.world)
+    return plugins().backend(job.framework).pipeline(source)
+
+
+def fed(dataset: Checked, sampler: Sampler, stream: Stream | None, trainer: Trainer) -> Feed:
+    """Return what feeds the training loop."""
+    return StreamFeed(stream, trainer.place) if stream else Feed(dataset, sampler, trainer.place)
 
 
 def input_rate(feed: Feed, share: int) -> float | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dlcompare.core.judging.verdict import Side, sides
-from dlcompare.core.records.disturbance import windows_that_count
+from dlcompare.core.records.energy import Spent, over_rounds
 from dlcompare.core.records.record import Record
 
 Point = Mapping[str, Any]
@@ -33,13 +33,10 @@ class Cell:
         value = self.point[axis]
         return self.record.batch_per_worker if value == LARGEST and self.side.ran else value
 
-    def energy(self) -> dict[str, tuple[float, float]]:
-        """Return by what a counter covers joules per sample and watts, over the windows that count; {} without one."""
-        windows = [one for record in self.side.good or self.side.ran for one in windows_that_count(record.windows)]
-        scopes = set.intersection(*({*one.joules} for one in windows)) if windows else set()
-        samples, seconds = sum(one.samples for one in windows), sum(max(one.seconds) for one in windows)
-        joules = {scope: sum(one.joules[scope] for one in windows) for scope in sorted(scopes)}
-        return {scope: (used / samples, used / seconds) for scope, used in joules.items()}
+    def energy(self) -> dict[str, Spent]:
+        """Return what was spent by the scope that a meter covers; {} without one."""
+        found = over_rounds([one.energy for one in self.side.good or self.side.ran])
+        return {one.scope: one for one in found}
 
 
 @dataclass(frozen=True)

@@ -80,8 +80,8 @@ def panels_of(found: Sequence[Cell], axis: str) -> Iterator[Panel]:
         first = axes(found)[axis][0]
         yield Panel(f"times {unit} with {axis} {first}", relative, ideal=axis in SCALING)
     for scope in dict.fromkeys(scope for cell in found for scope in cell.energy()):
-        yield Panel(f"J/sample, {scope}", energy(scope, 0))
-        yield Panel(f"W, {scope}", energy(scope, 1))
+        yield Panel(f"J/sample, {scope}", energy(scope))
+        yield Panel(f"W, {scope}", power(scope))
 
 
 def throughput(line: Line, value: Any) -> Value | None:
@@ -94,10 +94,18 @@ def relative(line: Line, value: Any) -> Value | None:
     return (over, None, None) if over else None
 
 
-def energy(scope: str, place: int) -> Of:
+def energy(scope: str) -> Of:
     def of(line: Line, value: Any) -> Value | None:
-        pair = line.cells[value].energy().get(scope)
-        return (pair[place], None, None) if pair else None
+        spent = line.cells[value].energy().get(scope)
+        return (spent.per_sample, spent.low, spent.high) if spent else None
+
+    return of
+
+
+def power(scope: str) -> Of:
+    def of(line: Line, value: Any) -> Value | None:
+        spent = line.cells[value].energy().get(scope)
+        return (spent.watts, None, None) if spent else None
 
     return of
 
@@ -139,8 +147,8 @@ def draw_line(plot: Any, points: Sequence[tuple[float, float, float | None, floa
               joined: bool) -> None:
     """Draw the points of one line with their intervals."""
     xs, ys, lows, highs = zip(*points, strict=True)
-    bars = [[y - (y if low is None else low) for y, low in zip(ys, lows, strict=True)],
-            [(y if high is None else high) - y for y, high in zip(ys, highs, strict=True)]]
+    bars = [[max(0.0, y - (y if low is None else low)) for y, low in zip(ys, lows, strict=True)],
+            [max(0.0, (y if high is None else high) - y) for y, high in zip(ys, highs, strict=True)]]
     plot.errorbar(xs, ys, yerr=bars, capsize=3, color=shade, marker=MARKS[number % len(MARKS)],
                   linestyle=DASHES[number % len(DASHES)] if joined else "none", linewidth=1.4, markersize=5)
 

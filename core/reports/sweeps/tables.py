@@ -23,6 +23,8 @@ from .cells import BATCH, LARGEST, THREADS, WORKERS, Cell, Line, axes, cells, li
 
 SCALING = (WORKERS, THREADS)
 RELATED = (*SCALING, BATCH, "precision", "execution")  # what times the first value mean something of
+AXIS_WIDTH = 10  # columns that one more axis takes
+NARROW = 85  # columns that the rest of a table of verdicts takes
 Rows = Sequence[tuple[int, Cell]]
 
 
@@ -49,27 +51,40 @@ def parts(records: Sequence[Record], judging: Judging | None, width: int) -> Ite
 
 
 def main_table(rows: Rows, found: Sequence[Comparison], width: int, *, judged: bool) -> Table:
-    """Return every cell: where it lies, what it gave, and beside the baseline of its point how fast that is."""
-    wide, swept = width >= WIDE, list(axes([cell for _, cell in rows]))
-    unit = rows[0][1].record.unit
+    """Return every cell: where it lies, what it gave, and beside the baseline of its point how fast that is.
+
+    Where columns are few, two lines of a row take the place of more columns, of the axes' own too.
+    """
+    swept = list(axes([cell for _, cell in rows]))
+    wide = width >= WIDE + AXIS_WIDTH * len(swept)
+    apart = not judged or width >= NARROW + AXIS_WIDTH * len(swept)  # whether axes have columns of their own
+    made = main_columns(rows[0][1].record.unit, swept if apart else [], wide=wide, judged=judged)
+    before: Any = None
+    for place, cell in rows:
+        one = next(one for one in found if any(same(cell, side) for side in one.sides))
+        shown = (judged_cells(one, one.side(cell.side.run, cell.side.name), wide=wide) if judged else
+                 plain_cells(one, cell, wide=wide))
+        known = {name: where(cell, name) for name in swept}
+        point = ["" if cell.point == before and cell.point.get(name) != LARGEST else known[name] for name in swept]
+        name = cell.side.name if wide else cell.side.name.replace(":", "\n")
+        name += "" if apart else f"\n{in_words(known)}"
+        made.add_row(str(place), *(point if apart else []), Text(name), *shown)
+        before = cell.point
+    return made
+
+
+def main_columns(unit: str, swept: Sequence[str], *, wide: bool, judged: bool) -> Table:
+    """Return the empty table of all cells."""
     made = plain_table()
     made.add_column("#", justify="right")
     for name in swept:
-        made.add_column(name.replace("_", "\n"), justify="right")
+        made.add_column(name.replace("_", "\n"), justify="right", no_wrap=True)
     made.add_column("framework", overflow="fold")
     numbers = (unit, "95 % interval", "ratio", "95 % interval") if wide else (f"{unit}\n[95 %]", "ratio\n[95 %]")
     words = ("verdict", "could see", "rounds") if wide else ("verdict\ncould see", "rounds")
     for name in (*numbers, *words) if judged else (*numbers[:2 if wide else 1], "ratio"):
         made.add_column(name, justify="left" if "verdict" in name else "right", no_wrap=True)
     made.add_column("status", width=None if wide else len("verified"))
-    before: Any = None
-    for place, cell in rows:
-        one = next(one for one in found if any(same(cell, side) for side in one.sides))
-        shown = judged_cells(one, one.side(cell.side.run, cell.side.name), wide=wide)
-        point = [where(cell, name) if cell.point != before else "" for name in swept]
-        before = cell.point
-        made.add_row(str(place), *point, Text(cell.side.name if wide else cell.side.name.replace(":", "\n")),
-                     *(shown if judged else plain_cells(one, cell, wide=wide)))
     return made
 
 
@@ -111,8 +126,8 @@ def notes(found: Sequence[Cell], judging: Judging | None) -> Iterator[Text]:
 def along(found: Sequence[Cell], axis: str, values: Sequence[Any]) -> Iterator[RenderableType]:
     """Yield throughput along an axis, a row for each line, and what was metered."""
     drawn, unit, name = lines(found, axis), found[0].record.unit, axis.replace("_", " ")
-    related = f", and times that of the first {name} that ran" if axis in RELATED else ""
-    share = f"; %: of what as many times the {name} would give" if axis in SCALING else ""
+    related = "; x: times the first of the row that ran" if axis in RELATED else ""
+    share = f", %: of what so many times the {name} would give" if axis in SCALING else ""
     yield Text(f"\n{unit} by {name}{related}{share}", style="bold")
     yield grid(drawn, values, lambda line, value: speed(line, value, axis), name)
     for scope in dict.fromkeys(scope for cell in found for scope in cell.energy()):
@@ -146,8 +161,8 @@ def speed(line: Line, value: Any, axis: str) -> str:
 
 def metered(cell: Cell | None, scope: str) -> str:
     """Return joules per sample and watts of a cell."""
-    pair = cell.energy().get(scope) if cell else None
-    return f"{number(pair[0])}\n{number(pair[1])}" if pair else "-"
+    spent = cell.energy().get(scope) if cell else None
+    return f"{number(spent.per_sample)}\n{number(spent.watts)}" if spent else "-"
 
 
 def largest(rows: Rows) -> Iterator[Text]:
