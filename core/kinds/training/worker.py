@@ -62,6 +62,7 @@ def run_rank(job: Job, folder: Path, events: Events, result: type[RankResult], m
         loop = Loop(job, trainer, feed, events, meters)
         settled = loop.warm_up()
         more = measure(loop, graph, sampler.steps) or {}
+        apart = () if job.save else loop.take_apart()  # what is kept was not trained further
         page_cache = tuple(one for one in (held, held and cached(dataset)) if one)
         first_batch = str(feed.first_batch_sha256)  # known: warm-up has read it
         feed_rate = input_rate(feed, share)
@@ -72,7 +73,7 @@ def run_rank(job: Job, folder: Path, events: Events, result: type[RankResult], m
         trained_sha256=params_sha256(trained) if job.save else None, params_sha256=digest,
         first_batch_sha256=first_batch, weights_unread=weights.unread, weights_drawn=weights.drawn,
         data_classes=kind.classes(argument) if kind.classes else None, startup=phases(times, loop),
-        meters=meters.metered(), page_cache=page_cache, **said_of_input(job, dataset, stream),
+        meters=meters.metered(), page_cache=page_cache, apart=apart, **said_of_input(job, dataset, stream),
         **said_by(trainer, stream), **more), folder, rank=trainer.rank)
     if job.save and trainer.rank == 0:  # large, so last: running statistics included, as rank 0 has them
         write_params(folder / WEIGHTS, trained)
