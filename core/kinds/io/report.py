@@ -56,9 +56,9 @@ def parts(records: Sequence[IoRecord], width: int) -> Iterator[RenderableType]:
                f"{device(seen)}\n")
     if read := [row for row in rows if not row[1].model]:
         yield passes(read, wide=width >= NARROW)
-        yield Text("\nEach row is a process of its own that reads the training split several times: images/s from files "
-                   "to arrays in the first pass and, as the median, in later ones; MB from the device, and cores that "
-                   "were busy, in the first and the second. " + temperature([one for _, one in read]),
+        yield Text("\nEach row is a process of its own that reads the training split several times: images/s from "
+                   "files to arrays in the first pass and, as the median, in later ones; MB from the device, and cores "
+                   "that were busy, in the first and the second. " + temperature([one for _, one in read]),
                    style="dim")
     if trained := [row for row in rows if row[1].model]:
         yield Text("")
