@@ -123,8 +123,7 @@ def limits_in(folder: Path) -> Iterator[tuple[str, Any]]:
 def links(nvml: Any = None) -> list[dict[str, Any]]:
     """Return how each two GPUs are joined, as ``nvidia-smi topo -m`` shows it; empty without NVML or two GPUs."""
     with contextlib.suppress(Exception):  # no package, no driver, or one that does not know: then nobody tells
-        if nvml is None:
-            import pynvml as nvml
+        nvml = nvml or library()
         nvml.nvmlInit()
         try:
             cards = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
@@ -132,6 +131,13 @@ def links(nvml: Any = None) -> list[dict[str, Any]]:
         finally:
             nvml.nvmlShutdown()
     return []
+
+
+def library() -> Any:
+    """Return NVIDIA's own package of NVML, nvidia-ml-py. Raises ImportError."""
+    import pynvml  # type: ignore[import-not-found,unused-ignore]
+
+    return pynvml
 
 
 def link(nvml: Any, cards: list[Any], pair: tuple[int, int]) -> dict[str, Any]:

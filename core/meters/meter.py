@@ -17,7 +17,10 @@ from dlcompare.core.errors import DlcompareError
 
 WINDOW, SERIES = "window", "series"
 COUNTER, GAUGE = "counter", "gauge"
-ENERGY, POWER, TEMPERATURE = "energy", "power", "temperature"  # names that dlcompare itself reads; J, W, degC
+# Names of quantities that dlcompare itself reads: in J, W, W, W and degC. Of powers, the best that there is: as it is
+# now; averaged by the driver; or one of which the driver does not say which it is.
+ENERGY, POWER, AVERAGE_POWER, SOME_POWER, TEMPERATURE = "energy", "power", "power average", "power usage", "temperature"
+POWERS = (POWER, AVERAGE_POWER, SOME_POWER)
 
 
 class Absent(DlcompareError):
@@ -54,7 +57,8 @@ class Opened(ABC):
 
     ``absent`` says of each scope or quantity that one could expect and that is not here, why; ``about`` what there is
     to know of the hardware and its driver, as JSON; ``devices`` by scope the names under which a framework may know
-    it (a GPU's UUID, its PCI address), none for what is no accelerator.
+    it (a GPU's UUID, its PCI address), none for what is no accelerator. What is lost or found out midway may be
+    added to ``absent`` and ``about``.
     """
 
     quantities: Sequence[Quantity] = ()

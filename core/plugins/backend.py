@@ -15,6 +15,7 @@ from dlcompare.core.data.stream import NATIVE, Source, Stream
 from dlcompare.core.errors import JobError
 from dlcompare.core.graph import Graph
 
+from .collectives import CollectiveJob, Collectives, Message
 from .job import Job
 from .runtime import Loaded, Runtime
 
@@ -32,6 +33,7 @@ class Backend(Runtime):
     precisions: ClassVar[tuple[str, ...]] = ("fp32",)
     executions: ClassVar[Mapping[str, str]] = {"eager": "op by op"}  # what it does with each; its users' own first
     layouts: ClassVar[tuple[str, ...]] = ()  # of images in memory, that a job may ask for
+    offered_collectives: ClassVar[Mapping[str, str]] = {}  # by name, and what of its own does each
     pipelines: ClassVar[Mapping[str, str]] = {}  # the forms of data its own input pipeline reads, and by what
 
     def refuse(self, job: Job) -> str | None:
@@ -88,6 +90,23 @@ class Backend(Runtime):
 
         A process may build several trainers, one after another: joining the process group must be idempotent.
         """
+
+    def refuse_collective(self, job: CollectiveJob, *, size: int | None = None) -> str | None:
+        """Return why a collective cannot run here with so many bytes (None: with any), for people to read, else None.
+        """
+        if job.device not in self.devices:
+            return f"{self.name} runs on {', '.join(self.devices)}, not on {job.device}"
+        if job.collective not in self.offered_collectives:
+            return (f"{self.name} has no {job.collective}; its engine offers {', '.join(self.offered_collectives)}"
+                    if self.offered_collectives else f"{self.name} has no collectives of its own to measure")
+        return None
+
+    def collectives(self, job: CollectiveJob) -> Collectives:
+        """Join the job's processes and return the engine of collectives. Called inside a worker.
+
+        Joining is idempotent, and shared with trainers.
+        """
+        raise JobError(f"{self.name} has no collectives of its own to measure")
 
     def compile_only(self, graph: Graph, params: Arrays, job: Job) -> dict[str, Any]:
         """Compile the train step for ``job.topology``, a set of devices that need not be here, and return what the
@@ -157,6 +176,17 @@ class Trainer(Loaded):
     def params(self) -> Arrays:
         """Return all parameters, running statistics included, under neutral names and layouts, float32."""
 
+    def messages(self, placed: Any) -> list[Message]:
+        """Take optimiser steps on a placed batch; return in which messages one sends its gradients, in that order.
+
+        As seen by hooks or told by the framework of this very step, never worked out from its documented limits. Rank
+        0's answer counts. Several steps may be taken until they are alike; the trainer serves nothing else afterwards.
+
+        Raises:
+            JobError: it cannot be seen.
+        """
+        raise JobError("this backend cannot tell which messages its steps send; give --sizes in bytes")
+
 
 ORACLE = "reference"  # the backend that all others are held against
 AMPERE = (8, 0)  # compute capability of the first NVIDIA GPUs with TensorFloat-32 and bfloat16
@@ -170,7 +200,7 @@ def cpu_has(*features: str) -> bool:
     return not set(next((line.split() for line in lines if line.startswith("flags")), features)).isdisjoint(features)
 
 
-def need_ampere(job: Job, card: str, capability: tuple[int, int]) -> None:
+def need_ampere(job: Job | CollectiveJob, card: str, capability: tuple[int, int]) -> None:
     """Raise JobError if the GPU that a worker got is too old for the job's precision."""
     if job.precision in ("tf32", "bf16") and capability < AMPERE:
         raise JobError(f"{card} has no {job.precision}, which NVIDIA GPUs have from Ampere on (compute capability "

@@ -23,7 +23,7 @@ from dlcompare.core.errors import PluginError, UsageError, unknown
 from dlcompare.core.graph.model import Model
 from dlcompare.core.graph.named import is_operator, operator
 from dlcompare.core.meters.meter import Meter
-from dlcompare.core.variables import PARENT, PLUGINS
+from dlcompare.core.variables import METERS, PARENT, PLUGINS
 
 from . import hookspecs, trial
 from .backend import Backend
@@ -38,10 +38,13 @@ BUILTIN = (
     "dlcompare.core.kinds.verification",
     "dlcompare.core.kinds.machine",
     "dlcompare.core.kinds.ops",
+    "dlcompare.core.kinds.comm",
     "dlcompare.core.kinds.io",
     "dlcompare.inference.kind",
     "dlcompare.core.data.builtin",
     "dlcompare.core.meters.rapl",
+    "dlcompare.core.meters.nvidia",
+    "dlcompare.core.meters.amd",
     "dlcompare.core.meters.host",
     "dlcompare.models",
     "dlcompare.frameworks.reference",
@@ -142,8 +145,15 @@ class Plugins:
         return self.by_name("dlcompare_datasets")
 
     def meters(self) -> dict[str, Meter]:
-        """Return every meter by name. Raises PluginError when two plugins offer one name."""
-        return self.by_name("dlcompare_meters")
+        """Return every meter by name, or those that the variable METERS names.
+
+        Raises PluginError when two plugins offer one name, UsageError when a name is no meter's.
+        """
+        told = os.environ.get(METERS)
+        if told is None:
+            return self.by_name("dlcompare_meters")
+        names = [name for name in told.replace(",", " ").split() if name != "none"]
+        return {name: self.named("dlcompare_meters", name) for name in names}
 
     def engines(self) -> dict[str, Engine]:
         """Return every inference engine by name, each backend's own ``predict`` among them.

@@ -17,6 +17,8 @@ from dlcompare.core.typed_json import from_plain, to_plain
 from . import stats
 from .caveat import Caveat
 from .choices import Choices
+from .energy import Span, Spent, spent
+from .host import Host, host
 
 SCHEMA = 2
 SAMPLES = "samples/s"
@@ -33,7 +35,8 @@ class Window:
     ``feed_seconds``: the main loop's waiting for input; ``foreign_cores``: what others used meanwhile, on average;
     ``throttled``: how often the clock was slowed; ``paused``: seconds that a rank stood still, or the machine slept;
     ``clock``: when it began, in seconds of the monotonic clock that all processes of the machine share; ``joules`` by
-    what a counter covers, ``counted`` what other counters grew by, by ``Quantity.key``; ``discarded``: why the window is in no statistic, None if it is.
+    what a counter covers, ``counted`` what other counters grew by, by ``Quantity.key``; ``discarded``: why the window
+    is in no statistic, None if it is.
     """
 
     steps: int
@@ -81,19 +84,25 @@ class Throughput:
         return cls(stats.median(rates), low, high, unit)
 
 
+def spans(windows: Sequence[Window]) -> list[Span]:
+    """Return windows as their energy is asked of them."""
+    return [Span(one.clock, max(one.seconds), one.samples, one.joules) for one in windows]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Record:
     """One job's outcome. Whatever a refused or failed job could not know is None or empty.
 
     ``framework`` is the framework or engine that ran it. ``variant`` is what was otherwise for this side of the
-    comparison than for the rest, "" if nothing was; ``round`` counts from 0, None where jobs ran once; ``rounds`` is
-    how many were planned, None where they went on until all was decided. ``startup`` are seconds by phase, slowest
-    rank; ``peak_bytes`` device and ``rss_bytes`` host memory, largest rank; ``discarded`` says what was run but is in
-    no statistic; ``disturbed``: too few windows were undisturbed, so the statistics are of all of them and no verdict
-    may rest on them; ``environment`` are versions, ``settings`` every choice that could differ between runs;
-    ``meters`` what was read by which;
-    ``verified`` the certificate that speaks for its arithmetic, in short, and ``verified_before``, if there is none,
-    one of the same job under other source of dlcompare.
+    comparison than for the rest, "" if nothing was; ``point`` are the values of what was swept, by setting; ``round``
+    counts from 0, None where jobs ran once; ``rounds`` is how many were planned, None where they went on until all was
+    decided. ``startup`` are seconds by phase, slowest rank; ``peak_bytes`` device and ``rss_bytes`` host memory,
+    largest rank; ``discarded`` says what was run but is in no statistic; ``disturbed``: too few windows were
+    undisturbed, so the statistics are of all of them and no verdict may rest on them; ``environment`` are versions,
+    ``settings`` every choice that could differ between runs; ``meters`` what was read by which, ``devices`` by rank the
+    scopes of theirs that it computed on, ``energy`` what that amounts to, ``host`` what it says of cores, storage and
+    network; ``cool_down`` seconds that all rested before; ``verified`` the certificate that speaks for its arithmetic,
+    in short, and ``verified_before``, if there is none, one of the same job under other source of dlcompare.
     """
 
     schema: int = SCHEMA
@@ -103,6 +112,7 @@ class Record:
     id: str
     run: str
     variant: str = ""
+    point: dict[str, Any] = field(default_factory=dict)
     round: int | None = None
     rounds: int | None = None
     started: str  # ISO 8601, UTC
@@ -128,6 +138,10 @@ class Record:
     settings: Choices = NONE
     system: dict[str, Any] = field(default_factory=dict)
     meters: tuple[Metered, ...] = ()
+    devices: tuple[tuple[str, ...], ...] = ()
+    energy: tuple[Spent, ...] = ()
+    cool_down: float | None = None
+    host: Host | None = None
     log: str | None = None
     verified: dict[str, Any] | None = None
     verified_before: dict[str, Any] | None = None
@@ -163,7 +177,7 @@ class Record:
     @property
     def group(self) -> tuple[Any, ...]:
         """Return what two records must share for the ratio of their throughputs to mean something."""
-        return (self.kind, self.model, self.image_size)
+        return (self.kind, self.model, self.image_size, *self.point.items())
 
     @property
     def kept(self) -> bool:
@@ -184,7 +198,9 @@ class Record:
 
     def derived(self, windows: Sequence[Window]) -> dict[str, Any]:
         """Return the fields that follow from others, computed anew; ``windows`` are those that count, maybe none."""
-        return {"throughput": Throughput.of(windows, self.unit) if windows else None}
+        return {"throughput": Throughput.of(windows, self.unit) if windows else None,
+                "energy": spent(self.meters, self.devices, spans(windows)),
+                "host": host(self.meters, windows)}
 
     def samples_of(self, window: Window) -> int:
         """Return how many samples a window's steps are, if the record knows without the window."""

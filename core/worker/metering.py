@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from dlcompare.core.meters.meter import ENERGY, WINDOW, Absent, Meter, Metered, Opened, difference
+from dlcompare.core.meters.held import Held, Values
+from dlcompare.core.meters.meter import ENERGY, WINDOW, Meter, Metered, difference
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.variables import RANK_IN
-
-Values = Mapping[str, tuple[float | None, ...]]  # by meter
 
 
 @dataclass(frozen=True)
@@ -31,48 +29,20 @@ class Metering:
 
     def __init__(self, meters: Iterable[Meter], device: str, *, rank: int = 0) -> None:
         self.rank = rank
-        self.opened: dict[str, Opened] = {}
-        self.known: dict[str, Metered] = {}
-        for meter in meters:
-            self._open(meter, device)
+        self.held = {meter.name: Held(meter, device) for meter in meters}
 
-    def _open(self, meter: Meter, device: str) -> None:
-        blank = Metered(meter.name, meter.sort, shortest=meter.shortest)
-        try:
-            found = meter.open(device)
-        except Absent as error:
-            self.known[meter.name] = dataclasses.replace(blank, reason=str(error))
-        except Exception as error:  # a plug-in's may raise anything
-            self.known[meter.name] = dataclasses.replace(blank, reason=broken(error))
-        else:
-            self.opened[meter.name] = found
-            self.known[meter.name] = dataclasses.replace(
-                blank, absent=dict(found.absent), about=dict(found.about), quantities=tuple(found.quantities),
-                devices={scope: tuple(names) for scope, names in found.devices.items()})
+    def read(self) -> dict[str, Values]:
+        """Return what every meter reads now, by its name; one that cannot be read is left out, from then on."""
+        mine = {name: one for name, one in self.held.items()
+                if not self.rank or any(quantity.own for quantity in one.metered.quantities)}
+        return {name: found for name, one in mine.items() if (found := one.read()) is not None}
 
-    def read(self) -> Values:
-        """Return what every meter reads now; one that cannot be read is left out, from then on."""
-        return {name: found for name in list(self.opened) if (found := self._read(name)) is not None}
-
-    def _read(self, name: str) -> tuple[float | None, ...] | None:
-        meter, quantities = self.opened[name], self.known[name].quantities
-        if self.rank and not any(one.own for one in quantities):
-            return None
-        try:
-            found = tuple(meter.read())
-            if len(found) != len(quantities):
-                raise ValueError(f"it gave {len(found)} values for {len(quantities)} quantities")
-        except Exception as error:
-            self.known[name] = dataclasses.replace(self.known[name], lost=broken(error))
-            del self.opened[name]
-            return None
-        return found
-
-    def used(self, before: Values, after: Values) -> Used:
+    def used(self, before: Mapping[str, Values], after: Mapping[str, Values]) -> Used:
         """Return what was used between two readings; what was not read at both ends is left out."""
         joules, counted = dict[str, float](), dict[str, float]()
         for name in before.keys() & after.keys():
-            for quantity, first, last in zip(self.known[name].quantities, before[name], after[name], strict=True):
+            quantities = self.held[name].metered.quantities
+            for quantity, first, last in zip(quantities, before[name], after[name], strict=True):
                 grown = difference(quantity, first, last)
                 if grown is None or (self.rank and not quantity.own):
                     continue
@@ -82,26 +52,12 @@ class Metering:
 
     def metered(self) -> tuple[Metered, ...]:
         """Return what a record holds of these meters."""
-        return tuple(self.known.values())
+        return tuple(one.metered for one in self.held.values())
 
     def close(self) -> None:
         """Give the meters back."""
-        for meter in self.opened.values():
-            with_patience(meter)
-        self.opened.clear()
-
-
-def with_patience(meter: Opened) -> None:
-    """Close a meter, whatever that raises: the run is over."""
-    try:
-        meter.close()
-    except Exception as error:
-        print(f"a meter could not be closed: {broken(error)}", flush=True)
-
-
-def broken(error: Exception) -> str:
-    """Return what went wrong in a meter, in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
+        for one in self.held.values():
+            one.close()
 
 
 def metering(device: str) -> Metering:

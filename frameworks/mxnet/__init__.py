@@ -16,6 +16,7 @@ from dlcompare.core.data.stream import Source, Stream
 from dlcompare.core.errors import JobError
 from dlcompare.core.graph import Graph
 from dlcompare.core.plugins.backend import Backend, Trainer, cpu_has
+from dlcompare.core.plugins.collectives import CollectiveJob, Collectives
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.runtime import EnvironmentSpec
 from dlcompare.frameworks import horovod
@@ -47,6 +48,8 @@ class Mxnet(Backend):
     pipelines = {"recordio": "ImageRecordIter"}
     rank_variable = "DLCOMPARE_RANK"
     executions = {"graph": "hybridize(static_alloc=True, static_shape=True)", "eager": "not hybridised, op by op"}
+    offered_collectives = {"all_reduce": "KVStore pushpull: a server adds up, in place",
+                           "broadcast": "KVStore pushpull of zeros but from rank 0, which costs an all-reduce"}
 
     def load(self) -> None:
         import numpy
@@ -99,6 +102,12 @@ class Mxnet(Backend):
 
         return MxnetTrainer(graph, params, job)
 
+    def collectives(self, job: CollectiveJob) -> Collectives:
+        self.load()
+        from .collectives import KvStoreCollectives
+
+        return KvStoreCollectives(job)
+
 
 class MxnetHorovod(Mxnet):
     """The same network and update; gradients are added up by Horovod over Gloo."""
@@ -106,6 +115,7 @@ class MxnetHorovod(Mxnet):
     name = "mxnet-horovod"
     title = "MXNet 1.9 (retired), Gluon, Horovod under horovodrun (Gloo; CPU only)"
     rank_variable = horovod.RANK
+    offered_collectives = {}  # the engine is that of tf-horovod
 
     def load(self) -> None:
         super().load()

@@ -14,6 +14,7 @@ from dlcompare.core.data.stream import Source, Stream
 from dlcompare.core.graph import Graph
 from dlcompare.core.machine.accelerators import gpus
 from dlcompare.core.plugins.backend import Backend, Trainer
+from dlcompare.core.plugins.collectives import CollectiveJob, Collectives
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.runtime import EnvironmentSpec
 
@@ -39,6 +40,8 @@ class PytorchDdp(Backend):
                     "the optimiser and evaluation op by op",
     }
     layouts = ("NCHW", "NHWC")
+    offered_collectives = {"all_reduce": "dist.all_reduce, in place", "broadcast": "dist.broadcast, in place",
+                           "all_gather": "dist.all_gather_into_tensor", "reduce_scatter": "dist.reduce_scatter_tensor"}
     pipelines = {"imagefolder": "DataLoader", "webdataset": "DataLoader on tar shards"}
     rank_variable = "RANK"
 
@@ -89,6 +92,11 @@ class PytorchDdp(Backend):
 
         return TorchTrainer(graph, params, job)
 
+    def collectives(self, job: CollectiveJob) -> Collectives:
+        from .collectives import TorchCollectives
+
+        return TorchCollectives(job)
+
 
 class PytorchDp(PytorchDdp):
     """One process, whose threads drive all GPUs under DataParallel: what PyTorch had before DistributedDataParallel."""
@@ -97,6 +105,7 @@ class PytorchDp(PytorchDdp):
     title = "PyTorch, DataParallel: one process that drives several GPUs"
     devices = ("cuda",)
     executions = {"eager": EAGER}
+    offered_collectives = {}  # one process, which copies between its GPUs
     rank_variable = Backend.rank_variable
 
     def environment(self, device: str) -> EnvironmentSpec | None:

@@ -20,10 +20,13 @@ from tensorflow.python.util import _pywrap_util_port
 
 from dlcompare.core.errors import JobError
 from dlcompare.core.graph import Graph
+from dlcompare.core.machine.accelerators import cuda_uuids
 from dlcompare.core.plugins.backend import AMPERE, Trainer, need_ampere
+from dlcompare.core.plugins.collectives import CollectiveJob, Message
 from dlcompare.core.plugins.job import Job
 
 from .loss_scale import LossScale
+from .messages import fused
 from .ops import FIRST, LAST, POLICIES, network, stored_shape
 
 if TYPE_CHECKING:
@@ -164,6 +167,9 @@ class TfTrainer(Trainer):
     def params(self) -> Arrays:
         return {name: weight.neutral(weight.variable) for name, weight in self.network.weights.items()}
 
+    def messages(self, placed: list[Any]) -> list[Message]:
+        return fused(lambda: self.step(placed, 0.0))
+
     def settings(self) -> dict[str, Any]:
         cuda = self.job.device == "cuda"
         return {
@@ -191,6 +197,11 @@ class TfTrainer(Trainer):
     def peak_bytes(self) -> int | None:
         return tf.config.experimental.get_memory_info("GPU:0")["peak"] if self.job.device == "cuda" else None
 
+    def device_ids(self) -> tuple[str, ...] | None:
+        """Return the UUIDs of the visible GPUs: TensorFlow numbers physical ones ("/physical_device:GPU:1") as CUDA."""
+        visible = tf.config.get_visible_devices("GPU") if self.job.device == "cuda" else []
+        return cuda_uuids(int(one.name.rpartition(":")[2]) for one in visible)
+
     def close(self) -> None:
         for name in ("network", "model", "trained", "velocity", "train", "derive", "infer", "scale",
                      "_evaluate", "_activate", "_differentiate"):
@@ -199,7 +210,7 @@ class TfTrainer(Trainer):
         gc.collect()
 
 
-def join(job: Job) -> None:
+def join(job: Job | CollectiveJob) -> None:
     """Join Horovod's group, once per process, before TensorFlow starts its threads and touches a device."""
     if hvd.is_initialized():
         return

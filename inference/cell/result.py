@@ -70,6 +70,7 @@ class RankResult:
     scenario: dict[str, Any] | None = None
     shares: dict[str, float] | None = None
     meters: tuple[Metered, ...] = ()  # that were read around windows
+    devices: tuple[str, ...] | None = None  # names by which drivers know them
 
 
 @dataclass(frozen=True, kw_only=True)

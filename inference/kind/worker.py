@@ -83,7 +83,8 @@ def measure(job: InferenceJob, folder: Path, events: Events) -> RankResult:
         batch = data.batch(np.arange(job.batch) % data.size, epoch=0)
     with session_of(job, folder, events) as (session, result):
         measured = take(session, batch, job, events, meters)
-        return result(measured=measured, meters=meters.metered(), **about(session, data))
+        return result(measured=measured, meters=meters.metered(), devices=session.device_ids(),
+                      **about(session, data))
 
 
 def predict(job: InferenceJob, folder: Path, events: Events) -> RankResult:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dlcompare.core.published.tables import table as published
+from dlcompare.core.reports.sections.energy import spent_parts
 from dlcompare.core.reports.text import columns, to_text
 
 from .remarks import notes, signal
 from .summary import Results, Speed, audit_of, pixels, speeds
 
-PUBLISHED = "xu2018_table3_int8_accuracy"
+PUBLISHED = Path(__file__).with_name("published") / "int8_accuracy.csv"
 SOURCE = "Xu et al. 2018, Table III: TensorRT, ImageNet, calibrated on 50 batches of 25"
 Json = dict[str, Any]
 
@@ -64,7 +66,8 @@ def balanced(made: Json) -> str:
 
 def reference(network: str) -> Mapping[str, str] | None:
     """Return what is published of a network's accuracy."""
-    return next((row for row in published(PUBLISHED).rows if row["model"] == network), None)
+    with PUBLISHED.open() as file:
+        return next((row for row in csv.DictReader(file) if row["model"] == network), None)
 
 
 def parts(results: Results) -> Iterator[RenderableType]:
@@ -181,14 +184,10 @@ def speed_table(found: list[Speed]) -> Table:
     return table
 
 
-def energies(found: list[Speed]) -> Iterator[Text]:
+def energies(found: list[Speed]) -> Iterator[RenderableType]:
     """Yield the energy of every cell, where there is a meter."""
-    if any(one.joules for one in found):
-        yield Text("\nEnergy, joules per sample, idle power and other programs included", style="bold")
-    for one in found:
-        if one.joules:
-            scopes = ", ".join(f"{scope} {used:.4g}" for scope, used in one.joules.items())
-            yield Text(f"{one.engine} {one.precision} batch {one.batch}: {scopes}")
+    yield from spent_parts([(f"{one.engine} {one.precision}", str(one.batch), one.energy) for one in found],
+                           ("engine", "batch"))
 
 
 def colds(found: list[Speed]) -> Iterator[Text]:

@@ -71,6 +71,9 @@ class Images(Dataset):
     def without(self, names: Collection[str]) -> Images:
         return self._like(self._found.without(names), augment=self._augment) if names else self
 
+    def file(self, index: int) -> Path:
+        return self._found.file(index)
+
     def unaugmented(self) -> Images:
         return self._like(self._found, augment=False)
 

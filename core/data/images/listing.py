@@ -40,6 +40,10 @@ class Listing:
         """Return where an image is, as a loader process is told: the path of its file, or what ``formats`` has."""
         return os.fspath(self.root / self.names[index])
 
+    def file(self, index: int) -> Path:
+        """Return the file that holds an image."""
+        return self.root / self.names[index]
+
     def without(self, names: Collection[str]) -> Listing:
         """Return the listing without some images; other splits' names are allowed."""
         skip = frozenset(names)

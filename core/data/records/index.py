@@ -45,6 +45,9 @@ class Shards(Listing):
         shard, offset, crc = self.where[index]
         return [self.format, self.shards[shard], offset, crc]
 
+    def file(self, index: int) -> Path:
+        return Path(self.shards[self.where[index][0]])
+
     def kept(self, rows: Sequence[int]) -> Shards:
         found = super().kept(rows)
         assert isinstance(found, Shards)

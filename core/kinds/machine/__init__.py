@@ -40,11 +40,14 @@ class Machine(Kind):
         from dlcompare.core.machine.measured import known
 
         self.part("request").check(request.own)
+        points = self.part("report").points_of(request.own.points)
         found = None if request.own.again else known()
         records = [] if found else carry_out(self.plan(request))
         answer = Answer(records, explanation=found)
         if request.own.plot:
-            self.part("figure").draw(self.part("report").measured_of(answer), request.own.plot, request.own.points)
+            from dlcompare.core.reports.roofline.figure import draw
+
+            draw(self.part("report").measured_of(answer), request.own.plot, points)
         return answer
 
     def conclude(self, plan: Plan, run: Run, records: Sequence[Any], prepared: Prepared) -> Iterator[Record]:

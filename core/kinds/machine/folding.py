@@ -12,8 +12,6 @@ from dlcompare.core.records.record import Throughput, Window
 from .request import IDLE, MEMORY, MachineJob
 from .result import MachineRecord, RankResult
 
-NO_METER = "no meter of energy can be read here; 'dlcompare list' says why of each"
-
 
 def fold(kind: Kind, job: MachineJob, ranks: Sequence[RankResult], about: Started) -> MachineRecord:
     """Return the record of a probe whose process ended well."""
@@ -23,7 +21,8 @@ def fold(kind: Kind, job: MachineJob, ranks: Sequence[RankResult], about: Starte
         return refused
     record: MachineRecord = discard_disturbed(kind.outline(
         job, about, status="ok", windows=found.windows, by=found.by, version=found.version, size=found.size,
-        left_out=found.left_out, state=found.state, threads=job.threads if job.probe == MEMORY else None))
+        left_out=found.left_out, state=found.state, meters=found.meters,
+        threads=job.threads if job.probe == MEMORY else None))
     windows = windows_that_count(record.windows)
     if job.probe == IDLE:
         return idle(record, windows)
@@ -38,5 +37,6 @@ def idle(record: MachineRecord, windows: Sequence[Window]) -> MachineRecord:
     watts = {scope: sum(window.joules[scope] for window in windows) / seconds for scope in scopes
              if all(scope in window.joules for window in windows)}
     if not watts:
-        return dataclasses.replace(record, status="refused", reason=NO_METER)
+        reasons = "; ".join(f"{one.name}: {one.reason}" for one in record.meters if one.reason)
+        return dataclasses.replace(record, status="refused", reason=f"no meter of energy can be read here ({reasons})")
     return dataclasses.replace(record, watts=watts)

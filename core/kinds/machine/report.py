@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import RenderableType
@@ -58,9 +59,10 @@ def parts(found: Measured, width: int) -> Iterator[RenderableType]:
     yield Text("\n".join(built(found)))
     yield Text("")
     yield table(found, width)
-    yield Text("\nEach rate is the median of n windows, with its 95 % bootstrap interval; measured "
-               f"{found.measured[:16].replace('T', ' ')} UTC in {found.seconds:.0f} s. Matrix products: the best size of "
-               "each framework; * is the best of all, the peak that records are held against.", style="dim")
+    when = found.measured[:16].replace("T", " ")
+    yield Text(f"\nMeasured {when} UTC in {found.seconds:.0f} s. Each rate is the median of n windows, with its 95 % "
+               "bootstrap interval. Matrix products: the better size of each framework; * is the best of all, the peak "
+               "that records are held against.", style="dim")
     for what, why in found.absent.items():
         yield Text(f"not measured: {what}: {why}", style="yellow" if "busy" in why else "dim")
 
@@ -82,9 +84,8 @@ def built(found: Measured) -> Iterator[str]:
            + ", ".join(f"L{one['level']}{'i' if one['type'] == 'instruction' else ''} {one['count']} x "
                        f"{size(one['bytes'])}" for one in made.get("caches", ())))
     known = made.get("extensions", {})
-    yes, no = ([name for name, there in known.items() if there is wanted] for wanted in (True, False))
-    yield f"  vector units: {', '.join(yes) or 'none known'}{f' (not: {chr(44).join(no)})' if no else ''}".replace(
-        ",", ", ").replace(",  ", ", ")
+    yes, no = (", ".join(name for name, there in known.items() if there is wanted) for wanted in (True, False))
+    yield f"  vector units: {yes or 'none known'}{f' (not: {no})' if no else ''}"
     for one in found.fingerprint["accelerators"]:
         yield f"  GPU {one['index']}: {one['name']}, {size(one['memory_bytes'])}, driver {one['driver']}"
     for one in made.get("links", ()):
@@ -151,3 +152,17 @@ def size(count: int | None) -> str:
         return "-"
     scale, unit = next(((scale, unit) for scale, unit in STEPS if count >= scale), (1, "B"))
     return f"{count / scale:.4g} {unit}"
+
+
+def points_of(points: str | None) -> list[Any]:
+    """Return the training records of run folders, those that ran and know their bounds; UsageError if there are none.
+    """
+    from dlcompare.core.run.stored import read
+
+    named = [Path(name.strip()).expanduser() for name in (points or "").split(",") if name.strip()]
+    found: list[Any] = [record for path in named for record in read(path)]
+    known = [one for one in found if one.throughput and getattr(one, "bounds", None) and one.bounds.intensity]
+    if named and not known:
+        raise UsageError(f"{points}: no record there knows its bounds, for this machine had not been measured before; "
+                         f"measure it ({REMEDY}), and train again")
+    return known

@@ -72,7 +72,7 @@ class Own:
 
 def check(own: Own) -> None:
     """Raise UsageError if what is to be drawn cannot be, before anything is measured."""
-    from .figure import check as check_file
+    from dlcompare.core.reports.sweeps.drawing import check as check_file
 
     if own.plot:
         check_file(own.plot)

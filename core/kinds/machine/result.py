@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dlcompare.core.machine.measured import Measured
+from dlcompare.core.meters.meter import Metered
 from dlcompare.core.records import doubts
 from dlcompare.core.records.caveat import Caveat
 from dlcompare.core.records.record import Record, Window
@@ -26,6 +27,7 @@ class RankResult:
     left_out: int = 0
     state: str = ""
     absent: str | None = None  # why there is no number although it ran
+    meters: tuple[Metered, ...] = ()  # that were read while the machine was left alone
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dlcompare.core.machine.accelerators import gpus
 from dlcompare.core.machine.system import system
 from dlcompare.core.records.disturbance import cores, disturbance
 from dlcompare.core.records.record import Window
+from dlcompare.core.worker.metering import Metering, metering
 from dlcompare.core.worker.ranks import leave
 from dlcompare.core.worker.windows import warm_up, watch
 
@@ -71,9 +73,10 @@ def measured(job: MachineJob, probe: Probe, events: Events) -> RankResult:
     """
     seconds = [spent for spent, _ in warm_up(lambda: probe.take(1), least=2, most=4)]
     steps = max(1, round(job.window_seconds / max(min(seconds), 1e-9)))
+    meters = metering("cuda" if gpus() else "cpu") if job.probe == IDLE else None
     usable, taken, good = cores(system()), list[Window](), list[Window]()
     while len(good) < job.windows and len(taken) < MOST * job.windows:
-        taken.append(window(probe, steps))
+        taken.append(window(probe, steps, meters))
         if disturbance(taken[-1], usable) is None:
             good.append(taken[-1])
         else:
@@ -82,13 +85,14 @@ def measured(job: MachineJob, probe: Probe, events: Events) -> RankResult:
     bad = [one for one in taken if one not in good]
     kept = [*good, *bad[-len(good) + 1:][:len(good) - 1]] if len(good) >= FEWEST else taken[-job.windows:]
     return RankResult(windows=tuple(sorted(kept, key=lambda one: one.started)), by=probe.by, version=probe.version,
-                      size=probe.size, left_out=len(taken) - len(kept), state=probe.state)
+                      size=probe.size, left_out=len(taken) - len(kept), state=probe.state,
+                      meters=meters.metered() if meters else ())
 
 
-def window(probe: Probe, steps: int) -> Window:
+def window(probe: Probe, steps: int, meters: Metering | None) -> Window:
     """Return one window of so many steps."""
     started = time.time()
-    seconds, around = watch(lambda: probe.take(steps))
+    seconds, around = watch(lambda: probe.take(steps), meters=meters)
     return Window(steps=steps, samples=steps * probe.amount, seconds=(seconds,), started=started,
                   foreign_cores=around.foreign_cores, throttled=around.throttled, joules=around.joules,
                   paused=around.paused)

@@ -201,6 +201,7 @@ def combine(ranks: Sequence[RankResult]) -> Json:
         "environment": first.versions,
         "settings": first.settings,
         "meters": first.meters,
+        "page_cache": first.page_cache,
     }
 
 

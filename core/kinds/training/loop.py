@@ -34,7 +34,7 @@ class Loop:
         self.warmup: list[StepSeconds] = []
         self.windows: list[RankWindow] = []
         self.losses: list[LossPoint] = []
-        self.begun = time.perf_counter()
+        self.begun, self.clock, self.charged = time.perf_counter(), time.monotonic(), self.meters.read()
 
     def time_window(self, steps: int) -> RankWindow:
         """Run one window and return its raw values; raises JobError when the loss is not finite on any rank."""
@@ -60,7 +60,7 @@ class Loop:
 
     def warm_up(self) -> bool:
         """Take single steps until two successive ones take about the same time; return whether they did."""
-        self.begun = time.perf_counter()
+        self.begun, self.clock, self.charged = time.perf_counter(), time.monotonic(), self.meters.read()
         least = self.job.warmup_steps
         for seconds, settled in warm_up(self.slowest_step, least=least, most=max(MAX_WARMUP, least)):
             self.warmup.append(StepSeconds(self.steps - 1, seconds))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dlcompare.core.machine.peaks import peak_flops
+from dlcompare.core.meters.host.page_cache import Residency
 from dlcompare.core.meters.meter import Metered
 from dlcompare.core.plugins.job import DEVICES, PRECISIONS
 from dlcompare.core.records import bounds, doubts, stats
@@ -91,6 +92,8 @@ class RankResult:
     weights_drawn: tuple[str, ...] = ()  # the parameters that it did not hold
     data_classes: int | None = None  # that the labels are of, None if nobody knows
     meters: tuple[Metered, ...] = ()  # that were read around its windows
+    devices: tuple[str, ...] | None = None  # names by which drivers know them
+    page_cache: tuple[Residency, ...] = ()  # of the dataset's files on rank 0, before warm-up and after the windows
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,8 @@ class TrainingRecord(Record):
     ``loss`` is the mean over the global batch; ``multiply_adds`` those of one sample's forward pass;
     ``rounding`` is how far the loss moved when the initial parameters were changed by some roundings (``rounding.py``);
     ``flops_per_second`` is what throughput implies; ``bounds`` what this machine allows at most;
-    ``trained_sha256`` is of the parameters that training ended with, if they were kept beside the record.
+    ``trained_sha256`` is of the parameters that training ended with, if they were kept beside the record;
+    ``page_cache`` is how much of the dataset's files it held, before warm-up and after the windows.
     """
 
     kind: str = "training"
@@ -150,6 +154,7 @@ class TrainingRecord(Record):
     trained_sha256: str | None = None
     sample_order_sha256: str | None = None
     first_batch_sha256: str | None = None
+    page_cache: tuple[Residency, ...] = ()
 
     json_rules = {
         "properties": {

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlcompare.core.data.cached import cached
 from dlcompare.core.data.checked import Checked, open_dataset
 from dlcompare.core.data.feed import Feed, StreamFeed
 from dlcompare.core.data.order import Sampler, order_sha256
@@ -57,9 +58,11 @@ def run_rank(job: Job, folder: Path, events: Events, result: type[RankResult], m
     sampler = Sampler(dataset.size, seed=job.seed, rank=trainer.rank, world=trainer.world, batch=share)
     stream = own_stream(job, graph, trainer, share)
     with contextlib.closing(stream or dataset), fed(dataset, sampler, stream, trainer) as feed:
+        held = cached(dataset) if trainer.rank == 0 else None
         loop = Loop(job, trainer, feed, events, meters)
         settled = loop.warm_up()
         more = measure(loop, graph, sampler.steps) or {}
+        page_cache = tuple(one for one in (held, held and cached(dataset)) if one)
         first_batch = str(feed.first_batch_sha256)  # known: warm-up has read it
         feed_rate = input_rate(feed, share)
     trained = trained_params(trainer, events) if job.save else {}
@@ -75,7 +78,8 @@ def run_rank(job: Job, folder: Path, events: Events, result: type[RankResult], m
         settings=Choices.of({**trainer.settings(), **(stream.settings() if stream else {})}),
         weights_unread=weights.unread, weights_drawn=weights.drawn,
         data_classes=kind.classes(argument) if kind.classes else None,
-        peak_bytes=trainer.peak_bytes(), rss_bytes=resident_bytes(), startup=phases(times, loop), meters=meters.metered(), **more),
+        peak_bytes=trainer.peak_bytes(), rss_bytes=resident_bytes(), startup=phases(times, loop),
+        meters=meters.metered(), devices=trainer.device_ids(), page_cache=page_cache, **more),
         folder, rank=trainer.rank)
     if job.save and trainer.rank == 0:  # large, so last: running statistics included, as rank 0 has them
         write_params(folder / WEIGHTS, trained)

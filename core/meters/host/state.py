@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from dlcompare.core.meters.meter import GAUGE, SERIES, Absent, Meter, Opened, Quantity
 
-CLOCKS = "sys/devices/system/cpu/cpu{}/cpufreq/scaling_cur_freq"  # kHz; on x86 the mean over the last tick
+CLOCKS = "sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq"  # kHz; on x86 the mean over the last tick
 
 
 class Memory(Meter):
@@ -54,7 +53,7 @@ def meminfo(root: Path) -> dict[str, float]:
 
 
 class Clock(Meter):
-    """The clock of the cores, mean and slowest, as the kernel's frequency driver tells it."""
+    """The clock of the machine's cores, mean and fastest, as the kernel's frequency driver tells it."""
 
     name = "clock"
     title = "clock of the cores (cpufreq)"
@@ -65,29 +64,29 @@ class Clock(Meter):
         self.root = root
 
     def open(self, device: str) -> Opened:
-        cores = [core for core in sorted(os.sched_getaffinity(0)) if hertz(self.root, core) is not None]
+        cores = [file for file in sorted(self.root.glob(CLOCKS)) if hertz(file) is not None]
         if not cores:
-            raise Absent(f"{self.root / CLOCKS.format('*')} is not there or cannot be read: virtual machines have no "
+            raise Absent(f"{self.root / CLOCKS} is not there or cannot be read: virtual machines have no "
                          "say in their clock, and none is told; on hardware, load the kernel's cpufreq driver")
-        return Ticking(self.root, cores)
+        return Ticking(cores)
 
 
 class Ticking(Opened):
-    """The cores' clock in Hz."""
+    """The cores' clock in Hz; one that idles tells of when it last worked, or nothing."""
 
-    quantities = [Quantity("core clock", "mean", "Hz", GAUGE), Quantity("core clock", "slowest", "Hz", GAUGE)]
+    quantities = [Quantity("core clock", "mean", "Hz", GAUGE), Quantity("core clock", "fastest", "Hz", GAUGE)]
 
-    def __init__(self, root: Path, cores: Sequence[int]) -> None:
-        self.root, self.cores = root, cores
+    def __init__(self, cores: Sequence[Path]) -> None:
+        self.cores = cores
 
     def read(self) -> Sequence[float | None]:
-        now = [found for core in self.cores if (found := hertz(self.root, core)) is not None]
-        return [sum(now) / len(now), min(now)] if now else [None, None]
+        now = [found for core in self.cores if (found := hertz(core)) is not None]
+        return [sum(now) / len(now), max(now)] if now else [None, None]
 
 
-def hertz(root: Path, core: int) -> float | None:
-    """Return a core's clock in Hz; None where nobody tells."""
+def hertz(file: Path) -> float | None:
+    """Return the clock in a file, in Hz; None where nobody tells."""
     try:
-        return 1000.0 * int((root / CLOCKS.format(core)).read_text())
+        return 1000.0 * int(file.read_text())
     except (OSError, ValueError):
         return None
