@@ -7,10 +7,11 @@ and an inside (:class:`Trainer`: lives in one worker process, in the framework's
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from dlcompare.core.data.stream import NATIVE, Source, Stream
 from dlcompare.core.errors import JobError
 from dlcompare.core.graph import Graph
 
@@ -33,6 +34,7 @@ class Backend(Runtime):
     executions: ClassVar[Mapping[str, str]] = {"eager": "op by op"}  # what it does with each; its users' own first
     layouts: ClassVar[tuple[str, ...]] = ()  # of images in memory, that a job may ask for
     offered_collectives: ClassVar[Mapping[str, str]] = {}  # by name, and what of its own does each
+    pipelines: ClassVar[Mapping[str, str]] = {}  # the forms of data its own input pipeline reads, and by what
 
     def refuse(self, job: Job) -> str | None:
         """Return why this job cannot run here, for people to read; None if it can."""
@@ -41,6 +43,8 @@ class Backend(Runtime):
         if job.precision == "tf32" and job.device != "cuda":
             return (f"{self.name}: tf32 is a mode of the matrix units in NVIDIA's GPUs since Ampere; a "
                     f"{job.device.upper()} has none. Use --precision fp32")
+        if job.pipeline == NATIVE and (reason := self.refuse_pipeline(job.data, workers=job.workers, skip=job.skip)):
+            return reason
         offered = {"precision": self.precisions, "execution": tuple(self.executions), "layout": self.layouts}
         for setting, values in offered.items():
             wanted = getattr(job, setting)
@@ -48,6 +52,27 @@ class Backend(Runtime):
                 choice = f"offers {', '.join(values)}" if values else f"leaves no choice of {setting}"
                 return f"{self.name} {choice}, not {setting} {wanted}"
         return None
+
+    def refuse_pipeline(self, data: str, *, workers: int = 1, skip: Collection[str] = ()) -> str | None:
+        """Return why its own input pipeline cannot read data of such a name, so that many workers share; None if it
+        can.
+        """
+        if data.partition(":")[0] not in self.pipelines:
+            reads = ", ".join(f"{form}: ({words})" for form, words in self.pipelines.items())
+            has = f"its own pipeline for --data {reads}" if reads else "no pipeline of its own"
+            return f"{self.name} has {has}, not for {data.partition(':')[0]}; use --pipeline neutral, which reads all"
+        if skip:
+            return (f"{self.name}'s own pipeline cannot leave single samples out, and {len(skip)} cannot be read; "
+                    "remove them and prepare the data again, or use --pipeline neutral")
+        return None
+
+    def pipeline(self, source: Source) -> Stream:
+        """Return its own input pipeline on what :attr:`pipelines` names. Called inside a worker.
+
+        Raises:
+            JobError: what it needs is not in this environment.
+        """
+        raise JobError(f"{self.name} has no input pipeline of its own")
 
     def processes(self, job: Job) -> int:
         """Return how many processes carry the job's workers; fewer than those where one drives several devices.
@@ -116,9 +141,17 @@ class Trainer(Loaded):
         g = mean gradient over all ranks + weight_decay * w;  v = momentum * v + g;  w = w - lr * v.
         """
 
+    def forward(self, placed: Any) -> None:
+        """Start the forward pass of a step on a placed batch, and nothing of the rest; may return early.
+
+        In training mode, to the loss, which :meth:`wait` then returns; nothing is kept for a backward pass. Changes no
+        state but running statistics. A backend without it is measured by whole steps alone.
+        """
+        raise NotImplementedError
+
     @abstractmethod
     def wait(self) -> float:
-        """Block until every started step has finished; return the last step's loss on this rank's share."""
+        """Block until all that was started has finished; return the last step's loss on this rank's share."""
 
     @abstractmethod
     def gather(self, value: float) -> list[float]:

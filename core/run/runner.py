@@ -18,9 +18,10 @@ from dlcompare.core.errors import DlcompareError, EnvironmentUnavailable, JobErr
 from dlcompare.core.files import give_room_back, write
 from dlcompare.core.kinds.kind import Kind, Options, Prepared, Started, kind
 from dlcompare.core.launch import failure
+from dlcompare.core.launch.sampling import sampled
 from dlcompare.core.launch.start import launch
 from dlcompare.core.machine.system import system
-from dlcompare.core.plan import rounds
+from dlcompare.core.plan import rounds, sweep
 from dlcompare.core.plan.plan import Plan, Tell
 from dlcompare.core.plan.rounds import Cell
 from dlcompare.core.plugins.job import BaseJob
@@ -34,6 +35,7 @@ from dlcompare.core.variables import JOB, LOG, PLAN, RECORD
 
 from . import left
 from .folder import in_order, lock, read_finished, read_record, run_folder, set_aside, write_records
+from .metered import with_meters
 
 Python = Path | DlcompareError
 FEW = 9  # jobs that a person counts without help
@@ -50,6 +52,7 @@ def carry_out(plan: Plan, options: Options, tell: Tell) -> list[Record]:
         UsageError: the output folder cannot be written, or another process is at work in the run to resume.
     """
     linked_sources(plugins().roots())  # refused before anything starts if others could write there
+    plugins().meters()  # or if one was named that there is not
     folder = run_folder(plan, options)
     with lock(folder):
         return Runner(plan, kind(plan.kind), folder, options, tell).all()
@@ -147,6 +150,8 @@ class Runner:
         """Run one job in one round and return its record; a failure is a record too."""
         folder, about = self.folder / cell.folder, Circumstances(run=self.folder.name)
         label = " ".join(part for part in (cell.name, getattr(cell.job, "model", "")) if part)
+        if point := self.plan.points.get(cell.job.id):
+            label += f", {sweep.in_words(point)}"
         if self.beside:
             label += f", {self.kind.name}"
         if cell.round is not None:
@@ -170,17 +175,19 @@ class Runner:
         """Return the record of a job that is run, or refused for a reason that was known before."""
         folder.mkdir()
         about = Circumstances(run=self.folder.name)
-        reason = self.plan.refusals.get(asked.id)
+        reason = self.plan.refusals.get(asked.id) or sweep.ended(self.plan, asked, self.records)
         if reason is None:
             python = self.interpreter(self.kind.runtime(asked), asked.device)
             reason = None if isinstance(python, Path) else str(python)
         if reason is not None:
             return self.kind.outline(asked, about, status="refused", reason=reason)
         job = prepared(asked)
-        about = dataclasses.replace(about, system=system(), started=time.time(), log=str(folder / LOG))
-        left.note(about, folder)
-        reason = self.start(job, folder, label=label)
-        about = dataclasses.replace(about, duration=time.time() - (about.started or 0.0))
+        with sampled(job, folder):
+            self.rest(job, label)
+            about = dataclasses.replace(about, system=system(), started=time.time(), log=str(folder / LOG))
+            left.note(about, folder)
+            reason = self.start(job, folder, label=label)
+            about = dataclasses.replace(about, duration=time.time() - (about.started or 0.0))
         if reason is not None and not left.is_complete(self.kind, job, folder):
             return self.kind.outline(job, about, status="failed", reason=reason)
         record = self.fold_or_fail(job, folder, about, label=label)
@@ -227,7 +234,14 @@ class Runner:
         launched = left.launch_seconds(folder, about)
         started = Started(**{**known, "launch": launched}, folder=folder, tell=self.telling(label))
         found: Record = self.kind.part("folding").fold(self.kind, job, ranks, started)
-        return found
+        found = with_meters(found, ranks, folder, list(self.records.values()))
+        return dataclasses.replace(found, cool_down=self.options.cool_down or None)
+
+    def rest(self, job: BaseJob, label: str) -> None:
+        """Let the machine cool down for as long as was asked for."""
+        if self.options.cool_down:
+            self.telling(label)(job, {"phase": "cool-down", "expected": self.options.cool_down})
+            time.sleep(self.options.cool_down)
 
     def start(self, job: BaseJob, folder: Path, *, label: str) -> str | None:
         """Run a job's processes to their end in a folder, made if need be; return why that failed, None if it did not.

@@ -21,6 +21,7 @@ from jax.sharding import PartitionSpec as P
 
 from dlcompare.core.errors import JobError
 from dlcompare.core.graph import Graph
+from dlcompare.core.machine.accelerators import cuda_uuids
 from dlcompare.core.machine.ports import LOOPBACK
 from dlcompare.core.plugins.backend import Arrays, Trainer
 from dlcompare.core.plugins.collectives import CollectiveJob, Message
@@ -56,6 +57,9 @@ class JaxTrainer(Trainer):
 
     def step(self, placed: dict[str, Array], lr: float) -> None:
         self.state, self.loss = self._step(self.state, placed, np.float32(lr))
+
+    def forward(self, placed: dict[str, Array]) -> None:
+        self.loss = self._loss(self.state, placed)
 
     def wait(self) -> float:
         jax.block_until_ready(self.state)
@@ -108,6 +112,10 @@ class JaxTrainer(Trainer):
         return jax.jit(self.program.step(), donate_argnums=0)
 
     @cached_property
+    def _loss(self) -> Callable[..., Any]:
+        return jax.jit(self.program.forward())
+
+    @cached_property
     def _gradients(self) -> Callable[..., Any]:
         return jax.jit(self.program.gradients())
 
@@ -155,6 +163,13 @@ class JaxTrainer(Trainer):
 
     def peak_bytes(self) -> int | None:
         return (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+
+    def device_ids(self) -> tuple[str, ...] | None:
+        if self.job.device != "cuda":
+            return () if self.job.device == "cpu" else None
+        own = [device for device in self.program.mesh.devices.flat if device.process_index == self.rank]
+        numbers = [device.local_hardware_id for device in own]  # CUDA's own, or None
+        return None if None in numbers else cuda_uuids(numbers)
 
     def close(self) -> None:
         vars(self).clear()

@@ -88,6 +88,11 @@ class MxnetTrainer(Trainer):
         self.loss.backward()
         self.exchange.add(self.gradient)
 
+    def forward(self, placed: dict[str, Any]) -> None:
+        self.loss.wait_to_read()
+        with autograd.train_mode():
+            (self.loss,) = run(self.network, placed)
+
     def wait(self) -> float:
         nd.waitall()
         return float(self.loss.asscalar())

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from dlcompare.core import hookimpl
+from dlcompare.core.data.stream import Source, Stream
 from dlcompare.core.graph import Graph
 from dlcompare.core.machine.accelerators import gpus
 from dlcompare.core.plugins.backend import Backend, Trainer
@@ -40,6 +42,7 @@ class PytorchDdp(Backend):
     layouts = ("NCHW", "NHWC")
     offered_collectives = {"all_reduce": "dist.all_reduce, in place", "broadcast": "dist.broadcast, in place",
                            "all_gather": "dist.all_gather_into_tensor", "reduce_scatter": "dist.reduce_scatter_tensor"}
+    pipelines = {"imagefolder": "DataLoader", "webdataset": "DataLoader on tar shards"}
     rank_variable = "RANK"
 
     def load(self) -> None:
@@ -72,6 +75,17 @@ class PytorchDdp(Backend):
         # Inductor would start a compiling process for every core, in each worker.
         compiling = {"TORCHINDUCTOR_COMPILE_THREADS": threads} if job.execution == "compiled" else {}
         return {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, **local, **compiling}
+
+    def refuse_pipeline(self, data: str, *, workers: int = 1, skip: Collection[str] = ()) -> str | None:
+        if workers > 1 and data.startswith("webdataset:"):
+            return (f"{self.name} reads tar shards in one worker alone: whole shards go to each process, so several "
+                    "workers would end their epochs apart; use --data imagefolder: or --pipeline neutral")
+        return super().refuse_pipeline(data, workers=workers, skip=skip)
+
+    def pipeline(self, source: Source) -> Stream:
+        from .pipeline import TorchLoader
+
+        return TorchLoader(source)
 
     def trainer(self, graph: Graph, params: Arrays, job: Job) -> Trainer:
         from .trainer import TorchTrainer  # the only place the framework is imported

@@ -116,6 +116,10 @@ class TorchTrainer(Trainer):
         self.scaler.step(self.optimiser)
         self.scaler.update()
 
+    def forward(self, placed: dict[str, Tensor]) -> None:
+        with torch.no_grad(), self._precision():
+            self.loss = self._mean_loss(placed)
+
     def wait(self) -> float:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
@@ -205,6 +209,15 @@ class TorchTrainer(Trainer):
 
     def peak_bytes(self) -> int | None:
         return torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else None
+
+    def device_ids(self) -> tuple[str, ...] | None:
+        devices = self._devices() if self.device.type == "cuda" else []
+        found = [str(getattr(torch.cuda.get_device_properties(one), "uuid", "")) for one in devices]
+        return tuple(found) if all(found) else None
+
+    def _devices(self) -> list[int]:
+        """Return the numbers of the GPUs that this process trains on."""
+        return [self.device.index]
 
     def close(self) -> None:
         if self.job.execution == "compiled":

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dlcompare.core import hookimpl
+from dlcompare.core.data.stream import Source, Stream
 from dlcompare.core.graph import Graph
 from dlcompare.core.plugins.backend import Backend, Trainer, cpu_has
 from dlcompare.core.plugins.collectives import CollectiveJob, Collectives
@@ -37,6 +38,7 @@ class TfHorovod(Backend):
     layouts = ("NHWC",)
     offered_collectives = {"all_reduce": "hvd.allreduce", "broadcast": "hvd.broadcast", "all_gather": "hvd.allgather",
                            "reduce_scatter": "hvd.reducescatter"}
+    pipelines = {"tfrecord": "tf.data"}
 
     def load(self) -> None:
         from . import trainer  # noqa: F401  # the only modules that import the framework
@@ -74,6 +76,11 @@ class TfHorovod(Backend):
         if job.kind == "verification":
             wanted["TF_CUDNN_USE_AUTOTUNE"] = "0"
         return wanted
+
+    def pipeline(self, source: Source) -> Stream:
+        from .pipeline import TfData
+
+        return TfData(source)
 
     def trainer(self, graph: Graph, params: Arrays, job: Job) -> Trainer:
         from .trainer import TfTrainer  # the only place the framework is imported

@@ -16,16 +16,19 @@ import tiny
 import toy_kind
 
 from dlcompare.core.data import DatasetKind
+from dlcompare.core.data.builtin import SHARDS
 from dlcompare.core.graph.model import Model
 from dlcompare.core.graph.params import initial_params
 from dlcompare.core.kinds import kind as kind_contract
 from dlcompare.core.kinds.kind import Kind
+from dlcompare.core.meters.meter import Meter
 from dlcompare.core.plugins import hookspecs
 from dlcompare.core.plugins.backend import Backend
 from dlcompare.core.plugins.engine import Engine
 from dlcompare.core.plugins.inference_job import InferenceJob
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import BUILTIN, HOOKS, Plugins
+from dlcompare.core.worker.metering import Metering
 
 DOCS = (Path(__file__).parents[3] / "docs" / "hooks.md").read_text()
 # That of a kind stands beside its contract, which needs more than the others'.
@@ -62,7 +65,7 @@ def test_dlcompare_datasets(plugins: Plugins) -> None:
     assert all(isinstance(kind, DatasetKind) for kind in plugins.datasets().values())
     inputs = plugins.model("tiny-residual").inputs
     for kind in plugins.datasets().values():
-        if kind.name not in ("imagefolder", "arrays", "words"):  # files, with tests of their own; sentences
+        if kind.name not in ("imagefolder", *SHARDS, "arrays", "words"):  # files, with tests of their own; sentences
             argument = {"shapes": "classes=10"}.get(kind.name, "")  # the model tells 10 apart
             kind.check(argument, inputs)
             dataset = kind.open(argument, inputs, seed=0, train=True, loaders=1)
@@ -70,6 +73,13 @@ def test_dlcompare_datasets(plugins: Plugins) -> None:
             dataset.close()
             assert {k: (v.shape, v.dtype) for k, v in batch.items()} == {
                 k: ((2, *spec.shape), np.dtype(spec.dtype)) for k, spec in inputs.items()}
+
+
+def test_dlcompare_meters(plugins: Plugins) -> None:
+    assert all(isinstance(meter, Meter) for meter in plugins.meters().values())
+    metered = Metering(plugins.meters().values(), "cpu").metered()
+    assert [one.name for one in metered] == list(plugins.meters())
+    assert all(one.quantities or one.reason for one in metered), "what is absent has its reason"
 
 
 def test_dlcompare_engines(plugins: Plugins, tmp_path: Path) -> None:

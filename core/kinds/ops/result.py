@@ -1,0 +1,113 @@
+"""What a process timed, cell by cell, and the record of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dlcompare.core.judging.kernels import Breakdown, LayerTime
+from dlcompare.core.records.choices import Choices
+from dlcompare.core.records.disturbance import windows_that_count
+from dlcompare.core.records.record import Json, Record, Throughput, Window
+from dlcompare.core.records.stats import median
+
+from .request import FORWARD, FRAME, STEP, WHOLE
+
+FLOPS = "FLOP/s"
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One operator's windows; see ``request.Cell``. ``flops`` are of a forward pass, ``step_flops`` of a step.
+
+    There are no forward windows where a backend cannot run that alone; ``reason`` is why there are none at all.
+    """
+
+    name: str
+    about: str
+    of: str
+    count: int
+    batch: int
+    flops: int
+    step_flops: int
+    framed: tuple[str, ...] = ()
+    forward: tuple[Window, ...] = ()
+    step: tuple[Window, ...] = ()
+    settled: bool = True
+    build_seconds: float = 0.0
+    reason: str | None = None
+
+    def windows(self, what: str) -> list[Window]:
+        """Return the windows of FORWARD or STEP that count."""
+        return windows_that_count(self.forward if what == FORWARD else self.step)
+
+    def seconds(self, what: str) -> float | None:
+        """Return the median seconds of one forward pass or one step, over windows; None if none were taken."""
+        found = self.windows(what)
+        return median([max(one.seconds) / one.steps for one in found]) if found else None
+
+    def rate(self, what: str) -> Throughput | None:
+        """Return the FLOP/s of the forward pass or of the step, with its interval; None for what multiplies nothing."""
+        found = self.windows(what)
+        return Throughput.of(found, FLOPS) if found and self.flops else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankResult:
+    """What the process of a job timed."""
+
+    timed: tuple[Timed, ...]
+    versions: dict[str, str]
+    settings: Choices
+    startup: dict[str, float]
+    peak_bytes: int | None
+    rss_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpsRecord(Record):
+    """Operators under one framework. ``windows`` are of steps: of the network's, or of all operators, one after the
+    other; ``throughput`` is the arithmetic that this is in a second."""
+
+    kind: str = "ops"
+    timed: tuple[Timed, ...] = ()
+
+    unit = FLOPS
+    provable = True
+
+    @property
+    def conditions(self) -> str:
+        of = f", batch {self.batch_per_worker}" if self.job.get("model") else ""
+        return f"{self.precision}, {self.job.get('threads')} threads{of}"
+
+    def derived(self, windows: Sequence[Window]) -> Json:
+        """Return what follows from the windows; those of each operator speak for themselves, see :class:`Timed`."""
+        return super().derived(windows)
+
+    def breakdown(self) -> Breakdown | None:
+        """Return where the time of a network's step goes; None for operators by name, or where some were not timed.
+
+        Of each layer's step half of each frame around it is taken off, for a frame is a factor before and a square
+        behind a tensor, and a layer has one factor before each of its inputs and one square behind its result.
+        """
+        by = {one.name: one.seconds(STEP) for one in self.timed if one.of in (FRAME, WHOLE)}
+        layers = [one for one in self.timed if one.of not in (FRAME, WHOLE)]
+        alone = [(one, one.seconds(STEP)) for one in layers]
+        whole = by.get(WHOLE)
+        if whole is None or any(seconds is None for _, seconds in alone) or None in by.values():
+            return None
+        return Breakdown(whole, tuple(
+            LayerTime(one.name, one.about, one.count,
+                      one.count * ((seconds or 0.0) - sum((by[name] or 0.0) / 2 for name in one.framed)))
+            for one, seconds in alone))
+
+    def parts(self) -> list[OpsRecord]:
+        """Return a record for each operator, or one for the network as a whole."""
+        if self.job.get("model") or len(self.timed) < 2:
+            return [self]
+        return [dataclasses.replace(self, model=one.name, windows=one.step, throughput=one.rate(STEP), timed=(one,))
+                for one in self.timed]
+
+
+RANK, RECORD = RankResult, OpsRecord
