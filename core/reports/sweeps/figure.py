@@ -62,6 +62,7 @@ def figure(found: Sequence[Cell], axis: str) -> Any:
     """Return the figure of one axis."""
     from matplotlib.figure import Figure
 
+    found = [cell for cell in found if axis in cell.point]
     drawn, panels = lines(found, axis), list(panels_of(found, axis))
     down, places = -(-len(panels) // MOST_BESIDE), positions(found, axis)
     beside = -(-len(panels) // down)
