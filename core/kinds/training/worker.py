@@ -67,8 +67,7 @@ def run_rank(job: Job, folder: Path, events: Events, result: type[RankResult], m
         feed_rate = input_rate(feed, share)
     trained = trained_params(trainer, events) if job.save else {}
     leave(result(
-        rank=trainer.rank, world=trainer.world, pid=os.getpid(), samples_per_step=share,
-        feed_rate=feed_rate,
+        rank=trainer.rank, world=trainer.world, pid=os.getpid(), samples_per_step=share, feed_rate=feed_rate,
         warmup=tuple(loop.warmup), warmup_settled=settled, windows=tuple(loop.windows), losses=tuple(loop.losses),
         trained_sha256=params_sha256(trained) if job.save else None, params_sha256=digest,
         passed_over=dict(dataset.passed_over),
