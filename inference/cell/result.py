@@ -39,7 +39,8 @@ class Build:
 
 @dataclass(frozen=True)
 class Measured:
-    """Raw times in seconds of one session at one batch size; ``copies`` to (``place``) and from (``fetch``) the device.
+    """Raw times in seconds of one session at one batch size; ``copies`` to (``place``) and from (``fetch``) the device;
+    ``apart`` windows are those in which meters that disturb were read.
     """
 
     first_run: float
@@ -48,6 +49,7 @@ class Measured:
     windows: tuple[Window, ...]
     latencies: tuple[float, ...]
     copies: dict[str, tuple[float, ...]]
+    apart: tuple[Window, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,8 +118,9 @@ def fill(record: InferenceRecord, result: RankResult, about: Mapping[str, Any]) 
     record = dataclasses.replace(
         record, ran=result.ran, build=result.build, startup=result.startup, settings=result.settings,
         environment=result.versions, peak_bytes=result.peak_bytes, rss_bytes=result.rss_bytes,
-        scenario=result.scenario, meters=result.meters, measured=measured and dataclasses.replace(measured, windows=()),
-        windows=measured.windows if measured else (), **about)
+        scenario=result.scenario, meters=result.meters,
+        measured=measured and dataclasses.replace(measured, windows=(), apart=()),
+        windows=measured.windows if measured else (), apart=measured.apart if measured else (), **about)
     if measured is None:
         return record
     first = {"first run": measured.first_run}

@@ -35,9 +35,10 @@ PLACE = {name: number for number, names in enumerate(LAYERS) for name in names}
 
 CONTRACTS = {  # what the modules of a plug-in may import of core; besides that, its own folder
     "models": {"core", "core.graph", "core.graph.model", "core.graph.ops"},
-    "frameworks": {"core", "core.data.stream", "core.errors", "core.graph", "core.graph.ops", "core.machine.accelerators",
-                   "core.machine.ports", "core.launch.lifeline", "core.launch.process_group", "core.plugins.backend",
-                   "core.plugins.collectives", "core.plugins.job", "core.plugins.runtime",
+    "frameworks": {"core", "core.data.stream", "core.data.view", "core.errors", "core.graph", "core.graph.ops",
+                   "core.machine.accelerators", "core.machine.ports", "core.launch.lifeline",
+                   "core.launch.process_group", "core.plugins.backend", "core.plugins.collectives", "core.plugins.job",
+                   "core.plugins.runtime",
                    "frameworks.horovod"},  # the last is no plug-in: two of them share it
     "inference.engines": {"core", "core.data.checked", "core.errors", "core.graph", "core.machine.accelerators",
                           "core.plugins.backend", "core.plugins.engine", "core.plugins.inference_job",

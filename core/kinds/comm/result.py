@@ -41,7 +41,8 @@ class Measured:
     """What is known of one size, in place or not, besides its times.
 
     ``asked`` is the size before it was cut to whole parts for all ranks; ``ended``: what came first, "calls" or
-    "seconds"; ``refused``: why it was not measured.
+    "seconds"; ``watched``: seconds of all calls with what was between them, barriers and checks, over which
+    ``foreign_cores`` and the like are; ``refused``: why it was not measured.
     """
 
     size: int
@@ -50,6 +51,7 @@ class Measured:
     warmup: int = 0
     ended: str = ""
     started: float = 0.0
+    watched: float = 0.0
     foreign_cores: float | None = None
     throttled: int | None = None
     paused: float | None = None
@@ -129,7 +131,8 @@ class Point(Measured):
     def derived(self, factor: float, usable: float | None) -> Point:
         """Return it with what follows from its raw values."""
         figures = Figures.of(self.size, self.seconds, factor) if self.micros and not self.wrong else None
-        return dataclasses.replace(self, figures=figures, disturbed=disturbance(self.window, usable) is not None)
+        whole = dataclasses.replace(self.window, seconds=(self.watched,)) if self.watched else self.window
+        return dataclasses.replace(self, figures=figures, disturbed=disturbance(whole, usable) is not None)
 
     @property
     def window(self) -> Window:
@@ -190,9 +193,12 @@ class CommRecord(Record):
         return wrong_reason(self.collective, found) if found else None
 
     def by_size(self) -> list[CommRecord]:
-        """Return a record for each size that has numbers, with calls a second as its throughput."""
+        """Return a record for each size that has numbers, with calls a second as its throughput; what holds for all
+        sizes, start-up and warnings, stays here.
+        """
         return [dataclasses.replace(self, status="ok", reason=None, sizes=(one,), fits=(), disturbed=one.disturbed,
-                                    windows=(one.window,), throughput=rate(one)) for one in self.sizes if one.figures]
+                                    windows=(one.window,), throughput=rate(one), startup={}, warnings=())
+                for one in self.sizes if one.figures]
 
 
 def rate(point: Point) -> Throughput:

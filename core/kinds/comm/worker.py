@@ -100,12 +100,12 @@ class Bench:
         in_time = max(LEAST_CALLS, math.floor(job.size_seconds / seconds))
         calls = min(job.iterations, in_time)
         self.tell(point, expected=calls * seconds)
-        started = time.time()
+        started, begin = time.time(), time.perf_counter()
         taken, around = watch(lambda: tuple(self.once(call, point, number) for number in range(calls)))
         return dataclasses.replace(
             point, seconds=taken, warmup=next(steps), ended="calls" if calls == job.iterations else "seconds",
-            started=started, foreign_cores=around.foreign_cores, throttled=around.throttled, paused=around.paused,
-            wrong=self.wrong[0] if self.wrong else None)
+            started=started, watched=time.perf_counter() - begin, foreign_cores=around.foreign_cores,
+            throttled=around.throttled, paused=around.paused, wrong=self.wrong[0] if self.wrong else None)
 
     def once(self, call: Call, point: RankPoint, number: int) -> float:
         """Run one call when all ranks have come, check what it left, and return its seconds on this rank."""

@@ -11,7 +11,8 @@ from rich.text import Text
 from dlcompare.core.judging.kernels import Breakdown
 from dlcompare.core.reports.text import number, plain_table, state
 
-from .result import STEP, OpsRecord
+from .request import STEP
+from .result import OpsRecord
 
 SHOWN = 16  # layers; the others are summed up
 Row = tuple[int, OpsRecord]

@@ -16,6 +16,7 @@ from dlcompare.core.graph.cost import cost, training_bytes
 from dlcompare.core.graph.named import operator
 from dlcompare.core.kinds.kind import Request
 from dlcompare.core.kinds.training.request import Proved, settle
+from dlcompare.core.machine.memory import free_memory
 from dlcompare.core.plan.feasibility import check_batch_norm, default_device, refusal
 from dlcompare.core.plan.matrix import distinct, sides
 from dlcompare.core.plan.plan import Plan
@@ -25,6 +26,7 @@ from dlcompare.core.settings import default_of, setting
 
 from .published import in_words, operators
 
+PASSES = FORWARD, STEP = "forward", "step"
 WHOLE, FRAME = "whole step", "frame"  # what is timed of a network besides its layers
 
 
@@ -34,8 +36,8 @@ class OpsJob(Job):
     """One framework timed on operators, one after another in one process.
 
     ``ops`` are their names, or with ``model`` the distinct layers of a network (all if none is named). The batch is
-    part of an operator's name; ``batch`` is that of a network. ``window_seconds`` is how long each window lasts, of
-    which every operator has ``windows`` forward and as many of training steps, in alternation.
+    part of an operator's name; ``batch`` is that of a network. Of each of the ``passes`` an operator has ``windows``,
+    in alternation, each about ``window_seconds`` long.
     """
 
     model: str = setting("", group=COMPARED, arithmetic=True, flag="--from-model", metavar="NAME",
@@ -46,6 +48,7 @@ class OpsJob(Job):
                                         "names of layers.")
     batch: int = setting(8, group=TRAINS, least=1, machine=True, side=True, metavar="N",
                          per_device={"cuda": 64, "tpu": 64}, help="Samples of a step of --from-model.")
+    passes: tuple[str, ...] = PASSES
     window_seconds: float = setting(0.25, group=MEASURED, above=0, metavar="SECONDS", help="Length of a window.")
     kind: ClassVar[str] = "ops"
     command: ClassVar[str] = "dlcompare ops"
@@ -152,9 +155,15 @@ def _expanded(names: Collection[str]) -> Iterator[str]:
 
 
 def _refusal(job: OpsJob) -> str | None:
-    """Return why a job cannot run here: what holds for a training of the operator that needs most memory."""
+    """Return why a job cannot run here: too little memory for an operator, or what refuses any training."""
     found = cells(job)
     for cell in found:
         check_batch_norm(cell.graph, cell.batch)
-    largest = max(found, key=lambda cell: training_bytes(cell.graph, cell.batch))
-    return refusal(plugins(), dataclasses.replace(job, batch=largest.batch), largest.graph)
+    needs = {cell.name: training_bytes(cell.graph, cell.batch) for cell in found}
+    largest = max(needs, key=lambda name: needs[name])
+    free = free_memory()
+    if job.device == "cpu" and needs[largest] > free:
+        remedy = "use a smaller --batch" if job.model else "leave it out, or name a smaller one"
+        return (f"a training step of {largest} needs at least {needs[largest] / 2**30:.1f} GiB and {free / 2**30:.1f} "
+                f"GiB are free; {remedy}")
+    return refusal(plugins(), dataclasses.replace(job, batch=1), found[0].graph)

@@ -12,10 +12,9 @@ from dlcompare.core.records.disturbance import windows_that_count
 from dlcompare.core.records.record import Json, Record, Throughput, Window
 from dlcompare.core.records.stats import median
 
-from .request import FRAME, WHOLE
+from .request import FORWARD, FRAME, STEP, WHOLE
 
 FLOPS = "FLOP/s"
-FORWARD, STEP = "forward", "step"
 
 
 @dataclass(frozen=True)

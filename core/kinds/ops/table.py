@@ -13,16 +13,19 @@ from dlcompare.core.reports.proof import warn_unverified
 from dlcompare.core.reports.text import WIDE, columns, heading, interval, number, plain_table, remarks, state, to_text
 
 from .layers import layer_parts
-from .result import FORWARD, STEP, OpsRecord, Timed
+from .request import FORWARD, STEP
+from .result import OpsRecord, Timed
 
 NO_PEAK = (f"of peak: the share of what this machine's matrix units give was not measured, for nobody has measured the "
            f"peak; do that once, with: {REMEDY}")
 
 
-def render(records: Sequence[OpsRecord]) -> str:
-    """Return the table as text as wide as the terminal (100 columns where there is none)."""
+def render(records: Sequence[OpsRecord], *, remarked: bool = True) -> str:
+    """Return the table as text as wide as the terminal (100 columns where there is none); ``remarked``: with warnings.
+    """
     width = columns()
-    return to_text(parts(records, width), width)
+    rows = list(enumerate(records, start=1))
+    return to_text([*parts(records, width), *(remarks(rows) if remarked else ())], width)
 
 
 def parts(records: Sequence[OpsRecord], width: int) -> Iterator[RenderableType]:
@@ -42,7 +45,6 @@ def parts(records: Sequence[OpsRecord], width: int) -> Iterator[RenderableType]:
         for one in record.timed:
             if one.reason:
                 yield Text(f"\n{place} {record.name} {one.name} failed: {one.reason}", style="red")
-    yield from remarks(rows)
 
 
 def operators(rows: Sequence[tuple[int, OpsRecord]], width: int) -> Table:

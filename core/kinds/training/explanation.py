@@ -23,8 +23,8 @@ from .result import TrainingRecord
 
 SYNTHETIC = "synthetic"
 OPS = "ops"  # the kind that times layers alone
-QUICK: dict[str, Any] = {"kind": OPS, "workers": 1, "windows": 3, "window_seconds": 0.1, "steps": None, "save": False,
-                         "weights": None, "data": SYNTHETIC, "skip": []}
+QUICK: dict[str, Any] = {"kind": OPS, "workers": 1, "windows": 2, "window_seconds": 0.05, "passes": ["step"],
+                         "steps": None, "save": False, "weights": None, "data": SYNTHETIC, "skip": []}
 
 
 @dataclass(frozen=True)

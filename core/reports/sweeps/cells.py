@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dlcompare.core.judging.verdict import Side, sides
+from dlcompare.core.judging.verdict import Interval, Side, sides
 from dlcompare.core.records.energy import Spent, over_rounds
 from dlcompare.core.records.record import Record
+from dlcompare.core.records.stats import mean_interval
 
 Point = Mapping[str, Any]
 BATCH, WORKERS, THREADS = "batch", "workers", "threads"
@@ -56,6 +57,18 @@ class Line:
         base, cell = self.first(), self.cells.get(value)
         ours, theirs = cell and cell.side.throughput, base and base.side.throughput
         return ours / theirs if ours and theirs else None
+
+    def interval_over_first(self, value: Any) -> Interval:
+        """Return the 95 % interval of that ratio over the rounds that both ran in undisturbed; none from one round."""
+        base, cell = self.first(), self.cells.get(value)
+        if base is None or cell is None or cell is base:
+            return None, None
+        ours, theirs = cell.side.samples, base.side.samples
+        logs = [math.log(ours[number] / theirs[number]) for number in ours.keys() & theirs.keys()]
+        if len(logs) < 2 or not cell.side.interleaved:
+            return None, None
+        low, high = mean_interval(logs, anytime=cell.side.open_ended)
+        return math.exp(low), math.exp(high)
 
     @property
     def text(self) -> str:

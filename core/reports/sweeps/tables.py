@@ -45,7 +45,6 @@ def parts(records: Sequence[Record], judging: Judging | None, width: int) -> Ite
     for axis, values in axes(found).items():
         if len(values) > 1:
             yield from along(found, axis, values)
-    yield from largest(rows)
     yield from fair(rows)
     yield from doubts(rows)
 
@@ -172,7 +171,7 @@ def largest(rows: Rows) -> Iterator[Text]:
         tried = cell.record.job["tried"]
         failed = min((one["batch"] for one in tried if not one["fits"]), default=None)
         beyond = f"{failed} did not" if failed else "there are data, or patience, for no more"
-        yield Text(f"\n{place} {cell.side.name}: {cell.record.batch_per_worker} is the largest batch that fits of "
+        yield Text(f"{place} {cell.side.name}: {cell.record.batch_per_worker} is the largest batch that fits of "
                    f"{len(tried)} that were tried ({beyond}), {sum(one['seconds'] for one in tried):.0f} s")
     if len({cell.record.batch_per_worker for _, cell in searched}) > 1:
         yield Text("These rows are of unlike batch, each the largest that fits: a ratio of them is no verdict.",

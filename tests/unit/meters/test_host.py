@@ -123,11 +123,15 @@ def test_the_kernel_counts_for_a_process_and_all_it_starts() -> None:
         handle = perf.open(Event("page faults", 1, 2))
     except OSError as error:
         pytest.skip(f"needs leave to call perf_event_open: {error}")
+    perf.start(handle)
     first = perf.read(handle)
     pages = 2000
     code = f"import mmap\nm = mmap.mmap(-1, {pages * mmap.PAGESIZE})\nfor i in range({pages}): m[i * mmap.PAGESIZE] = 1"
     subprocess.run([sys.executable, "-c", code], check=True)
     last = perf.read(handle)
+    perf.stop(handle)
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert perf.read(handle).value - last.value < pages / 10, "it was stopped"
     perf.close(handle)
     assert last.value - first.value >= pages
     assert last.enabled > first.enabled and last.running > first.running

@@ -98,6 +98,9 @@ def test_largest_batches_are_told_with_how_they_were_found(monkeypatch: pytest.M
     text = " ".join(shown(records, monkeypatch, 120).split())
     assert "1 pytorch-ddp: 16 is the largest batch that fits of 4 that were tried (24 did not), 12 s" in text or (
         "16 is the largest batch that fits of 4 that were tried (32 did not), 12 s" in text)
+    alone = [dataclasses.replace(one, point={}) for one in records if one.point["threads"] == 1]
+    plain = " ".join(shown(alone, monkeypatch, 120).split())
+    assert "2 jax: 24 is the largest batch that fits" in plain and "a ratio of them is no verdict" in plain
     assert "max (16)" in text and "max (24)" in text and "unlike batch" in text
 
 
@@ -166,6 +169,15 @@ def test_words_are_dots_that_no_line_joins() -> None:
     assert [text.get_text() for text in canvas.axes[0].get_xticklabels()] == ["fp32", "bf16"]
     relative = canvas.axes[1].containers[0].lines[0].get_ydata()
     assert list(relative) == pytest.approx([1.0, 2.0])
+
+
+def test_a_speed_up_has_the_interval_of_its_rounds() -> None:
+    (line, *_) = cells.lines(cells.cells(swept(3)), "threads")
+    low, high = line.interval_over_first(2)
+    assert low is not None and high is not None and low <= (line.over_first(2) or 0) * (1 + 1e-9) <= high * (1 + 2e-9)
+    assert line.interval_over_first(1) == (None, None), "it is what others are related to"
+    (once, *_) = cells.lines(cells.cells(swept()), "threads")
+    assert once.interval_over_first(2) == (None, None) and once.over_first(2) == pytest.approx(2 ** 0.9)
 
 
 def test_frameworks_have_colours_of_their_own_that_do_not_change() -> None:

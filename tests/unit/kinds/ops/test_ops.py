@@ -15,22 +15,27 @@ from fabricated import RUN, SYSTEM
 from golden import flowing
 
 from dlcompare.core.errors import UsageError
+from dlcompare.core.graph import Graph
 from dlcompare.core.graph.alone import layers
 from dlcompare.core.graph.cost import node_costs
 from dlcompare.core.graph.named import operator, small
 from dlcompare.core.graph.params import initial_params
+from dlcompare.core.judging.judging import Judging
 from dlcompare.core.judging.kernels import Breakdown, LayerTime, kernels
 from dlcompare.core.kinds.kind import Answer, Request, Started, kind
-from dlcompare.core.kinds.ops import folding, worker
+from dlcompare.core.kinds.ops import folding, report, worker
 from dlcompare.core.kinds.ops.published import operators
-from dlcompare.core.kinds.ops.request import FRAME, WHOLE, Cell, OpsJob, cells
-from dlcompare.core.kinds.ops.result import FORWARD, STEP, OpsRecord, RankResult, Timed
+from dlcompare.core.kinds.ops.request import FORWARD, FRAME, STEP, WHOLE, Cell, OpsJob, cells
+from dlcompare.core.kinds.ops.result import OpsRecord, RankResult, Timed
 from dlcompare.core.plan.plan import Plan
+from dlcompare.core.plugins.backend import Trainer
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.published.tables import table
 from dlcompare.core.records.record import Window
 from dlcompare.core.typed_json import from_plain
+from dlcompare.frameworks.reference import Reference
+from dlcompare.frameworks.reference.trainer import ReferenceTrainer
 
 OPS = kind("ops")
 QUICK: Mapping[str, Any] = {"windows": 2, "window_seconds": 0.001, "device": "cpu", "threads": 1}
@@ -182,6 +187,37 @@ def breakdown(whole: float, *layers: float) -> Breakdown:
     return Breakdown(whole, tuple(LayerTime(name, name, 1, s) for name, s in zip("ab", layers, strict=True)))
 
 
+def test_what_does_not_fit_into_memory_is_refused() -> None:
+    job = planned("reference", ops=("matmul:8", "matmul:10000000"))
+    assert "a training step of matmul:10000000 needs at least" in next(iter(job.refusals.values()))
+    whole = planned("reference", model="resnet18", batch=1 << 22)
+    assert "use a smaller --batch" in next(iter(whole.refusals.values()))
+
+
+def test_an_operator_that_a_framework_cannot_do_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = Reference.trainer
+
+    def trainer(self: Reference, graph: Graph, params: Any, job: Job) -> Any:
+        if graph.params()["layer.weight"].shape == (7, 7):
+            raise RuntimeError("no kernel\nfor seven")
+        return make(self, graph, params, job)
+
+    monkeypatch.setattr(Reference, "trainer", trainer)
+    record = carried_out(planned("reference", ops=("matmul:8", "matmul:7")).jobs[0], tmp_path)
+    eight, seven = record.timed
+    assert eight.step and not eight.reason and (seven.reason, seven.step) == ("RuntimeError: no kernel for seven", ())
+    assert record.status == "ok" and not OPS.passed([record])
+    assert "1 reference matmul:7 failed: RuntimeError: no kernel for seven" in flowing(
+        OPS.report(Answer([record]), "table", None))
+
+
+def test_a_backend_without_a_forward_pass_is_timed_by_steps_alone(tmp_path: Path,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ReferenceTrainer, "forward", Trainer.forward)
+    (one,) = carried_out(planned("reference", ops=("matmul:8",)).jobs[0], tmp_path).timed
+    assert one.step and not one.forward and one.rate(FORWARD) is None
+
+
 def test_layers_and_the_rest_multiply_to_the_gap() -> None:
     slows = {n: breakdown(10.0 * w, 6.0 * w, 2.0 * w) for n, w in enumerate((1.0, 1.1, 0.9))}
     fasts = {n: breakdown(2.0 * w, 1.0 * w, 0.5 * w) for n, w in enumerate((1.0, 1.1, 0.9))}
@@ -207,3 +243,20 @@ def test_samples_are_invented_for_every_role() -> None:
                for name, spec in graph.inputs.items())
     assert all(batch[name].max() < spec.high for name, spec in graph.inputs.items() if spec.high)
     assert all(np.all(batch[name] == 1) for name, spec in graph.inputs.items() if spec.role == "mask")
+
+
+def test_rounds_are_judged_by_operator_and_shown_together(tmp_path: Path) -> None:
+    records = []
+    for number in range(3):
+        for threads in (1, 2):
+            folder = tmp_path / f"{threads}-{number}"
+            folder.mkdir()
+            job = planned("reference", ops=("matmul:24", "matmul:48"), threads=threads).jobs[0]
+            records.append(dataclasses.replace(carried_out(job, folder), round=number, rounds=3, system={},
+                                               variant=f"threads={threads}"))
+    found = OPS.compare(records, Judging())
+    assert [one.model for one in found] == ["matmul:24", "matmul:48"] and all(len(one.sides) == 2 for one in found)
+    shown = OPS.report(Answer(records), "table", Judging())
+    assert shown.count("reference:threads=2") >= 4 and "FLOP/s" in shown
+    assert len(report.together(records)) == 2 and len(report.together(records)[0].timed[0].step) == 3 * 2
+    assert json.loads(OPS.report(Answer(records), "json", Judging()))["comparisons"]

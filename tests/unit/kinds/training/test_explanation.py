@@ -90,7 +90,7 @@ def test_no_gap_is_no_study(factor: float, words: str) -> None:
 def test_a_real_gap_falls_apart_into_what_makes_it(start_slow: Callable[..., Command]) -> None:
     """``tuned`` is 1.5 times slower for its execution and 1.25 times for its layout."""
     command = start_slow("--framework", "rival,tuned", "--explain", "--windows", "3", SLOW_STEP="0.02")
-    assert command.wait(120) == 0, command.told
+    assert command.wait(300) == 0, command.told
     found = json.loads(command._printed.read_text())
     told = found["explanation"]
     assert (told["slow"], told["fast"], told["rounds"]) == ("tuned", "rival", 3), told
