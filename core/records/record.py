@@ -31,7 +31,8 @@ class Window:
 
     ``feed_seconds``: the main loop's waiting for input; ``foreign_cores``: what others used meanwhile, on average;
     ``throttled``: how often the clock was slowed; ``paused``: seconds that a rank stood still, or the machine slept;
-    ``joules`` by what a counter covers; ``discarded``: why the window is in no statistic, None if it is.
+    ``joules`` by what a counter covers; ``waiting_cores``: what jobs used on average that waited for their turn, where
+    some did; ``discarded``: why the window is in no statistic, None if it is.
     """
 
     steps: int
@@ -45,12 +46,13 @@ class Window:
     throttled: int | None = None
     paused: float | None = None
     joules: dict[str, float] = field(default_factory=dict)
+    waiting_cores: float | None = None
     discarded: Caveat | None = None
 
     json_rules: ClassVar[Json] = {"properties": {
         "steps": {"minimum": 1}, "samples": {"minimum": 1}, "step": {"minimum": 0}, "feed_seconds": {"minimum": 0},
         "seconds": {"minItems": 1, "items": {"type": "number", "exclusiveMinimum": 0}}, "foreign_cores": {"minimum": 0},
-        "paused": {"minimum": 0},
+        "paused": {"minimum": 0}, "waiting_cores": {"minimum": 0},
     }}
 
     @property
@@ -82,7 +84,8 @@ class Record:
 
     ``framework`` is the framework or engine that ran it. ``variant`` is what was otherwise for this side of the
     comparison than for the rest, "" if nothing was; ``round`` counts from 0, None where jobs ran once; ``rounds`` is
-    how many were planned, None where they went on until all was decided. ``startup`` are seconds by phase, slowest
+    how many were planned, None where they went on until all was decided; records with the same ``turns`` had their
+    windows in turn, the first of each before the second of any, None: nobody else's. ``startup`` are seconds by phase, slowest
     rank; ``peak_bytes`` device and ``rss_bytes`` host memory, largest rank; ``discarded`` says what was run but is in
     no statistic; ``disturbed``: too few windows were undisturbed, so the statistics are of all of them and no verdict
     may rest on them; ``environment`` are versions, ``settings`` every choice that could differ between runs;
@@ -99,6 +102,7 @@ class Record:
     variant: str = ""
     round: int | None = None
     rounds: int | None = None
+    turns: str | None = None
     started: str  # ISO 8601, UTC
     duration_s: float | None = None
     framework: str

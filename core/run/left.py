@@ -7,13 +7,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+from dlcompare.core.errors import JobError
 from dlcompare.core.files import write
 from dlcompare.core.kinds.kind import Kind
 from dlcompare.core.launch import failure
 from dlcompare.core.plugins.job import BaseJob
+from dlcompare.core.records.caveat import Caveat
 from dlcompare.core.records.circumstances import Circumstances
+from dlcompare.core.records.homeless import homeless
+from dlcompare.core.records.record import NOT_KEPT, Record
 from dlcompare.core.typed_json import from_plain, to_plain
-from dlcompare.core.variables import BEGUN, LOG, rank_file
+from dlcompare.core.variables import BEGUN, LOG, RECORD, rank_file
 
 
 def is_complete(kind: Kind, job: BaseJob, folder: Path) -> bool:
@@ -48,3 +52,18 @@ def launch_seconds(folder: Path, about: Circumstances) -> float | None:
     """Return the seconds from the start of the launcher to that of the last worker, if its events tell."""
     begun = [event["time"] for event in failure.read_events(folder) if event["phase"] == "start" and "time" in event]
     return max(0.0, max(begun) - (about.started or 0.0)) if begun else None
+
+
+def write_record(result: Record, folder: Path) -> Record:
+    """Write a record down and return it, less the user's home folder, with a caveat if it cannot be written."""
+    result = homeless(result)
+    try:
+        write(folder / RECORD, result.to_json())
+    except JobError as error:
+        return with_caveat(result, Caveat.of(NOT_KEPT, error=str(error)))
+    return result
+
+
+def with_caveat(record: Record, caveat: Caveat) -> Record:
+    """Return a record with one more warning."""
+    return dataclasses.replace(record, warnings=(*record.warnings, caveat))

@@ -7,7 +7,7 @@ import dataclasses
 import shutil
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from dlcompare.core.errors import DlcompareError, EnvironmentUnavailable, JobErr
 from dlcompare.core.files import give_room_back, write
 from dlcompare.core.kinds.kind import Kind, Options, Prepared, Started, kind
 from dlcompare.core.launch import failure
-from dlcompare.core.launch.start import launch
+from dlcompare.core.launch.start import Steps, drive, launching
+from dlcompare.core.launch.turns import Baton
 from dlcompare.core.machine.system import system
 from dlcompare.core.plan import rounds
 from dlcompare.core.plan.plan import Plan, Tell
@@ -28,12 +29,13 @@ from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.plugins.runtime import Runtime
 from dlcompare.core.records.caveat import Caveat
 from dlcompare.core.records.circumstances import Circumstances
-from dlcompare.core.records.homeless import homeless
-from dlcompare.core.records.record import NOT_KEPT, Record
+from dlcompare.core.records.record import Record
 from dlcompare.core.variables import JOB, LOG, PLAN, RECORD
 
 from . import left
+from .alternation import alternate
 from .folder import in_order, lock, read_finished, read_record, run_folder, set_aside, write_records
+from .left import with_caveat, write_record
 
 Python = Path | DlcompareError
 FEW = 9  # jobs that a person counts without help
@@ -67,6 +69,7 @@ class Runner:
     records: dict[str, Record] = field(default_factory=dict)  # by cell folder
     pythons: dict[tuple[str, str], Python] = field(default_factory=dict)  # by framework or engine, and device
     beside: bool = False  # within another run, for its sake
+    apart: dict[str, str] = field(default_factory=dict)  # by job id, why it runs beside no other
     due: float = 0.0  # when all records are to be written in one file again, by the monotonic clock
 
     def all(self) -> list[Record]:
@@ -77,8 +80,8 @@ class Runner:
         prepared = self.prepare()
         self.make_environments([c.job for c in rounds.everything(self.plan) if c.folder not in self.records])
         try:
-            for cell in rounds.to_run(self.plan, self.records, self.decided):
-                self.keep(cell.folder, self.record_of(cell, prepared))
+            for cells in rounds.to_run(self.plan, self.records, self.decided, self.together):
+                self.run(cells, prepared)
             for record in self.kind.conclude(self.plan, self, in_order(self.plan, self.records), prepared):
                 folder = self.folder / record.id
                 folder.mkdir(exist_ok=True)
@@ -143,7 +146,28 @@ class Runner:
             self.find({(runtime.name, device): runtime})
         return self.pythons[runtime.name, device]
 
-    def record_of(self, cell: Cell, prepared: Prepared) -> Record:
+    def together(self, job: BaseJob) -> Hashable:
+        """Return what jobs have in common whose windows may alternate; None for one that is known not to wait idle."""
+        return None if job.id in self.apart else self.kind.together(job)
+
+    def run(self, cells: Sequence[Cell], prepared: Prepared) -> None:
+        """Run jobs of a round side by side, or a single one, and take their records in."""
+        if len(cells) == 1:
+            self.take(cells[0], drive(self.record_of(cells[0], prepared)))
+            return
+        self.apart |= alternate(cells, lambda cell, baton: self.record_of(cell, prepared, baton),
+                                lambda cell: self.kind.results(cell.job), self.take)
+        for cell in cells:
+            if cell.folder not in self.records:
+                self.run([cell], prepared)
+
+    def take(self, cell: Cell, record: Record) -> None:
+        """Take the record of a cell in, with why it could not run beside others if it could not."""
+        if why := self.apart.get(cell.job.id):
+            record = with_caveat(record, Caveat.of("apart", reason=why))
+        self.keep(cell.folder, write_record(record, self.folder / cell.folder))
+
+    def record_of(self, cell: Cell, prepared: Prepared, baton: Baton | None = None) -> Steps[Record]:
         """Run one job in one round and return its record; a failure is a record too."""
         folder, about = self.folder / cell.folder, Circumstances(run=self.folder.name)
         label = " ".join(part for part in (cell.name, getattr(cell.job, "model", "")) if part)
@@ -152,13 +176,13 @@ class Runner:
         if cell.round is not None:
             label += f", round {cell.round + 1}" + ("" if self.plan.until else f" of {self.plan.rounds}")
         try:
-            result = self.outcome(cell.job, folder, prepared, label)
+            result = yield from self.outcome(cell.job, folder, prepared, label, baton)
         except (OSError, JobError) as error:
             log = folder / LOG
             about = dataclasses.replace(about, log=str(log) if log.exists() else None)
             result = self.kind.outline(cell.job, about, status="failed", reason=str(error))
         self.tell(cell.job, {"label": label, "phase": result.status, "text": result.reason or "", **self.place()})
-        return write_record(dataclasses.replace(result, **rounds.stamp(self.plan, cell)), folder)
+        return dataclasses.replace(result, **rounds.stamp(self.plan, cell))
 
     def place(self) -> dict[str, str]:
         """Return how far a run of many jobs is, for whoever tells of it; nothing where nobody knows how many come."""
@@ -166,7 +190,8 @@ class Runner:
         known = jobs > FEW and self.plan.until is None
         return {"place": f"{len(self.records) + 1:,} of {jobs:,}"} if known else {}
 
-    def outcome(self, asked: BaseJob, folder: Path, prepared: Prepared, label: str) -> Record:
+    def outcome(self, asked: BaseJob, folder: Path, prepared: Prepared, label: str,
+                baton: Baton | None) -> Steps[Record]:
         """Return the record of a job that is run, or refused for a reason that was known before."""
         folder.mkdir()
         about = Circumstances(run=self.folder.name)
@@ -179,7 +204,7 @@ class Runner:
         job = prepared(asked)
         about = dataclasses.replace(about, system=system(), started=time.time(), log=str(folder / LOG))
         left.note(about, folder)
-        reason = self.start(job, folder, label=label)
+        reason = yield from self.starting(job, folder, label=label, baton=baton)
         about = dataclasses.replace(about, duration=time.time() - (about.started or 0.0))
         if reason is not None and not left.is_complete(self.kind, job, folder):
             return self.kind.outline(job, about, status="failed", reason=reason)
@@ -232,6 +257,10 @@ class Runner:
     def start(self, job: BaseJob, folder: Path, *, label: str) -> str | None:
         """Run a job's processes to their end in a folder, made if need be; return why that failed, None if it did not.
         """
+        return drive(self.starting(job, folder, label=label))
+
+    def starting(self, job: BaseJob, folder: Path, *, label: str, baton: Baton | None = None) -> Steps[str | None]:
+        """Do the same in steps; with a baton, in turn with others."""
         if (folder / JOB).exists():  # of a try that did not end well: its last words are not this one's
             set_aside(folder)
         folder.mkdir(exist_ok=True)
@@ -241,9 +270,9 @@ class Runner:
         if not isinstance(python, Path):
             return str(python)
         try:
-            ended = launch(runtime, job, folder, python=str(python), path=linked_sources(plugins().roots()),
-                           stall_seconds=self.options.timeout,
-                           on_event=lambda event: self.telling(label)(job, event))
+            ended = yield from launching(
+                runtime, job, folder, python=str(python), path=linked_sources(plugins().roots()), baton=baton,
+                stall_seconds=self.options.timeout, on_event=lambda event: self.telling(label)(job, event))
         finally:
             give_room_back(folder)
         if ended.reason is None or self.options.env is not None:
@@ -268,19 +297,3 @@ class Runner:
             set_aside(self.folder / name)
             return None
         return record
-
-
-def write_record(result: Record, folder: Path) -> Record:
-    """Write a record down and return it, less the user's home folder, with a caveat if it cannot be written."""
-    result = homeless(result)
-    try:
-        write(folder / RECORD, result.to_json())
-    except JobError as error:
-        return with_caveat(result, Caveat.of(NOT_KEPT, error=str(error)))
-    return result
-
-
-def with_caveat(record: Record, caveat: Caveat) -> Record:
-    """Return a record with one more warning."""
-    return dataclasses.replace(record, warnings=(*record.warnings, caveat))
-

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dlcompare.core import hookimpl
@@ -36,6 +36,12 @@ class Training(Proving):
     title = "training throughput of a network under several frameworks"
     job = Job
     own = Own
+
+    def together(self, job: Job) -> Hashable:
+        """Return the network where several processes hold it side by side: not on an accelerator, whose memory is one's
+        own, nor at a port that was named.
+        """
+        return (job.model, job.image_size) if job.device == "cpu" and job.port is None else None
 
     def answer(self, request: Request, carry_out: Callable[[Plan], list[Record]]) -> Answer:
         plan = self.plan(request)
