@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dlcompare.core.variables import TURNS
@@ -40,7 +40,24 @@ class Turn:
         """Wait until it is this job's turn; ``left`` is for how many more it will ask, this one included."""
         if self.shared:
             os.write(self.asks, f"{json.dumps({'rank': self.rank, 'left': left})}\n".encode())  # whole: it is short
-            os.read(self.mine, 1)
+            with standing_back():
+                os.read(self.mine, 1)
+
+
+@contextmanager
+def standing_back() -> Iterator[None]:
+    """Let what threads of this process do meanwhile, such as looking for messages, take no core that others want."""
+    schedule(os.SCHED_IDLE)
+    try:
+        yield
+    finally:
+        schedule(os.SCHED_OTHER)
+
+
+def schedule(policy: int) -> None:
+    for thread in Path("/proc/self/task").iterdir():
+        with suppress(OSError):  # it has ended, or a container forbids it
+            os.sched_setscheduler(int(thread.name), policy, os.sched_param(0))
 
 
 class Baton:

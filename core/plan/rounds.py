@@ -76,14 +76,25 @@ def grouped(cells: Sequence[Cell], together: Together) -> list[list[Cell]]:
     return list(found.values())
 
 
+def complete(plan: Plan, records: Mapping[str, Record], number: int) -> bool:
+    """Return whether nothing of a round is left to run."""
+    return all(cell(plan, job, number).folder in records or hopeless(plan, job, records) for job in plan.jobs)
+
+
+def seconds_each(records: Mapping[str, Record]) -> dict[int, float]:
+    """Return how long each round took, by its number."""
+    took: dict[int, float] = {}
+    for record in records.values():
+        if record.round is not None:
+            took[record.round] = took.get(record.round, 0.0) + (record.duration_s or 0.0)
+    return took
+
+
 def enough(plan: Plan, records: Mapping[str, Record], decided: Decided) -> bool:
     """Return whether rounds that have no fixed number may end: all is decided, or one more would take too long."""
     if plan.until is None:
         return False
-    took: dict[int | None, float] = {}
-    for record in records.values():
-        if record.round is not None:
-            took[record.round] = took.get(record.round, 0.0) + (record.duration_s or 0.0)
+    took = seconds_each(records)
     in_time = sum(took.values()) + max(took.values(), default=0.0) <= plan.until
     return not in_time or decided(list(records.values()))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import secrets
 import select
 import time
@@ -22,7 +23,8 @@ from dlcompare.core.meters import foreign_load
 from dlcompare.core.plan.rounds import Cell
 from dlcompare.core.records.record import Record
 
-IDLE = 0.02  # cores that a waiting job may use on average: less than half of what disturbs a window of two cores
+IDLE = 0.01  # of the usable cores, that a waiting job may use: it makes others look slower, by half the usual margin
+ENOUGH = 2.0  # seconds of waiting, of which processor time, counted in ticks of 10 ms, tells enough
 ROOM = 2  # times as much memory as the largest job so far holds must be free for another
 
 Begin = Callable[[Cell, Baton], Steps[Record]]
@@ -38,8 +40,9 @@ class Player:
     steps: Steps[Record]
     ended: bool = False
     waited: float = 0.0  # seconds in which others started or had their windows
+    used: float = 0.0  # processor seconds that it used meanwhile
     around: list[float] = field(default_factory=list)
-    idle: list[float] = field(default_factory=list)  # cores it used itself, by window of another
+    apart: str = ""  # why its windows are not in turn with others', if they are not
 
     def step(self) -> Record | None:
         """Go on with what is to be done for it, if it has not ended; return its record when it does."""
@@ -56,6 +59,12 @@ class Player:
     def ready(self) -> bool:
         """Return whether it waits for its turn, or has ended."""
         return self.ended or self.baton.waits()
+
+    def restless(self) -> str:
+        """Return why it cannot wait beside others; "" if it can, or if that is not known yet."""
+        cores = self.used / self.waited if self.waited > ENOUGH else 0.0
+        bound = IDLE * len(os.sched_getaffinity(0))
+        return f"it used {cores:.2g} cores while it waited; idle is {bound:.2g} at most" if cores > bound else ""
 
     def seconds(self) -> float:
         """Return the processor seconds that its processes have used."""
@@ -81,7 +90,7 @@ def alternate(cells: Sequence[Cell], begin: Begin, ranks: Callable[[Cell], int],
             stage.play(stage.players[-1])
         stage.take_turns()
         stage.leave()
-    return apart | {player.cell.job.id: why for player in stage.players if (why := restless(player))}
+    return apart | {player.cell.job.id: player.apart for player in stage.players if player.apart}
 
 
 @dataclass
@@ -115,22 +124,30 @@ class Stage:
             player.baton.give()
         self.until(lambda: player.ready)
         took = time.monotonic() - begin
-        used = [max(0.0, one.seconds() - had) / took for one, had in zip(others, before, strict=True)]
-        for one, cores in zip(others, used, strict=True):
-            one.waited += took
-            if started and not one.ended:
-                one.idle.append(cores)
+        used = [max(0.0, one.seconds() - had) for one, had in zip(others, before, strict=True)]
+        for one, seconds in zip(others, used, strict=True):
+            one.waited, one.used = one.waited + took, one.used + seconds
         if started:
-            player.around.append(sum(used))
+            player.around.append(sum(used) / took)
 
     def take_turns(self) -> None:
-        """Give all jobs their windows, forwards, backwards, and so on."""
+        """Give all jobs their windows, forwards, backwards, and so on; whoever does not wait idle has them at once."""
         order = list(self.players)
         while any(player.baton.left for player in self.living()):
             for player in order:
+                self.dismiss_restless()
                 if not player.ended and player.baton.left:
                     self.play(player)
             order.reverse()
+
+    def dismiss_restless(self) -> None:
+        """Let jobs that use a processor while they wait have all their windows, and leave."""
+        for player in self.living():
+            if player.apart or len(self.living()) < 2 or not (why := player.restless()):
+                continue
+            player.apart = why
+            while not player.ended:
+                self.play(player)
 
     def leave(self) -> None:
         """Let all jobs leave at once: nobody measures any more."""
@@ -143,7 +160,7 @@ class Stage:
         held, free = max(map(resident_bytes, self.players)), free_memory()
         if free >= ROOM * held:
             return ""
-        return f"{free / 2**30:.1f} GiB of memory were free beside those that wait, one of which holds {held / 2**30:.1f}"
+        return f"{free / 2**30:.1f} GiB of memory were free beside jobs that wait; one of them holds {held / 2**30:.1f}"
 
 
 def resident_bytes(player: Player) -> int:
@@ -155,17 +172,9 @@ def resident_bytes(player: Player) -> int:
     return total
 
 
-def restless(player: Player) -> str:
-    """Return why a job cannot wait beside others, "" if it can: how many cores it used meanwhile."""
-    used = sum(player.idle) / len(player.idle) if player.idle else 0.0
-    return f"it used {used:.2g} cores while it waited for its turn" if used > IDLE else ""
-
-
 def stamped(record: Record, player: Player, turns: str) -> Record:
     """Return a job's record with what it owes to the others."""
     took = None if record.duration_s is None else max(0.0, record.duration_s - player.waited)
-    if not player.idle or len(player.around) != len(record.windows):
-        return dataclasses.replace(record, duration_s=took)
     windows = tuple(dataclasses.replace(one, waiting_cores=cores)
-                    for one, cores in zip(record.windows, player.around, strict=True))
-    return dataclasses.replace(record, duration_s=took, turns=turns, windows=windows)
+                    for one, cores in zip(record.windows, player.around, strict=False))  # the last is for leaving
+    return dataclasses.replace(record, duration_s=took, turns=None if player.apart else turns, windows=windows)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import traceback
 from pathlib import Path
 from typing import Any
 
-from dlcompare.core.errors import JobError
+from dlcompare.core.errors import JobError, UsageError
 from dlcompare.core.files import write
-from dlcompare.core.kinds.kind import Kind
+from dlcompare.core.kinds.kind import Kind, Started
 from dlcompare.core.launch import failure
+from dlcompare.core.plan.plan import Tell
 from dlcompare.core.plugins.job import BaseJob
 from dlcompare.core.records.caveat import Caveat
 from dlcompare.core.records.circumstances import Circumstances
@@ -52,6 +55,39 @@ def launch_seconds(folder: Path, about: Circumstances) -> float | None:
     """Return the seconds from the start of the launcher to that of the last worker, if its events tell."""
     begun = [event["time"] for event in failure.read_events(folder) if event["phase"] == "start" and "time" in event]
     return max(0.0, max(begun) - (about.started or 0.0)) if begun else None
+
+
+def record(kind: Kind, job: BaseJob, folder: Path, about: Circumstances, tell: Tell) -> Record:
+    """Return the record that the results of a job's processes are folded into; a failed one if they cannot be.
+
+    A plug-in may leave what is no result, and one of its kind of measurement may raise anything; other jobs go on.
+    """
+    try:
+        return fold(kind, job, folder, about, tell)
+    except (OSError, JobError):
+        raise
+    except (UsageError, ValueError) as error:
+        reason = f"what its processes left is no result: {error}"
+    except Exception as error:
+        with contextlib.suppress(OSError), (folder / LOG).open("a") as log:
+            traceback.print_exc(file=log)
+        reason = (f"what its processes left cannot be made a record of: {type(error).__name__}: {error}; the log's "
+                  "end tells where that was raised")
+    failed: Record = kind.outline(job, about, status="failed", reason=reason)
+    return failed
+
+
+def fold(kind: Kind, job: BaseJob, folder: Path, about: Circumstances, tell: Tell) -> Record:
+    """Return that record; UsageError or ValueError if the results are none or do not belong together."""
+    ranks, processes = results(kind, folder), kind.results(job)
+    if len(ranks) < processes:
+        reason = failure.explain_silence(folder, found=len(ranks), wanted=processes)
+        silent: Record = kind.outline(job, about, status="failed", reason=reason)
+        return silent
+    known = {spec.name: getattr(about, spec.name) for spec in dataclasses.fields(about)}
+    started = Started(**{**known, "launch": launch_seconds(folder, about)}, folder=folder, tell=tell)
+    found: Record = kind.part("folding").fold(kind, job, ranks, started)
+    return found
 
 
 def write_record(result: Record, folder: Path) -> Record:

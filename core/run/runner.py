@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import shutil
 import time
-import traceback
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +14,8 @@ from dlcompare.core.environments import health, resolve
 from dlcompare.core.environments.sources import linked_sources
 from dlcompare.core.errors import DlcompareError, EnvironmentUnavailable, JobError, PluginError, UsageError
 from dlcompare.core.files import give_room_back, write
-from dlcompare.core.kinds.kind import Kind, Options, Prepared, Started, kind
-from dlcompare.core.launch import failure
+from dlcompare.core.judging.outlook import outlooks
+from dlcompare.core.kinds.kind import Kind, Options, Prepared, kind
 from dlcompare.core.launch.start import Steps, drive, launching
 from dlcompare.core.launch.turns import Baton
 from dlcompare.core.machine.system import system
@@ -36,9 +34,11 @@ from . import left
 from .alternation import alternate
 from .folder import in_order, lock, read_finished, read_record, run_folder, set_aside, write_records
 from .left import with_caveat, write_record
+from .outlook import told
 
 Python = Path | DlcompareError
 FEW = 9  # jobs that a person counts without help
+NO_MEMORY = "memory r"  # ran out, or runs out as a rule: as ``failure`` words it
 WRITING_SHARE = 20  # times as long as writing all records took pass before they are written again
 
 
@@ -82,6 +82,7 @@ class Runner:
         try:
             for cells in rounds.to_run(self.plan, self.records, self.decided, self.together):
                 self.run(cells, prepared)
+                self.tell_outlook(cells[0].round)
             for record in self.kind.conclude(self.plan, self, in_order(self.plan, self.records), prepared):
                 folder = self.folder / record.id
                 folder.mkdir(exist_ok=True)
@@ -101,6 +102,16 @@ class Runner:
 
     def decided(self, records: Any) -> bool:
         return self.kind.decided(records, self.plan.judging)
+
+    def tell_outlook(self, number: int | None) -> None:
+        """Tell how far the ratios are from a decision when a round is done."""
+        if number is None or self.beside or not rounds.complete(self.plan, self.records, number):
+            return
+        took = rounds.seconds_each(self.records)
+        found = outlooks(self.kind.compare(in_order(self.plan, self.records), self.plan.judging))
+        self.tell(None, {"phase": "rounds", "text": told(
+            found, done=len(took), of=None if self.plan.until else self.plan.rounds,
+            seconds=sum(took.values()) / len(took))})
 
     def keep(self, name: str, record: Record) -> None:
         """Take a record in, and write all that there are when that is due: each lies in its cell's folder already."""
@@ -158,8 +169,17 @@ class Runner:
         self.apart |= alternate(cells, lambda cell, baton: self.record_of(cell, prepared, baton),
                                 lambda cell: self.kind.results(cell.job), self.take)
         for cell in cells:
+            if self.lacked_memory(cell):
+                set_aside(self.folder / cell.folder)
+                self.apart[cell.job.id] = "memory ran out in it while others waited beside it"
+                del self.records[cell.folder]
             if cell.folder not in self.records:
                 self.run([cell], prepared)
+
+    def lacked_memory(self, cell: Cell) -> bool:
+        """Return whether a cell has failed that may do by itself."""
+        record = self.records.get(cell.folder)
+        return record is not None and record.status == "failed" and NO_MEMORY in (record.reason or "")
 
     def take(self, cell: Cell, record: Record) -> None:
         """Take the record of a cell in, with why it could not run beside others if it could not."""
@@ -208,7 +228,7 @@ class Runner:
         about = dataclasses.replace(about, duration=time.time() - (about.started or 0.0))
         if reason is not None and not left.is_complete(self.kind, job, folder):
             return self.kind.outline(job, about, status="failed", reason=reason)
-        record = self.fold_or_fail(job, folder, about, label=label)
+        record = left.record(self.kind, job, folder, about, self.telling(label))
         return record if reason is None else with_caveat(record, Caveat.of("ended badly", reason=reason))
 
     def recovered(self, cell: Cell, folder: Path) -> Record | None:
@@ -217,42 +237,12 @@ class Runner:
             job = self.kind.job.from_json((folder / JOB).read_text())
             if job.runtime != cell.job.runtime or not left.is_complete(self.kind, job, folder):
                 return None
-            made = self.fold_or_fail(job, folder, left.noted(folder), label=cell.name)
+            made = left.record(self.kind, job, folder, left.noted(folder), self.telling(cell.name))
         except (OSError, ValueError, TypeError, DlcompareError):  # damaged as well: it is run again
             return None
         if (folder / RECORD).exists():
             set_aside(folder / RECORD)
         return write_record(dataclasses.replace(made, **rounds.stamp(self.plan, cell)), folder)
-
-    def fold_or_fail(self, job: BaseJob, folder: Path, about: Circumstances, *, label: str) -> Record:
-        """Return the record that the results of a job's processes are folded into; a failed one if they cannot be.
-
-        A plug-in may leave what is no result, and one of its kind of measurement may raise anything; other jobs go on.
-        """
-        try:
-            return self.fold(job, folder, about, label=label)
-        except (OSError, JobError):
-            raise
-        except (UsageError, ValueError) as error:
-            reason = f"what its processes left is no result: {error}"
-        except Exception as error:
-            with contextlib.suppress(OSError), (folder / LOG).open("a") as log:
-                traceback.print_exc(file=log)
-            reason = (f"what its processes left cannot be made a record of: {type(error).__name__}: {error}; the log's "
-                      "end tells where that was raised")
-        return self.kind.outline(job, about, status="failed", reason=reason)
-
-    def fold(self, job: BaseJob, folder: Path, about: Circumstances, *, label: str) -> Record:
-        """Return that record; UsageError or ValueError if the results are none or do not belong together."""
-        ranks, processes = left.results(self.kind, folder), self.kind.results(job)
-        if len(ranks) < processes:
-            reason = failure.explain_silence(folder, found=len(ranks), wanted=processes)
-            return self.kind.outline(job, about, status="failed", reason=reason)
-        known = {spec.name: getattr(about, spec.name) for spec in dataclasses.fields(about)}
-        launched = left.launch_seconds(folder, about)
-        started = Started(**{**known, "launch": launched}, folder=folder, tell=self.telling(label))
-        found: Record = self.kind.part("folding").fold(self.kind, job, ranks, started)
-        return found
 
     def start(self, job: BaseJob, folder: Path, *, label: str) -> str | None:
         """Run a job's processes to their end in a folder, made if need be; return why that failed, None if it did not.
