@@ -87,8 +87,8 @@ class Record:
     how many were planned, None where they went on until all was decided; records with the same ``turns`` had their
     windows in turn, the first of each before the second of any; None: with nobody. ``startup`` are seconds by phase,
     slowest rank; ``peak_bytes`` device and ``rss_bytes`` host memory, largest rank; ``discarded`` says what was run but
-    is in no statistic; ``disturbed``: too few windows were undisturbed, so the statistics are of all of them and no verdict
-    may rest on them; ``environment`` are versions, ``settings`` every choice that could differ between runs;
+    is in no statistic; ``disturbed``: too few windows were undisturbed, so the statistics are of all of them and no
+    verdict may rest on them; ``environment`` are versions, ``settings`` every choice that could differ between runs;
     ``verified`` the certificate that speaks for its arithmetic, in short, and ``verified_before``, if there is none,
     one of the same job under other source of dlcompare.
     """
