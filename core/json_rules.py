@@ -20,6 +20,9 @@ def broken(rules: Rules, value: Any, *, what: str) -> Iterator[str]:
         for name, more in rules.get("properties", {}).items():
             if name in value:
                 yield from broken(more, value[name], what=f"{what} {name}")
+    if isinstance(value, Mapping) and isinstance(more := rules.get("additionalProperties"), Mapping):
+        for name in value.keys() - rules.get("properties", {}).keys():
+            yield from broken(more, value[name], what=f"{what} {name}")
     if isinstance(value, (list, tuple)) and "items" in rules:
         for item in value:
             yield from broken(rules["items"], item, what=what)

@@ -27,7 +27,8 @@ class Setting:
     repetition leaves it out; ``side``: it may be given for one side alone, as in ``NAME:SETTING=VALUE``;
     ``arithmetic``: a certificate speaks only for jobs that share it; ``gap``: moving it may explain a gap between
     frameworks; ``build``: an engine's build depends on it; ``percent``: people give it in percent; ``flag``: the
-    option's name where it is not the field's.
+    option's name where it is not the field's; ``axis``: several values of it make a matrix, where a kind sweeps;
+    ``words``: what may be said instead of a value there.
     """
 
     help: str = ""
@@ -46,6 +47,8 @@ class Setting:
     build: bool = False
     percent: bool = False
     flag: str = ""
+    axis: bool = False
+    words: tuple[str, ...] = ()
     per_device: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # defaults other than the field's own
 
     def option(self, name: str) -> str:

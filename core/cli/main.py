@@ -21,10 +21,12 @@ from dlcompare.core.machine.limits import warn_before_time_is_up
 from dlcompare.core.printable import in_one_line
 from dlcompare.core.privacy import close_files
 
+from .data import data
 from .echo import drop_what_cannot_be_printed, echo, open_streams
 from .environments import env
 from .measuring import FORMS, measure, measuring, rendered, tell_distrust
 from .options import apply, make, option, options_of
+from .published import published
 
 EXAMPLES = "\n\n".join((
     "[bold]Examples[/]",
@@ -62,7 +64,7 @@ def program() -> click.Group:
     group = click.group(invoke_without_command=True, epilog=EXAMPLES, context_settings={"max_content_width": 100})
     main_ = group(measuring("dlcompare", own, click.version_option(__version__, prog_name="dlcompare")(dlcompare)))
     of_their_own = (of_kinds(name, found) for name, found in by_command.items())
-    for command in (*of_their_own, list_, show_, report, compare, sign, env):
+    for command in (*of_their_own, list_, show_, report, compare, published, sign, env, data):
         main_.add_command(command)
     found: click.Group = main_
     return found
@@ -103,9 +105,17 @@ def show_(model: str, image_size: int | None, form: str) -> None:
 @RUNS
 @SIGNERS
 @FORMAT
-def report(runs: tuple[Path, ...], form: str, signers: Path | None) -> None:
+@option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw a sweep too, as .png or .svg.")
+def report(runs: tuple[Path, ...], form: str, signers: Path | None, plot: Path | None) -> None:
     """Show the records of finished runs of any kind: run folders, or records.json files."""
     print_stored(runs, form, None if form != "table" else Judging(), signers=signers)
+    if plot:
+        from dlcompare.core.reports.sweeps.drawing import check
+        from dlcompare.core.reports.sweeps.figure import draw
+        from dlcompare.core.run.stored import read
+
+        check(plot)
+        draw([record for path in runs for record in read(path)], plot)
 
 
 @click.command()

@@ -49,9 +49,10 @@ def settings(kinds: Sequence[Kind]) -> dict[str, Setting]:
 def measuring(name: str, kinds: Sequence[Kind], command: Any) -> Any:
     """Return a function as the command of some kinds, with all their options."""
     found: dict[str, Any] = {}
+    sweeps = any(kind.sweeps for kind in kinds)
     for kind in kinds:
         for cls, without in groups(kind):
-            found = {**options_of(cls, without), **found}
+            found = {**options_of(cls, without, sweeps=sweeps), **found}
     forms = [form for form in FORMS if any(form in kind.forms for kind in kinds)]
     found["form"] = option("--format", "form", type=click.Choice(forms), default="table", help="What to print.")
     panels(name, settings(kinds))
@@ -76,6 +77,18 @@ def refuse_strange(kind: Kind, context: click.Context, given: Mapping[str, Any])
             raise UsageError(f"--{name.replace('_', '-')} has no meaning for {kind.title}; leave it out")
 
 
+def refuse_sweep(kind: Kind, given: Mapping[str, Any]) -> None:
+    """Raise UsageError if a matrix, or a search, is asked of a kind that makes none, although another does."""
+    for name, about in settings_by_name(kind.job, kind.refused).items():
+        if about.axis and not kind.sweeps and (isinstance(given[name], tuple) or given[name] in about.words):
+            what = "one value" if isinstance(given[name], tuple) else "a value"
+            raise UsageError(f"{about.option(name)} takes {what} for {kind.title}, not {told(given[name])}")
+
+
+def told(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
 def request(kind: Kind, given: Mapping[str, Any]) -> Request:
     """Return what was asked of a kind."""
     asked = {name: given[name] for name in settings_by_name(kind.job, kind.refused) if given.get(name) is not None}
@@ -91,6 +104,7 @@ def measure(context: click.Context, kinds: Sequence[Kind], given: Mapping[str, A
     claim()
     kind = choose(kinds, given)
     refuse_strange(kind, context, given)
+    refuse_sweep(kind, given)
     check_form(kind, given["form"])
     asked, options = request(kind, given), make(Options, given)
     with Progress() as progress:

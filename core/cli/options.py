@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import rich_click as click
+from click.types import convert_type
 
 from dlcompare.core.settings import Setting, default_of, scalar, settings_of
 from dlcompare.core.typed_json import types_of
@@ -40,6 +41,29 @@ class Several(click.ParamType):
             self.fail(f"takes numbers such as 0.5,0.25, not {value!r}", param, ctx)
 
 
+class Axis(click.ParamType):
+    """VALUE[,VALUE...], each of a type of click's or one of some words, as a tuple."""
+
+    name = "list"
+
+    def __init__(self, one: click.ParamType, words: Sequence[str]) -> None:
+        self.one, self.words = one, words
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
+        if not isinstance(value, str):
+            return value if isinstance(value, tuple) else (value,)
+        found = [word.strip() for word in value.split(",") if word.strip()]
+        if not found:
+            self.fail(f"takes one value or several, such as 1,2, not {value!r}", param, ctx)
+        return tuple(word if word in self.words else self.one.convert(word, param, ctx) for word in found)
+
+
+def flatten(context: click.Context, param: click.Parameter, found: Sequence[tuple[Any, ...]]) -> Any:
+    """Return what was given of an axis: a single value, several as a tuple, each once, or None."""
+    values = tuple(dict.fromkeys(value for part in found for value in part))
+    return values if len(values) > 1 else values[0] if values else None
+
+
 def option(*names: str, **kwargs: Any) -> Callable[[Any], Any]:
     """Return click's option, its default shown if it has one."""
     return click.option(*names, **{"show_default": kwargs.get("default") is not None, **kwargs})
@@ -50,13 +74,17 @@ def settings_by_name(cls: Any, without: Iterable[str] = ()) -> dict[str, Setting
     return {name: about for name, about in settings_of(cls).items() if about.group and name not in set(without)}
 
 
-def options_of(cls: Any, without: Iterable[str] = ()) -> dict[str, Callable[[Any], Any]]:
-    """Return a click option for each setting of a dataclass that is offered, by field name."""
-    return {name: of_setting(cls, name, about) for name, about in settings_by_name(cls, without).items()}
+def options_of(cls: Any, without: Iterable[str] = (), *, sweeps: bool = False) -> dict[str, Callable[[Any], Any]]:
+    """Return a click option for each setting of a dataclass that is offered, by field name.
+
+    ``sweeps``: those that are axes take several values.
+    """
+    found = settings_by_name(cls, without)
+    return {name: of_setting(cls, name, about, several=sweeps and about.axis) for name, about in found.items()}
 
 
-def of_setting(cls: Any, name: str, about: Setting) -> Callable[[Any], Any]:
-    """Return the click option of one setting."""
+def of_setting(cls: Any, name: str, about: Setting, *, several: bool = False) -> Callable[[Any], Any]:
+    """Return the click option of one setting, or of an axis, which takes several of its values."""
     default, kind, help_ = default_of(cls, name), type_of(cls, name, about), about.help
     if kind is bool:
         return click.option(about.option(name), name, is_flag=True, default=default, flag_value=not default, help=help_)
@@ -67,8 +95,14 @@ def of_setting(cls: Any, name: str, about: Setting) -> Callable[[Any], Any]:
     shown = None if required or about.machine or about.per_device else default
     if about.percent and shown is not None:
         shown = 100 * shown
-    return option(about.option(name), name, type=kind, metavar=about.metavar, default=shown,
-                  help=help_, show_default=shown not in (None, (), "") and "default" not in help_.lower())
+    show = shown not in (None, (), "") and "default" not in help_.lower()
+    if several:
+        axis, values = Axis(convert_type(kind), about.words), about.choices or (about.metavar or "",)
+        one = "|".join((*values, *about.words))
+        return option(about.option(name), name, type=axis, metavar=f"{one}[,...]", multiple=True, callback=flatten,
+                      default=None if shown is None else (shown,), help=help_, show_default=show)
+    return option(about.option(name), name, type=kind, metavar=about.metavar, default=shown, help=help_,
+                  show_default=show)
 
 
 def type_of(cls: Any, name: str, about: Setting) -> Any:

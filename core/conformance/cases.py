@@ -7,6 +7,7 @@ where an epsilon would show, and values are negative where padding with zeros wo
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -64,6 +65,7 @@ class Recipe:
     fill: Mapping[str, float] = field(default_factory=dict)
     trains: bool = True
     wide: bool = False
+    squared: bool = False  # the loss is the mean square, and no cross-entropy
 
 
 IDS = {"ids": Input((5,), "int64", "ids", 7)}
@@ -129,6 +131,10 @@ RECIPES: dict[str, Recipe] = {
                                  (5, 4)),
     "layer-norm-epsilon": Recipe("biased variance, epsilon 1e-12 inside the root", lambda x: x.layer_norm(name="ln"),
                                  (5, 8), 1e-4, wide=True),
+    "layer-scale-channels": Recipe("a factor for each channel, not for each column", lambda x: x.layer_scale(name="ls"),
+                                   (3, 4, 3)),
+    "layer-scale-features": Recipe("a factor for each element of the last axis", lambda x: x.layer_scale(name="ls"),
+                                   (5, 4)),
     "attention-mask": Recipe("scale 1/sqrt(d), masked keys get no weight", _attend, (5, 8), extra=MASK),
     "select": Recipe("one index of an axis, also counted from the end", _select, (5, 5)),
     "dropout-evaluation": Recipe("dropout is the identity in evaluation", lambda x: x.dropout(0.5, name="dropout"),
@@ -136,6 +142,8 @@ RECIPES: dict[str, Recipe] = {
     "cross-entropy": Recipe("the mean over the batch of -log softmax(x)[label]", lambda x: x, (5,)),
     "cross-entropy-large-logits": Recipe("softmax takes the maximum off first",
                                          lambda x: x.dense(5, name="large"), (4,), fill={"large.bias": 100.0}),
+    "mean-square": Recipe("the mean over the batch and all elements of x^2, not half of it", lambda x: x, (3, 4, 2),
+                          squared=True),
     "gradient-average": Recipe("gradients are averaged over the workers", _two_layers, (4,)),
     "sgd": Recipe("v = m v + g + wd w; w = w - lr v, under a changing learning rate", _two_layers, (4,)),
     "unreached-parameters": Recipe("what the loss does not reach stays put, weight decay included", _two_layers, (4,),
@@ -159,8 +167,7 @@ def _graph(name: str, recipe: Recipe) -> Graph:
     def build(x: Tensor, label: Tensor, **extra: Tensor) -> dict[str, Tensor]:
         near = before(x)
         y = recipe.build(near, **extra)
-        flat = y if len(y.shape) == 1 else y.flatten(name="flatten_for_loss")
-        outputs = {"y": y, "loss": flat.cross_entropy(label, name="loss")}
+        outputs = {"y": y, "loss": y.mean_square(name="loss") if recipe.squared else entropy(y, label)}
         return outputs | ({"aside": recipe.aside(near)} if recipe.aside else {})
 
     def traced(classes: int) -> Graph:
@@ -168,8 +175,12 @@ def _graph(name: str, recipe: Recipe) -> Graph:
         return trace(name, build, inputs)
 
     draft = traced(1)
-    (width,) = draft.node(draft.node("loss").inputs[0]).shape
-    return traced(width)
+    return traced(math.prod(draft.node(draft.node("loss").inputs[0]).shape))
+
+
+def entropy(y: Tensor, label: Tensor) -> Tensor:
+    flat = y if len(y.shape) == 1 else y.flatten(name="flatten_for_loss")
+    return flat.cross_entropy(label, name="loss")
 
 
 def before(x: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,10 @@ class Dataset(ABC):
         if names:
             raise UsageError(f"{type(self).__name__} has no samples of a name, so none can be left out")
         return self
+
+    def file(self, index: int) -> Path | None:
+        """Return the file that a sample is read from each time it is used; None where it is read once, or made."""
+        return None
 
     def unaugmented(self) -> Dataset:
         """Return the same samples as evaluation reads them: without random crops and the like."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from dlcompare.core import hookimpl
@@ -22,10 +23,16 @@ TITLES = {  # by the module below this package
                         "built in",
     "generated.synthetic": "invented samples for any model, kept on the device: pure compute",
 }
+SHARDS = {
+    "tfrecord": "shards of TFRecord, with tf.train.Example as TensorFlow's ImageNet has them: tfrecord:PATH",
+    "recordio": "shards of MXNet's RecordIO, with image headers: recordio:PATH",
+    "webdataset": "tar shards as webdataset reads them: webdataset:PATH",
+}
 SCANNED = ("images.imagefolder", "arrays")  # whose samples are a user's, and may be damaged
 ENDLESS = ("generated.synthetic",)  # which has as many samples and classes as the network wants
-PIXELS = {"images.imagefolder": Pixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225),  # ImageNet's
-                                       "resized (bilinear) until the centre crop is 224/256 of the shorter side")}
+IMAGENET = Pixels((0.485, 0.456, 0.406), (0.229, 0.224, 0.225),
+                  "resized (bilinear) until the centre crop is 224/256 of the shorter side")
+PIXELS = {"images.imagefolder": IMAGENET}
 
 
 @hookimpl
@@ -34,7 +41,14 @@ def dlcompare_datasets() -> list[DatasetKind]:
                         check=later(module, "check"), scan=later(module, "scan") if module in SCANNED else nothing,
                         classes=None if module in ENDLESS else later(module, "classes"),
                         size=None if module in ENDLESS else later(module, "size"), pixels=PIXELS.get(module))
-            for module, title in TITLES.items()]
+            for module, title in TITLES.items()] + [of_shards(name, title) for name, title in SHARDS.items()]
+
+
+def of_shards(name: str, title: str) -> DatasetKind:
+    """Return the dataset of one format of shards."""
+    found = {part: partial(later("records.dataset", part), name) for part in ("check", "scan", "classes", "size")}
+    return DatasetKind(name, title, open=partial(later("records.dataset", "open_dataset"), name), pixels=IMAGENET,
+                       **found)
 
 
 def nothing(argument: str, inputs: Mapping[str, Input], **how: Any) -> dict[str, str]:

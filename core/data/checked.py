@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,9 @@ class Checked(Dataset):
     def name(self, index: int) -> str:
         """Return what a sample is called: its split and number where samples have no names."""
         return self.names[index] if self.names else f"{self._about['split']}{index}"
+
+    def file(self, index: int) -> Path | None:
+        return self._dataset.file(index)
 
     def unaugmented(self) -> Checked:
         return Checked(self._dataset.unaugmented(), self._inputs, **self._about)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import threading
 import time
 from collections import deque
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import Dataset
+from .stream import Stream
 
 REST_SECONDS = 0.002
 
@@ -28,7 +30,7 @@ class Feed:
     dataset, the sampler or ``place`` raises comes out of ``next``, as it was raised. Use it as a context manager.
     """
 
-    def __init__(self, dataset: Dataset, sampler: Iterable[tuple[int, np.ndarray]],
+    def __init__(self, dataset: Dataset | Stream, sampler: Iterable[tuple[int, np.ndarray]],
                  place: Callable[[dict[str, np.ndarray]], Any], *, depth: int = 2) -> None:
         self.first_batch_sha256: str | None = None  # known once the first ``next`` has returned
         self.waited = 0.0  # seconds spent in ``next``: what input has cost the training loop so far
@@ -58,6 +60,26 @@ class Feed:
                  trace: TracebackType | None) -> None:
         self.close()
 
+    def alone(self, *, seconds: float = 0.25, most: float = 3.0) -> float | None:
+        """Return how many batches a second come while nobody works with them; None of a resident dataset.
+
+        What lies ready is not counted. An input so slow that nothing else comes within ``most`` seconds is told by all
+        that came: that is more than it can do.
+        """
+        if self._dataset.resident:
+            return None
+        ready, taken = 2 * self.depth, 0
+        begin = since = time.perf_counter()
+        while True:
+            next(self)
+            taken, now = taken + 1, time.perf_counter()
+            if taken == ready:
+                since = now
+            if taken > ready and now - since >= seconds:
+                return (taken - ready) / (now - since)
+            if now - begin > most:
+                return taken / (now - begin)
+
     def close(self) -> None:
         """End the background thread, after the batch it has in hand; ``next`` raises StopIteration from then on."""
         self._items.close()
@@ -69,6 +91,7 @@ class Feed:
             time.sleep(REST_SECONDS)
 
     def _resident(self) -> Generator[Any, None, None]:
+        assert isinstance(self._dataset, Dataset)
         epoch, indices = next(iter(self._sampler))
         placed = self._placed(self._dataset.batch(indices, epoch=epoch))
         while True:
@@ -104,6 +127,7 @@ class Feed:
 
     def _batches(self) -> Generator[dict[str, np.ndarray], None, None]:
         """Yield batches in the sampler's order, ``depth`` of them in preparation at a time."""
+        assert isinstance(self._dataset, Dataset)
         begun = self._begun
         pool = ThreadPoolExecutor(self.depth, thread_name_prefix="batch")
         try:
@@ -120,6 +144,19 @@ class Feed:
         if self.first_batch_sha256 is None:
             self.first_batch_sha256 = batch_sha256(batch)
         return self._place(batch)
+
+
+class StreamFeed(Feed):
+    """The same of a stream's batches, epoch after epoch: its own threads and processes prepare them."""
+
+    def __init__(self, stream: Stream, place: Callable[[dict[str, np.ndarray]], Any], *, depth: int = 2) -> None:
+        self._stream = stream
+        super().__init__(stream, (), place, depth=depth)
+
+    def _batches(self) -> Generator[dict[str, np.ndarray], None, None]:
+        for number in itertools.count():
+            for drawn in self._stream.epoch(number):
+                yield drawn.batch
 
 
 class End(NamedTuple):

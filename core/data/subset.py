@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 
 import numpy as np
 
@@ -21,6 +22,9 @@ class Subset(Dataset):
 
     def batch(self, indices: np.ndarray, *, epoch: int) -> dict[str, np.ndarray]:
         return self._dataset.batch(self._kept[indices], epoch=epoch)
+
+    def file(self, index: int) -> Path | None:
+        return self._dataset.file(int(self._kept[index]))
 
     def unaugmented(self) -> Subset:
         names, skip = self._again

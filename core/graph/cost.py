@@ -73,6 +73,44 @@ def training_bytes(graph: Graph, batch: int) -> int:
     return fixed + batch * sum(_kept_bytes(graph).values())
 
 
+def least_traffic(graph: Graph, batch: int, *, activation_bytes: int = FLOAT_BYTES) -> int:
+    """Return the least bytes of memory traffic of a training step of one worker, if no cache holds what it works on.
+
+    Everything between the tensors that gradients need is taken for fused: those are written by the forward pass and
+    read by the backward one. Parameters are read by both and by the update, which also reads and writes momentum and
+    writes them; their gradients are written and read once. What programs really move is more.
+    """
+    kept = sum(_kept_bytes(graph).values()) * activation_bytes // FLOAT_BYTES
+    return batch * 2 * kept + FLOAT_BYTES * 8 * cost(graph).parameters
+
+
+def least_training_flops(graph: Graph) -> float:
+    """Return the fewest floating-point operations of one sample's training step by any algorithm in use.
+
+    Fewer than :attr:`Cost.training_flops`, for these may be spared honestly: what the loss does not need; the gradient
+    of inputs that nothing trained stands behind; and products of a convolution of stride 1, of which Winograd's
+    F(4, r) needs (r + 3) for 4 r in each direction (Lavin & Gray 2016, "Fast algorithms for convolutional neural
+    networks"; cuDNN and oneDNN have them). A rate above a machine's peak by this count cannot be true.
+    """
+    shapes, behind, total = _shapes(graph), set[str](), 0.0
+    for node in graph.needed("loss"):
+        trained_behind = not behind.isdisjoint(node.inputs)
+        count = MULTIPLY_ADDS.get(node.op)
+        if count:
+            total += 2 * (2 + trained_behind) * count(node, shapes) * _spared(node)
+        if trained_behind or any(param.trained for param in node.params.values()):
+            behind.add(node.name)
+    return total
+
+
+def _spared(node: Node) -> float:
+    """Return which share of a node's products remains with Winograd's algorithm."""
+    if node.op != "conv" or node.attrs.get("stride", 1) != 1:
+        return 1.0
+    sides = node.params["weight"].shape[2:]
+    return math.prod((side + 3) / (4 * side) for side in sides if side > 1)
+
+
 def _kept_bytes(graph: Graph) -> dict[str, int]:
     """Return the bytes per sample of the tensors kept for the backward pass, by name; a view counts as its source."""
     source: dict[str, str] = {}
@@ -120,12 +158,13 @@ MULTIPLY_ADDS: dict[str, Callable[[Node, Mapping[str, Shape]], int]] = {
 # Ops without a matrix product; a new op must be put here or above (a test asks).
 NO_PRODUCTS = frozenset({
     "batch_norm", "relu", "gelu", "tanh", "max_pool", "avg_pool", "adaptive_avg_pool", "flatten", "dropout", "add",
-    "concat", "scale", "embedding", "position_embedding", "layer_norm", "select", "cross_entropy",
+    "concat", "scale", "layer_scale", "embedding", "position_embedding", "layer_norm", "select", "cross_entropy",
+    "mean_square",
 })
 # Which tensors a gradient needs: dense needs x for its weight's, relu its own result; add, concat and pooling by mean
 # need none.
 KEEPS_INPUTS = frozenset({"conv", "dense", "attention", "batch_norm", "layer_norm", "gelu", "max_pool", "embedding",
-                          "cross_entropy"})
+                          "layer_scale", "cross_entropy", "mean_square"})
 KEEPS_OUTPUT = frozenset({"relu", "tanh"})
 KEEPS_NOTHING = frozenset({"avg_pool", "adaptive_avg_pool", "flatten", "dropout", "add", "concat", "scale",
                            "position_embedding", "select"})

@@ -214,6 +214,11 @@ class Tensor:
         return Out(self.shape)
 
     @op
+    def layer_scale(self, name: str | None = None) -> Out:
+        """Multiply each channel of an image, or else each element of the last axis, by a learned factor."""
+        return Out(self.shape, {"weight": Param((self.shape[0 if len(self.shape) == 3 else -1],), "ones")})
+
+    @op
     def embedding(self, rows: int, features: int, init: str = "normal_0.02", name: str | None = None) -> Out:
         """Row lookup by integer ids; every row has a gradient (no padding row)."""
         return Out((*self.shape, features), {"weight": Param((rows, features), init)})
@@ -254,6 +259,11 @@ class Tensor:
         """Mean over the *global* batch of -log softmax(x)[label]; x is (classes,), the result a scalar."""
         if len(self.shape) != 1 or label.shape:
             raise ValueError(f"cross_entropy wants (classes,) and a scalar label, not {self.shape} and {label.shape}")
+        return Out(())
+
+    @op
+    def mean_square(self, name: str | None = None) -> Out:
+        """Mean over the *global* batch, and over all elements of x, of x^2: a loss for x of any shape, a scalar."""
         return Out(())
 
 

@@ -105,6 +105,11 @@ class Comparison:
     sides: tuple[Side, ...]
     verdicts: tuple[Verdict, ...]
 
+    @property
+    def point(self) -> Json:
+        """Return the values of what was swept, the same for all sides; {} if nothing was."""
+        return self.baseline.records[0].point
+
     def verdict(self, side: Side) -> Verdict | None:
         """Return the verdict on a side within its own run; None on a baseline."""
         return next((v for v in self.verdicts if (v.run, v.name, v.baseline_run) == (side.run, side.name, side.run)),
@@ -179,11 +184,18 @@ def inconclusive(side: Side, base: Side, *, rounds: int) -> str | None:
         here, there = machine(side.ran[0].system), machine(base.ran[0].system)
         where = "on the same kind of machine" if here == there else f"on another machine ({here}; {there})"
         return f"measured at another time, {where}"
+    if searched(side, base) and (ours := side.ran[0].global_batch) != (theirs := base.ran[0].global_batch):
+        return f"of unlike batch, {ours} and {theirs} in all: each has the largest that fits"
     if not (side.interleaved and base.interleaved):
         return "each ran once, one after the other, not interleaved in rounds"
     if rounds < 2:
         return f"{rounds or 'no'} round{'s' * (rounds != 1)} in which both ran undisturbed"
     return None
+
+
+def searched(*sides: Side) -> bool:
+    """Return whether any side's batch is the largest that fits, instead of one that was asked for."""
+    return any(record.job.get("tried") for side in sides for record in side.ran)
 
 
 def count_disturbed(side: Side, base: Side) -> int:

@@ -42,6 +42,9 @@ class Options:
                                    "own.")
     out: Path = setting(RUNS, group=PLACE, metavar="DIR", help="Folder for runs.")
     resume: bool = setting(False, group=PLACE, help="Go on with the newest unfinished run of the same command.")
+    cool_down: float = setting(0.0, group=PLACE, least=0, metavar="SECONDS",
+                               help="Leave the machine idle for so long before each job: a device that begins hotter "
+                                    "takes more energy.")
     timeout: float = setting(LONGEST, group=PLACE, least=1, metavar="SECONDS",
                              help="Give a job up that reports nothing for so long, or for less where it should be "
                                   "quick.")
@@ -126,7 +129,8 @@ class Kind:
     ``room`` is how many bytes a rank's result takes at most, as a rule, besides the windows that its job asks for.
     ``command`` is the sub-command that asks for it, "" for the program's own; of several kinds with one command, that
     is meant whose ``selected_by`` options are given, the one without any otherwise. ``own`` are its options beside the
-    fields of its job; ``repeats``: its jobs may run in rounds and be judged.
+    fields of its job; ``repeats``: its jobs may run in rounds and be judged; ``sweeps``: its plan takes several values
+    of the settings that are axes, as tuples.
     """
 
     name: ClassVar[str]
@@ -137,6 +141,7 @@ class Kind:
     own: ClassVar[type] = Nothing
     refused: ClassVar[tuple[str, ...]] = ()  # fields of its job that it chooses itself and a user may not give
     repeats: ClassVar[bool] = True
+    sweeps: ClassVar[bool] = False
     forms: ClassVar[tuple[str, ...]] = ("table", "json", "csv")
     room: ClassVar[int] = 32 << 10
     old_file: ClassVar[str] = ""  # in which an earlier version left a run's records; see ``stored``

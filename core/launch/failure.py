@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dlcompare.core.machine import limits
-from dlcompare.core.machine.memory import ran_out
+from dlcompare.core.machine.memory import NO_MEMORY, PERHAPS, ran_out
 from dlcompare.core.variables import EVENTS, LOG, STACKS
 
 from . import stacks
@@ -28,7 +28,7 @@ TAIL = 1 << 16  # bytes of a log's end that are looked at
 ADVICE = "try a smaller --batch or fewer --workers"
 PATIENCE = "Give --timeout more than {:.0f} seconds if the model is that slow"
 LEAVING = "Their work was done: what a plug-in or the framework does at its end takes so long"
-CAUSES = {"SIGKILL": f"the kernel does so when memory runs out: then {ADVICE}; otherwise a person or a job "
+CAUSES = {"SIGKILL": f"the kernel does so {PERHAPS}: then {ADVICE}; otherwise a person or a job "
                      "scheduler did",
           "SIGTERM": "a person, a job scheduler or another program did so"}
 PREFIX = re.compile(r"^\[(rank)?\d+\](<stderr>|<stdout>)?:\s*")  # horovodrun's and torchrun's before a worker's lines
@@ -163,25 +163,25 @@ def explain_death(silent: dict[int, int | None], folder: Path, said: Sequence[Js
     """Return the reason of a job of which processes were killed, or crashed outside Python."""
     names = " and ".join(f"{pid}" + (f" (rank {rank})" if rank is not None else "") for pid, rank in silent.items())
     if told := memory_line(folder):
-        return f"memory ran out in worker process {names} ({told}); {limits.met(told) or ADVICE}"
+        return f"{NO_MEMORY} in worker process {names} ({told}); {limits.met(told) or ADVICE}"
     then = f" Another worker said: {paragraph(said[0]['message'], 200)}" if said else ""
     if told := fatal_line(folder, said):
         return f"worker process {names} died, and the log says: {told}.{then}"
     if limit := limits.processor_time():
         return f"worker process {names} died without a word: {limit}.{then}"
     return (f"worker process {names} died without a word, as one does that is killed by SIGKILL (the kernel does so "
-            f"when memory runs out: then {ADVICE}) or crashes.{then}")
+            f"{PERHAPS}: then {ADVICE}) or crashes.{then}")
 
 
 def explain_exception(word: Json, folder: Path) -> str:
     """Return the reason of a job in which an exception was raised that nobody foresaw."""
     message, limit = paragraph(word["message"]), limits.met(word["message"])
     if ran_out(word["message"]):
-        return f"memory ran out ({message}); {limit or ADVICE}"
+        return f"{NO_MEMORY} ({message}); {limit or ADVICE}"
     if limit:
         return f"{message}; {limit}"
     sign = word["memory"] or memory_line(folder)
-    return f"{message}. It seems that memory ran out ({sign}); {ADVICE}" if sign else message
+    return f"{message}. It seems that {NO_MEMORY} ({sign}); {ADVICE}" if sign else message
 
 
 def memory_line(folder: Path) -> str:

@@ -28,6 +28,7 @@ from dlcompare.core.scratch import scratch
 from dlcompare.core.variables import EVENTS, JOB, JOB_MARK, LOG, MEMORY, PARENT, PLUGINS, RANK_IN
 
 from . import failure, stacks
+from .sampling import kept_off
 from .silence import Silence
 from .turns import Baton
 
@@ -68,11 +69,13 @@ def drive(steps: Steps[T]) -> T:
 
 
 def launching(runtime: Runtime, job: BaseJob, folder: Path, *, python: str, path: Path, stall_seconds: float,
-              on_event: OnEvent, worker: str = WORKER, baton: Baton | None = None) -> Steps[Ended]:
+              on_event: OnEvent, worker: str = WORKER, baton: Baton | None = None,
+              spare: int | None = None) -> Steps[Ended]:
     """Run a job to its end in an existing folder and leave no process behind, also on an exception and on ``close``.
 
     ``path`` is the import path of the workers; ``stall_seconds`` is how long the job may report nothing, at most: see
-    ``silence``. With a ``baton`` its workers take turns with others', and are not silent while they wait for theirs.
+    ``silence``. With a ``baton`` its workers take turns with others', and are not silent while they wait for theirs. A
+    ``spare`` core is left to others.
 
     Raises:
         JobError: the log cannot be written.
@@ -89,8 +92,9 @@ def launching(runtime: Runtime, job: BaseJob, folder: Path, *, python: str, path
         if baton is not None:
             environment |= baton.open(temporary, mark)
         try:
-            process = subprocess.Popen(argv, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log,
-                                       stderr=subprocess.STDOUT, start_new_session=True)
+            with kept_off(spare):
+                process = subprocess.Popen(argv, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log,
+                                           stderr=subprocess.STDOUT, start_new_session=True)
         except OSError as error:
             return Ended(127, f"{argv[0]} cannot be started: {error.strerror}")
         try:

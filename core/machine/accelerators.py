@@ -1,16 +1,18 @@
-"""Which NVIDIA GPUs this machine has, and how many of them a program started here may use."""
+"""Which NVIDIA GPUs this machine has, how many of them a program started here may use, and which one it has got."""
 
 from __future__ import annotations
 
 import csv
 import os
 import subprocess
+from collections.abc import Iterable
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 SMI_FIELDS = ("index", "name", "memory.total", "driver_version", "power.limit")
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+CUDA = "libcuda.so.1"  # comes with the driver
 DEV = Path("/dev")
 CARDS = "nvidia[0-9]*"  # the driver makes a file for each
 JETSON = "nvhost-gpu"  # has one GPU, no such files, and long had no nvidia-smi
@@ -37,6 +39,31 @@ def visible(chosen: str | None, listed: int) -> int:
 
 def _names_one(word: str, listed: int) -> bool:
     return word.startswith(("GPU-", "MIG-")) or (word.isdecimal() and int(word) < listed)
+
+
+def cuda_uuid(ordinal: int, library: str = CUDA) -> str | None:
+    """Return the UUID of a GPU by its number in this process, as CUDA counts those that it may see; None if unknown.
+
+    Of a part of a GPU (MIG), that part's own (CUDA driver API, cuDeviceGetUuid_v2).
+    """
+    import ctypes  # late, as what it is for: the program starts without
+    from uuid import UUID
+
+    uuid, device = (ctypes.c_ubyte * 16)(), ctypes.c_int()
+    try:
+        cuda = ctypes.CDLL(library)
+        refused = (cuda.cuInit(0) or cuda.cuDeviceGet(ctypes.byref(device), ordinal)
+                   or cuda.cuDeviceGetUuid_v2(uuid, device))
+    except (OSError, AttributeError):  # no driver, or one from before there were such names
+        return None
+    return None if refused else str(UUID(bytes=bytes(uuid)))
+
+
+def cuda_uuids(ordinals: Iterable[int]) -> tuple[str, ...] | None:
+    """Return the UUIDs of GPUs by their numbers in this process; None if one of them is not known."""
+    found = [cuda_uuid(ordinal) for ordinal in ordinals]
+    known = [uuid for uuid in found if uuid]
+    return tuple(known) if len(known) == len(found) else None
 
 
 def accelerators(command: str = "nvidia-smi") -> list[dict[str, Any]]:

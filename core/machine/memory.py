@@ -13,6 +13,8 @@ PRESSED = 0.8  # share of its limit from which on a worker's failure is likely o
 # What the C library, C++, NumPy and frameworks say of it, each in words of its own.
 RAN_OUT = re.compile(r"out of memory|(can.?t|cannot|unable to|failed to) allocate|not enough memory|MemoryError"
                      r"|bad_alloc|RESOURCE_?EXHAUSTED|\bOOM\b", re.IGNORECASE)
+NO_MEMORY = "memory ran out"  # in every reason of ours that says so
+PERHAPS = "when memory runs out"  # in every reason that holds it possible: native code may crash for want of it
 
 
 def free_memory() -> int:
@@ -28,10 +30,14 @@ def share(workers: int) -> str:
     return os.environ.get(MEMORY) or str(free_memory() // workers)
 
 
+def own_share() -> int | None:
+    """Return how many bytes this worker may take, as its launcher told it; None where nobody counts them."""
+    return int(os.environ.get(MEMORY, "0")) or None
+
+
 def limit_memory() -> None:
     """Make an allocation beyond this worker's share fail here, before the kernel kills something else."""
-    wanted = int(os.environ.get(MEMORY, "0"))
-    if wanted:
+    if wanted := own_share():
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         least = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_DATA, (least, hard))
@@ -45,6 +51,16 @@ def nearly_full() -> str | None:
     if limit == resource.RLIM_INFINITY or held < PRESSED * limit:
         return None
     return f"the worker held {held / 2**30:.2f} of the {limit / 2**30:.2f} GiB that it may take"
+
+
+def for_want_of_memory(reason: str) -> bool:
+    """Return whether a job's reason for failing is that there was no memory left, as far as anybody said so."""
+    return NO_MEMORY in reason
+
+
+def perhaps_for_want_of_memory(reason: str) -> bool:
+    """Return whether that is possible: also where the workers died without a word, as native code may."""
+    return NO_MEMORY in reason or PERHAPS in reason
 
 
 def ran_out(text: str) -> bool:

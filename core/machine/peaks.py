@@ -1,19 +1,18 @@
 """A roofline estimate (Williams et al. 2009): no step is shorter than its arithmetic at peak, or its memory traffic.
 
 Peaks and measured throughputs of TPUs are those that Wang et al. 2020 publish ("Benchmarking the performance and energy
-efficiency of AI accelerators for AI training", Tables 3 and 8), in ``published/``.
+efficiency of AI accelerators for AI training", Tables 3 and 8), in ``core/published``.
 """
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-PUBLISHED = Path(__file__).parent / "published"
-SOURCE = "Wang et al. 2020"
+from dlcompare.core.published.tables import here, table
+
+PEAKS = "wang2020_table3_accelerators"
 CHIP_CORES = 2  # of a TPU v2 or v3: the published bandwidth is taken as one chip's, which two cores share
 
 
@@ -46,9 +45,9 @@ class Estimate:
 
 def peak(device_kind: str) -> Peak | None:
     """Return the published peaks of one device of a kind such as ``TPU v3``; None if none are published."""
-    for row in rows("accelerators"):
+    for row in table(PEAKS).rows:
         if row["accelerator"].startswith(f"{device_kind}-"):
-            devices = int(row["devices"])
+            devices = int(row["accelerator"].rpartition("-")[2])  # TPU v3-8 has eight
             return Peak(row["accelerator"], float(row["memory_gb"]) * 1e9 / devices,
                         float(row["peak_tflops"]) * 1e12 / devices,
                         float(row["memory_bandwidth_gb_s"]) * 1e9 / CHIP_CORES)
@@ -64,7 +63,8 @@ def peak_flops(system: Mapping[str, Any], device: str, precision: str, *, device
         names = [str((system.get("cpu") or {}).get("model", ""))] if precision == "fp32" else []
     else:
         names = [str(item["name"]) for item in system.get("accelerators", ())]
-    found = [row for row in rows("accelerators") if names and all(row["accelerator"] in name for name in names)]
+    found = [row for row in table(PEAKS).rows
+             if names and all(here("accelerator", row["accelerator"]) in name for name in names)]
     bounds = [float(row["peak_tflops"]) * 1e12 for row in found
               if precision == "fp32" or row["peak_precision"] != "fp32"]
     count = devices if device != "cpu" else 1  # workers share a processor, and a machine may hold several of them
@@ -75,14 +75,3 @@ def estimate(of: Peak, *, flops: float, traffic: float, global_batch: int) -> Es
     """Return the bound of a step with so much arithmetic and so many bytes of memory traffic on each device."""
     compute, memory = flops / of.flops, traffic / of.bandwidth
     return Estimate(compute, memory, global_batch / max(compute, memory))
-
-
-def published_throughputs(accelerator: str, model: str) -> dict[int, float]:
-    """Return published throughputs in samples per second by batch size; empty if there are none."""
-    return {int(row["batch"]): float(row["samples_per_second"]) for row in rows("training")
-            if (row["accelerator"], row["model"]) == (accelerator, model.replace("_", "-"))}  # "inception-v3" there
-
-
-def rows(table: str) -> list[Mapping[str, str]]:
-    with (PUBLISHED / f"{table}.csv").open(newline="") as file:
-        return list(csv.DictReader(file))

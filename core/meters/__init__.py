@@ -1,1 +1,1 @@
-"""What is read before and after a window: energy, foreign load. No meter knows a framework."""
+"""What is read around a window, or sampled beside the job: energy, power, foreign load. No meter knows a framework."""

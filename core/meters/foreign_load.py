@@ -6,13 +6,17 @@ Read before and after a window, outside its clock: some milliseconds for some hu
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from dlcompare.core.variables import JOB_MARK
 
 TICKS = os.sysconf("SC_CLK_TCK")
+FRESH = 0.05  # seconds
+FOUND: dict[tuple[str, Path], tuple[float, list[Path]]] = {}  # when, and which
 THROTTLES = "devices/system/cpu/cpu*/thermal_throttle/*_throttle_count"
 
 
@@ -39,7 +43,7 @@ def read(mark: str, *, proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> 
         busy = sum(seconds_of(line) for line in (proc / "stat").read_text().splitlines() if ours(line))
     except (OSError, ValueError):
         return None
-    return Reading(busy, sum(seconds(pid) for pid in find_marked(mark, proc)), throttles(sys))
+    return Reading(busy, sum(seconds(pid) for pid in marked(mark, proc)), throttles(sys))
 
 
 def ours(line: str) -> bool:
@@ -52,6 +56,16 @@ def seconds_of(line: str) -> float:
     """Return how long a core was busy: user, nice, system, irq, softirq, steal; guest time is part of user time."""
     fields = [int(word) for word in line.split()[1:]]
     return (sum(fields[:3]) + sum(fields[5:8])) / TICKS
+
+
+def marked(mark: str, proc: Path) -> list[Path]:
+    """Return the folders of a job's living processes, as found at most ``FRESH`` seconds ago: all meters that are read
+    around a window need them, and looking at each process of a machine costs more than all else they do."""
+    when, found = FOUND.get((mark, proc), (-math.inf, []))
+    if time.monotonic() - when > FRESH:
+        found = find_marked(mark, proc)
+        FOUND[mark, proc] = (time.monotonic(), found)
+    return found
 
 
 def find_marked(mark: str, proc: Path) -> list[Path]:

@@ -11,6 +11,7 @@ from dlcompare.core.graph.cost import training_bytes
 from dlcompare.core.machine.accelerators import gpus
 from dlcompare.core.machine.memory import free_memory
 from dlcompare.core.machine.ports import meeting_trouble
+from dlcompare.core.plugins.collectives import CollectiveJob
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import Plugins
 
@@ -44,7 +45,7 @@ def check_batch_norm(graph: Graph, batch: int) -> None:
                 f"framework can train that; use --batch 2 or more, or a larger --image-size")
 
 
-def too_few_gpus(job: Job) -> str | None:
+def too_few_gpus(job: Job | CollectiveJob) -> str | None:
     """Return a reason if there are more workers than GPUs; a job that is only compiled needs none."""
     there = gpus() if job.device == "cuda" and not job.topology else job.workers
     if job.workers <= there:

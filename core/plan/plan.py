@@ -46,7 +46,8 @@ class Plan:
 
     Every one of ``jobs`` runs in each of the ``rounds``; with ``until``, a number of seconds, they go on after that
     until every ratio is decided. Those of ``before`` and ``after`` run once. ``variants`` are the settings that a job
-    was given apart from the others, as text, by job id. ``asked`` is whatever else decides what is run, as JSON.
+    was given apart from the others, as text, by job id. ``points`` are the values of what is swept, by job id.
+    ``asked`` is whatever else decides what is run, as JSON.
     """
 
     kind: str
@@ -60,6 +61,7 @@ class Plan:
     before: tuple[BaseJob, ...] = ()
     after: tuple[BaseJob, ...] = ()
     asked: Mapping[str, Any] = field(default_factory=dict)
+    points: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def repeated(self) -> bool:
@@ -92,6 +94,7 @@ class Plan:
                  "before": [job.to_plain() for job in self.before], "after": [job.to_plain() for job in self.after],
                  "refusals": dict(self.refusals), "variants": dict(self.variants), "rounds": self.rounds,
                  "until": self.until, "judging": asdict(self.judging), "asked": dict(self.asked),
+                 "points": {name: dict(point) for name, point in self.points.items()},
                  "order": [[job.id for job in self.order(number)] for number in range(self.most_rounds)]}
         return json.dumps(plain, indent=1, sort_keys=True)
 

@@ -9,6 +9,7 @@ from dlcompare.core.plugins.job import BaseJob
 from dlcompare.core.records.record import Json, Record
 
 from .plan import Plan
+from .sweep import out_of_memory
 
 TRIES = 2  # a job that has failed so often is left out of the rounds that remain
 Decided = Callable[[Sequence[Record]], bool]
@@ -100,15 +101,17 @@ def enough(plan: Plan, records: Mapping[str, Record], decided: Decided) -> bool:
 
 
 def hopeless(plan: Plan, job: BaseJob, records: Mapping[str, Record]) -> bool:
-    """Return whether a job was refused, or has failed so often that it is not tried again."""
+    """Return whether a job was refused, or has failed so often that it is not tried again: once, in a sweep, for want
+    of memory."""
     if not plan.repeated:
         return False
-    ran = (records.get(cell(plan, job, number).folder) for number in range(plan.most_rounds))
-    seen = [record.status for record in ran if record is not None]
-    return "refused" in seen or seen.count("failed") >= TRIES
+    ran = [one for number in range(plan.most_rounds) if (one := records.get(cell(plan, job, number).folder))]
+    seen = [record.status for record in ran]
+    return "refused" in seen or (bool(plan.points) and any(map(out_of_memory, ran))) or seen.count("failed") >= TRIES
 
 
 def stamp(plan: Plan, one: Cell) -> Json:
     """Return what a record says of its place in the plan."""
     return {"id": one.folder, "variant": plan.variants.get(one.job.id, ""), "round": one.round,
+            "point": dict(plan.points.get(one.job.id, {})),
             "rounds": plan.rounds if one.round is not None and not plan.until else None}

@@ -7,13 +7,15 @@ and an inside (:class:`Trainer`: lives in one worker process, in the framework's
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from dlcompare.core.data.stream import NATIVE, Source, Stream
 from dlcompare.core.errors import JobError
 from dlcompare.core.graph import Graph
 
+from .collectives import CollectiveJob, Collectives, Message
 from .job import Job
 from .runtime import Loaded, Runtime
 
@@ -31,6 +33,8 @@ class Backend(Runtime):
     precisions: ClassVar[tuple[str, ...]] = ("fp32",)
     executions: ClassVar[Mapping[str, str]] = {"eager": "op by op"}  # what it does with each; its users' own first
     layouts: ClassVar[tuple[str, ...]] = ()  # of images in memory, that a job may ask for
+    offered_collectives: ClassVar[Mapping[str, str]] = {}  # by name, and what of its own does each
+    pipelines: ClassVar[Mapping[str, str]] = {}  # the forms of data its own input pipeline reads, and by what
 
     def refuse(self, job: Job) -> str | None:
         """Return why this job cannot run here, for people to read; None if it can."""
@@ -39,6 +43,8 @@ class Backend(Runtime):
         if job.precision == "tf32" and job.device != "cuda":
             return (f"{self.name}: tf32 is a mode of the matrix units in NVIDIA's GPUs since Ampere; a "
                     f"{job.device.upper()} has none. Use --precision fp32")
+        if job.pipeline == NATIVE and (reason := self.refuse_pipeline(job.data, workers=job.workers, skip=job.skip)):
+            return reason
         offered = {"precision": self.precisions, "execution": tuple(self.executions), "layout": self.layouts}
         for setting, values in offered.items():
             wanted = getattr(job, setting)
@@ -46,6 +52,27 @@ class Backend(Runtime):
                 choice = f"offers {', '.join(values)}" if values else f"leaves no choice of {setting}"
                 return f"{self.name} {choice}, not {setting} {wanted}"
         return None
+
+    def refuse_pipeline(self, data: str, *, workers: int = 1, skip: Collection[str] = ()) -> str | None:
+        """Return why its own input pipeline cannot read data of such a name, so that many workers share; None if it
+        can.
+        """
+        if data.partition(":")[0] not in self.pipelines:
+            reads = ", ".join(f"{form}: ({words})" for form, words in self.pipelines.items())
+            has = f"its own pipeline for --data {reads}" if reads else "no pipeline of its own"
+            return f"{self.name} has {has}, not for {data.partition(':')[0]}; use --pipeline neutral, which reads all"
+        if skip:
+            return (f"{self.name}'s own pipeline cannot leave single samples out, and {len(skip)} cannot be read; "
+                    "remove them and prepare the data again, or use --pipeline neutral")
+        return None
+
+    def pipeline(self, source: Source) -> Stream:
+        """Return its own input pipeline on what :attr:`pipelines` names. Called inside a worker.
+
+        Raises:
+            JobError: what it needs is not in this environment.
+        """
+        raise JobError(f"{self.name} has no input pipeline of its own")
 
     def processes(self, job: Job) -> int:
         """Return how many processes carry the job's workers; fewer than those where one drives several devices.
@@ -63,6 +90,23 @@ class Backend(Runtime):
 
         A process may build several trainers, one after another: joining the process group must be idempotent.
         """
+
+    def refuse_collective(self, job: CollectiveJob, *, size: int | None = None) -> str | None:
+        """Return why a collective cannot run here with so many bytes (None: with any), for people to read, else None.
+        """
+        if job.device not in self.devices:
+            return f"{self.name} runs on {', '.join(self.devices)}, not on {job.device}"
+        if job.collective not in self.offered_collectives:
+            return (f"{self.name} has no {job.collective}; its engine offers {', '.join(self.offered_collectives)}"
+                    if self.offered_collectives else f"{self.name} has no collectives of its own to measure")
+        return None
+
+    def collectives(self, job: CollectiveJob) -> Collectives:
+        """Join the job's processes and return the engine of collectives. Called inside a worker.
+
+        Joining is idempotent, and shared with trainers.
+        """
+        raise JobError(f"{self.name} has no collectives of its own to measure")
 
     def compile_only(self, graph: Graph, params: Arrays, job: Job) -> dict[str, Any]:
         """Compile the train step for ``job.topology``, a set of devices that need not be here, and return what the
@@ -97,9 +141,17 @@ class Trainer(Loaded):
         g = mean gradient over all ranks + weight_decay * w;  v = momentum * v + g;  w = w - lr * v.
         """
 
+    def forward(self, placed: Any) -> None:
+        """Start the forward pass of a step on a placed batch, and nothing of the rest; may return early.
+
+        In training mode, to the loss, which :meth:`wait` then returns; nothing is kept for a backward pass. Changes no
+        state but running statistics. A backend without it is measured by whole steps alone.
+        """
+        raise NotImplementedError
+
     @abstractmethod
     def wait(self) -> float:
-        """Block until every started step has finished; return the last step's loss on this rank's share."""
+        """Block until all that was started has finished; return the last step's loss on this rank's share."""
 
     @abstractmethod
     def gather(self, value: float) -> list[float]:
@@ -124,6 +176,17 @@ class Trainer(Loaded):
     def params(self) -> Arrays:
         """Return all parameters, running statistics included, under neutral names and layouts, float32."""
 
+    def messages(self, placed: Any) -> list[Message]:
+        """Take optimiser steps on a placed batch; return in which messages one sends its gradients, in that order.
+
+        As seen by hooks or told by the framework of this very step, never worked out from its documented limits. Rank
+        0's answer counts. Several steps may be taken until they are alike; the trainer serves nothing else afterwards.
+
+        Raises:
+            JobError: it cannot be seen.
+        """
+        raise JobError("this backend cannot tell which messages its steps send; give --sizes in bytes")
+
 
 ORACLE = "reference"  # the backend that all others are held against
 AMPERE = (8, 0)  # compute capability of the first NVIDIA GPUs with TensorFloat-32 and bfloat16
@@ -137,7 +200,7 @@ def cpu_has(*features: str) -> bool:
     return not set(next((line.split() for line in lines if line.startswith("flags")), features)).isdisjoint(features)
 
 
-def need_ampere(job: Job, card: str, capability: tuple[int, int]) -> None:
+def need_ampere(job: Job | CollectiveJob, card: str, capability: tuple[int, int]) -> None:
     """Raise JobError if the GPU that a worker got is too old for the job's precision."""
     if job.precision in ("tf32", "bf16") and capability < AMPERE:
         raise JobError(f"{card} has no {job.precision}, which NVIDIA GPUs have from Ampere on (compute capability "

@@ -91,5 +91,8 @@ class FrameworkSession(Session):
     def peak_bytes(self) -> int | None:
         return self.trainer.peak_bytes()
 
+    def device_ids(self) -> tuple[str, ...] | None:
+        return self.trainer.device_ids()
+
     def close(self) -> None:
         self.trainer.close()

@@ -3,6 +3,7 @@
 from dlcompare.core import hookspec
 from dlcompare.core.data import DatasetKind
 from dlcompare.core.graph.model import Model
+from dlcompare.core.meters.meter import Meter
 
 from .backend import Backend
 from .engine import Engine
@@ -26,3 +27,8 @@ def dlcompare_datasets() -> list[DatasetKind]:  # type: ignore[empty-body]
 @hookspec
 def dlcompare_engines() -> list[Engine]:  # type: ignore[empty-body]
     """Engines that can run a trained network."""
+
+
+@hookspec
+def dlcompare_meters() -> list[Meter]:  # type: ignore[empty-body]
+    """Meters of energy, power, and whatever else a machine tells of a window."""

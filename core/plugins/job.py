@@ -9,6 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
+from dlcompare.core.data.stream import NEUTRAL, PIPELINES
 from dlcompare.core.errors import UsageError
 from dlcompare.core.printable import file_name
 from dlcompare.core.settings import check, repetition, setting
@@ -19,6 +20,7 @@ DEVICES = ("cpu", "cuda", "tpu")
 EXECUTIONS = ("eager", "graph", "compiled")
 LAYOUTS = ("NCHW", "NHWC")
 FAIL, SKIP = "fail", "skip"  # what may be done about a sample that cannot be read
+LARGEST = "max"  # instead of a batch: the largest that fits, which is searched for before the job is run
 
 COMPARED = "What is compared"
 TRAINS = "How it trains"
@@ -98,25 +100,36 @@ class BaseJob:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """One batch that was tried for size: whether a short job of it ran, or why it did not, and how long that took."""
+
+    batch: int
+    fits: bool
+    seconds: float
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
 class Job(BaseJob):
     """One framework training one model on one dataset under one protocol.
 
     ``batch`` is per worker; ``steps`` is per window (None: as many as fill ``window_seconds``); ``threads`` is per
     worker. ``execution`` and ``layout`` are None where the backend chooses; a plan names the execution. ``loss_scale``
     is the first one in fp16. ``save``: keep the trained parameters. ``topology`` names devices to compile for that need
-    not be here. ``skip`` are the names of samples to leave out.
+    not be here. ``skip`` are the names of samples to leave out. ``largest``: as it is planned, ``batch`` is the
+    first to try, and the job is run with the largest that fits; ``tried`` is how that was found.
     """
 
     framework: str = setting(
         group=COMPARED, told=True, arithmetic=True, metavar="NAME[,NAME...]",
         help="Frameworks to compare, or 'all' that run on the device. NAME:SETTING=VALUE is one with a setting of its "
              "own.")
-    model: str = setting(group=COMPARED, told=True, arithmetic=True, metavar="NAME",
+    model: str = setting(group=COMPARED, told=True, arithmetic=True, axis=True, metavar="NAME",
                          help="The network; see 'dlcompare list'.")
     data: str = setting("digits", group=COMPARED, machine=True, side=True, metavar="NAME[:ARG]",
                         help="digits, imagefolder:PATH or synthetic; default: digits for image networks, synthetic for "
                              "the others.")
-    image_size: int | None = setting(None, group=COMPARED, least=1, metavar="PIXELS",
+    image_size: int | None = setting(None, group=COMPARED, least=1, axis=True, metavar="PIXELS",
                                      help="Side of the square image; default: the network's own.")
     classes: int | None = setting(None, group=COMPARED, machine=True, least=2, metavar="N",
                                   help="Classes that the last layer tells apart; default: those of the weights, else "
@@ -124,21 +137,25 @@ class Job(BaseJob):
     weights: str | None = setting(None, group=COMPARED, metavar="FILE",
                                   help="Start from these parameters: .safetensors, a PyTorch checkpoint, or the "
                                        "*.index.json of several files.")
-    workers: int = setting(1, group=TRAINS, least=1, told=True, metavar="N", help="Worker processes that all-reduce.")
-    batch: int = setting(8, group=TRAINS, least=1, machine=True, side=True, metavar="N",
+    workers: int = setting(1, group=TRAINS, least=1, told=True, axis=True, metavar="N",
+                           help="Worker processes that all-reduce.")
+    batch: int = setting(8, group=TRAINS, least=1, machine=True, side=True, axis=True, words=(LARGEST,), metavar="N",
                          per_device={"cuda": 64, "tpu": 64}, help="Samples per worker and step.")
     precision: str = setting("fp32", group=TRAINS, choices=PRECISIONS, told=True, side=True, arithmetic=True, gap=True,
-                             help="Arithmetic of the network.")
+                             axis=True, help="Arithmetic of the network.")
     execution: str | None = setting(None, group=TRAINS, choices=EXECUTIONS, side=True, arithmetic=True, gap=True,
-                                    help="How the network is run; default: as each framework's users do.")
+                                    axis=True, help="How the network is run; default: as each framework's users do.")
     layout: str | None = setting(None, group=TRAINS, choices=LAYOUTS, side=True, arithmetic=True, gap=True,
                                  help="Of images in memory; default: each framework's choice.")
     device: str = setting("cpu", group=TRAINS, choices=DEVICES, machine=True, arithmetic=True,
                           help="Default: cuda where there is one, else cpu.")
-    threads: int = setting(1, group=TRAINS, least=1, machine=True, side=True, gap=True, metavar="N",
+    threads: int = setting(1, group=TRAINS, least=1, machine=True, side=True, gap=True, axis=True, metavar="N",
                            help="CPU threads per worker; default: cores / workers.")
     loaders: int = setting(2, group=TRAINS, least=1, side=True, metavar="N",
                            help="Image-decoding processes per worker.")
+    pipeline: str = setting(NEUTRAL, group=TRAINS, choices=PIPELINES, side=True, gap=True,
+                            help="Where images come from: the neutral pipeline, the same for all, or each framework's "
+                                 "own, in an order of its own.")
     on_bad_sample: str = setting(FAIL, group=TRAINS, choices=(FAIL, SKIP),
                                  help="What to do about samples that cannot be used; skip looks at all beforehand and "
                                       "leaves the same ones out of every job.")
@@ -162,6 +179,8 @@ class Job(BaseJob):
     loss_scale: float = setting(2.0**15)
     topology: str | None = setting(None)
     skip: tuple[str, ...] = ()
+    largest: bool = False
+    tried: tuple[Trial, ...] = ()
     kind: ClassVar[str] = "training"
 
     def __post_init__(self) -> None:

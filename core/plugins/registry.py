@@ -21,7 +21,9 @@ import pluggy
 from dlcompare.core.data import DatasetKind
 from dlcompare.core.errors import PluginError, UsageError, unknown
 from dlcompare.core.graph.model import Model
-from dlcompare.core.variables import PARENT, PLUGINS
+from dlcompare.core.graph.named import is_operator, operator
+from dlcompare.core.meters.meter import Meter
+from dlcompare.core.variables import METERS, PARENT, PLUGINS
 
 from . import hookspecs, trial
 from .backend import Backend
@@ -34,8 +36,16 @@ BUILTIN = (
     "dlcompare.core.kinds.time_to_accuracy",
     "dlcompare.core.kinds.compilation",
     "dlcompare.core.kinds.verification",
+    "dlcompare.core.kinds.machine",
+    "dlcompare.core.kinds.ops",
+    "dlcompare.core.kinds.comm",
+    "dlcompare.core.kinds.io",
     "dlcompare.inference.kind",
     "dlcompare.core.data.builtin",
+    "dlcompare.core.meters.rapl",
+    "dlcompare.core.meters.nvidia",
+    "dlcompare.core.meters.amd",
+    "dlcompare.core.meters.host",
     "dlcompare.models",
     "dlcompare.frameworks.reference",
     "dlcompare.frameworks.pytorch",
@@ -52,6 +62,7 @@ HOOKS: dict[str, tuple[str, type | str]] = {  # what one thing on offer is calle
     "dlcompare_models": ("model", Model),
     "dlcompare_datasets": ("dataset", DatasetKind),
     "dlcompare_engines": ("engine", Engine),
+    "dlcompare_meters": ("meter", Meter),
     "dlcompare_kinds": ("kind of measurement", "Kind"),
 }
 
@@ -133,6 +144,17 @@ class Plugins:
         """Return every dataset kind by name. Raises PluginError when two plugins offer one name."""
         return self.by_name("dlcompare_datasets")
 
+    def meters(self) -> dict[str, Meter]:
+        """Return every meter by name, or those that the variable METERS names.
+
+        Raises PluginError when two plugins offer one name, UsageError when a name is no meter's.
+        """
+        told = os.environ.get(METERS)
+        if told is None:
+            return self.by_name("dlcompare_meters")
+        names = [name for name in told.replace(",", " ").split() if name != "none"]
+        return {name: self.named("dlcompare_meters", name) for name in names}
+
     def engines(self) -> dict[str, Engine]:
         """Return every inference engine by name, each backend's own ``predict`` among them.
 
@@ -157,7 +179,9 @@ class Plugins:
         return self.named("dlcompare_backends", name)
 
     def model(self, name: str) -> Model:
-        """Return one model. Raises UsageError with what exists and the nearest match."""
+        """Return one model, also an operator as one. Raises UsageError with what exists and the nearest match."""
+        if is_operator(name):
+            return operator(name).model
         return self.named("dlcompare_models", name)
 
     def dataset(self, spec: str) -> tuple[DatasetKind, str]:

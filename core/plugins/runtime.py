@@ -78,5 +78,13 @@ class Loaded(ABC):
         """Return the most device memory ever allocated, as it counts it itself; None if it cannot say."""
         return None
 
+    def device_ids(self) -> tuple[str, ...] | None:
+        """Return for each accelerator that it computes on a name by which the driver knows it: UUID, or PCI address.
+
+        "GPU-8c..." or "MIG-...", with or without the prefix, or "0000:1b:00.0"; of this process's own devices alone, as
+        the framework itself has numbered them. None where it cannot say; ``()`` on a CPU.
+        """
+        return None
+
     def close(self) -> None:
         """Release the model; a process group is left when the process ends."""

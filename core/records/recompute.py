@@ -74,8 +74,14 @@ def comparable(record: Record, names: Collection[str]) -> dict[str, Any]:
     windows = [{"samples": one.samples, "discarded": bool(one.discarded)} for one in record.windows]
     warnings = {caveat.kind: True for caveat in record.warnings}
     values = {name: getattr(record, name) for name in names}
-    return {**{name: to_plain(value) if dataclasses.is_dataclass(value) else value for name, value in values.items()},
-            "windows": windows, "warnings": warnings}
+    return {**{name: as_plain(value) for name, value in values.items()}, "windows": windows, "warnings": warnings}
+
+
+def as_plain(value: Any) -> Any:
+    """Return a value of a field as plain data, whether it is a dataclass, several of them, or plain already."""
+    if isinstance(value, tuple):
+        return [as_plain(one) for one in value]
+    return to_plain(value) if dataclasses.is_dataclass(value) else value
 
 
 def differences(written: Any, made: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:

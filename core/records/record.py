@@ -11,11 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
 from dlcompare.core.errors import UsageError
+from dlcompare.core.meters.meter import Metered
 from dlcompare.core.typed_json import from_plain, to_plain
 
 from . import stats
 from .caveat import Caveat
 from .choices import Choices
+from .energy import Span, Spent, spent
+from .host import Host, host
 
 SCHEMA = 2
 SAMPLES = "samples/s"
@@ -31,8 +34,10 @@ class Window:
 
     ``feed_seconds``: the main loop's waiting for input; ``foreign_cores``: what others used meanwhile, on average;
     ``throttled``: how often the clock was slowed; ``paused``: seconds that a rank stood still, or the machine slept;
-    ``joules`` by what a counter covers; ``waiting_cores``: what jobs used on average that waited for their turn, where
-    some did; ``discarded``: why the window is in no statistic, None if it is.
+    ``clock``: when it began, in seconds of the monotonic clock that all processes of the machine share; ``joules`` by
+    what a counter covers, ``counted`` what other counters grew by, by ``Quantity.key``; ``waiting_cores``: what jobs
+    used on average that waited for their turn, where some did; ``discarded``: why the window is in no statistic, None
+    if it is.
     """
 
     steps: int
@@ -45,14 +50,17 @@ class Window:
     foreign_cores: float | None = None
     throttled: int | None = None
     paused: float | None = None
+    clock: float | None = None
     joules: dict[str, float] = field(default_factory=dict)
     waiting_cores: float | None = None
+    counted: dict[str, float] = field(default_factory=dict)
     discarded: Caveat | None = None
 
     json_rules: ClassVar[Json] = {"properties": {
         "steps": {"minimum": 1}, "samples": {"minimum": 1}, "step": {"minimum": 0}, "feed_seconds": {"minimum": 0},
         "seconds": {"minItems": 1, "items": {"type": "number", "exclusiveMinimum": 0}}, "foreign_cores": {"minimum": 0},
         "paused": {"minimum": 0}, "waiting_cores": {"minimum": 0},
+        "joules": {"additionalProperties": {"minimum": 0}}, "counted": {"additionalProperties": {"minimum": 0}},
     }}
 
     @property
@@ -78,19 +86,26 @@ class Throughput:
         return cls(stats.median(rates), low, high, unit)
 
 
+def spans(windows: Sequence[Window]) -> list[Span]:
+    """Return windows as their energy is asked of them."""
+    return [Span(one.clock, max(one.seconds), one.samples, one.joules) for one in windows]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Record:
     """One job's outcome. Whatever a refused or failed job could not know is None or empty.
 
     ``framework`` is the framework or engine that ran it. ``variant`` is what was otherwise for this side of the
-    comparison than for the rest, "" if nothing was; ``round`` counts from 0, None where jobs ran once; ``rounds`` is
-    how many were planned, None where they went on until all was decided; records with the same ``turns`` had their
-    windows in turn, the first of each before the second of any; None: with nobody. ``startup`` are seconds by phase,
-    slowest rank; ``peak_bytes`` device and ``rss_bytes`` host memory, largest rank; ``discarded`` says what was run but
-    is in no statistic; ``disturbed``: too few windows were undisturbed, so the statistics are of all of them and no
-    verdict may rest on them; ``environment`` are versions, ``settings`` every choice that could differ between runs;
-    ``verified`` the certificate that speaks for its arithmetic, in short, and ``verified_before``, if there is none,
-    one of the same job under other source of dlcompare.
+    comparison than for the rest, "" if nothing was; ``point`` are the values of what was swept, by setting; ``round``
+    counts from 0, None where jobs ran once; ``rounds`` is how many were planned, None where they went on until all was
+    decided; records with the same ``turns`` had their windows in turn, the first of each before the second of any;
+    None: with nobody. ``startup`` are seconds by phase, slowest rank; ``peak_bytes`` device and ``rss_bytes`` host
+    memory, largest rank; ``discarded`` says what was run but is in no statistic; ``disturbed``: too few windows were
+    undisturbed, so the statistics are of all of them and no verdict may rest on them; ``environment`` are versions,
+    ``settings`` every choice that could differ between runs; ``meters`` what was read by which, ``devices`` by rank the
+    scopes of theirs that it computed on, ``energy`` what that amounts to, ``host`` what it says of cores, storage and
+    network; ``cool_down`` seconds that all rested before; ``verified`` the certificate that speaks for its arithmetic,
+    in short, and ``verified_before``, if there is none, one of the same job under other source of dlcompare.
     """
 
     schema: int = SCHEMA
@@ -100,6 +115,7 @@ class Record:
     id: str
     run: str
     variant: str = ""
+    point: dict[str, Any] = field(default_factory=dict)
     round: int | None = None
     rounds: int | None = None
     turns: str | None = None
@@ -125,6 +141,11 @@ class Record:
     environment: dict[str, str] = field(default_factory=dict)
     settings: Choices = NONE
     system: dict[str, Any] = field(default_factory=dict)
+    meters: tuple[Metered, ...] = ()
+    devices: tuple[tuple[str, ...], ...] = ()
+    energy: tuple[Spent, ...] = ()
+    cool_down: float | None = None
+    host: Host | None = None
     log: str | None = None
     verified: dict[str, Any] | None = None
     verified_before: dict[str, Any] | None = None
@@ -160,7 +181,7 @@ class Record:
     @property
     def group(self) -> tuple[Any, ...]:
         """Return what two records must share for the ratio of their throughputs to mean something."""
-        return (self.kind, self.model, self.image_size)
+        return (self.kind, self.model, self.image_size, *self.point.items())
 
     @property
     def kept(self) -> bool:
@@ -181,7 +202,9 @@ class Record:
 
     def derived(self, windows: Sequence[Window]) -> dict[str, Any]:
         """Return the fields that follow from others, computed anew; ``windows`` are those that count, maybe none."""
-        return {"throughput": Throughput.of(windows, self.unit) if windows else None}
+        return {"throughput": Throughput.of(windows, self.unit) if windows else None,
+                "energy": spent(self.meters, self.devices, spans(windows)),
+                "host": host(self.meters, windows)}
 
     def samples_of(self, window: Window) -> int:
         """Return how many samples a window's steps are, if the record knows without the window."""

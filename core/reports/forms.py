@@ -14,6 +14,7 @@ from dlcompare.core.judging.verdict import Comparison
 from dlcompare.core.records.record import Record
 
 from . import record_csv, verdicts, verdicts_data
+from .sections.energy import energy_parts
 from .text import columns, heading, interval, number, plain_table, remarks, state, to_text
 
 
@@ -55,4 +56,5 @@ def table_parts(records: Sequence[Record]) -> Iterator[RenderableType]:
     yield Text(heading(records))
     yield made
     yield Text(f"\n{records[0].unit}: median over windows, with its 95 % bootstrap interval.", style="dim")
+    yield from energy_parts([(place, record.name, [record]) for place, record in rows])
     yield from remarks(rows)

@@ -6,15 +6,16 @@ from dlcompare.core.plugins.registry import Plugins
 
 
 def render(plugins: Plugins) -> str:
-    """Return the frameworks, models and datasets as aligned text, with their plugins' errors at the end."""
+    """Return the frameworks, models, datasets and meters as aligned text, with their plugins' errors at the end."""
     frameworks = [(b.name, b.title, f"{'/'.join(b.devices)} · {'/'.join(b.precisions)}")
                   for b in plugins.backends().values()]
     engines = [(e.name, e.title, f"{'/'.join(e.devices)} · {'/'.join(e.precisions)}")
                for e in plugins.engines().values() if e.reads == "onnx"]
     models = [(m.name, m.task, m.reference) for m in plugins.models().values()]
     datasets = [(d.name, d.title, "") for d in plugins.datasets().values()]
+    meters = [(one.name, one.title, "") for one in plugins.meters().values()]
     parts = [section("Frameworks", frameworks), section("Inference engines", engines), section("Models", models),
-             section("Datasets", datasets)]
+             section("Datasets", datasets), section("Meters", meters)]
     if plugins.broken:
         parts.append(section("Plugins that could not be loaded", [(b.name, b.error, "") for b in plugins.broken]))
     return "\n\n".join(parts)

@@ -11,13 +11,15 @@ from typing import Any
 from dlcompare.core.files import finite
 from dlcompare.core.printable import cell
 from dlcompare.core.records.disturbance import windows_that_count
+from dlcompare.core.records.energy import headline
 from dlcompare.core.records.record import Record
 from dlcompare.core.typed_json import is_scalar, types_of
 
 from .text import per_second
 from .words import sentences
 
-LAST = ("environment", "settings", "system", "warnings", "log", "reproduce")  # wide columns, where nobody must scroll
+# Wide columns, where nobody must scroll.
+LAST = ("point", "environment", "settings", "system", "warnings", "log", "reproduce")
 LEFT_OUT = ("schema", "kind", "throughput", "step_time", "windows", "warmup", "discarded", "loss", "startup",
             "verified", "job", "disturbed", "rounds")  # in other columns, drawn together, or in JSON alone
 
@@ -41,10 +43,12 @@ def row(record: Record) -> dict[str, Any]:
     """Return a record's cells by column; None becomes an empty cell."""
     data = record.to_dict()
     verified = data["verified"] or {}
-    nested = {"environment": record.environment, "settings": record.settings.flat(), "system": record.system}
+    asked = {name: record.job.get(name) for name in ("threads", "execution")}  # axes that a record has no field for
+    nested = {"point": record.point, "environment": record.environment, "settings": record.settings.flat(),
+              "system": record.system}
     return {
         **{name: data[name] for name in scalars(type(record)) if name not in (*LEFT_OUT, *LAST)},
-        **dict(statistic_cells(record, data)),
+        **asked, **dict(statistic_cells(record, data)),
         "verified": verified.get("passed"), "certificate": verified.get("certificate"),
         **{name: json.dumps(finite(value), sort_keys=True) for name, value in nested.items()},
         "warnings": " | ".join(sentences(record.warnings)), "log": data["log"], "reproduce": data["reproduce"],
@@ -62,9 +66,24 @@ def statistic_cells(record: Record, data: Mapping[str, Any]) -> Iterator[tuple[s
     name = per_second(record.unit)
     yield from {name: rate.get("value"), f"{name}_low": rate.get("low"), f"{name}_high": rate.get("high")}.items()
     yield from ((f"step_{name}_s", times.get(name)) for name in ("median", "p90", "p99"))
+    spent = headline(record.energy)
+    yield from {"joules_per_sample": spent and spent.per_sample, "joules_per_sample_low": spent and spent.low,
+                "joules_per_sample_high": spent and spent.high, "watts": spent and spent.watts,
+                "peak_watts": spent and spent.peak_watts,
+                "energy": json.dumps(finite({one.scope: one.per_sample for one in record.energy}))}.items()
     losses = list(record.losses().values())
     yield from {"windows": len(record.windows),
                 "windows_discarded": len(record.windows) - len(windows_that_count(record.windows)),
                 "disturbed": record.disturbed, "steps": sum(window.steps for window in record.windows),
                 "warmup_steps": warmup.get("steps"), "warmup_settled": warmup.get("settled"),
+                **host_cells(record),
                 "first_loss": losses[0] if losses else None, "last_loss": losses[-1] if losses else None}.items()
+
+
+def host_cells(record: Record) -> dict[str, float | None]:
+    """Return the cells of what the host did, per second where it is bytes; empty where no meter told."""
+    found = record.host
+    return {name: getattr(found, of) if found else None for name, of in (
+        ("cores_busy", "cores_busy"), ("cores_stolen", "cores_stolen"), ("job_cores", "job_cores"),
+        ("storage_read_bytes_per_s", "storage_read"), ("instructions_per_cycle", "instructions_per_cycle"),
+        ("clock_hz", "clock_hz"), ("cache_miss_share", "cache_misses"))}

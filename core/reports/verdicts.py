@@ -16,6 +16,8 @@ from .cold_start import cold_starts
 from .explanation import gap_parts
 from .fairness import fairness
 from .proof import warn_unverified
+from .roofline.shares import near
+from .sections.energy import energy_parts
 from .text import WIDE, columns, heading, interval, number, plain_table, remarks, state, to_text
 from .words import likeness, sentence
 
@@ -52,10 +54,12 @@ def comparison(one: Comparison, width: int) -> Iterator[RenderableType]:
         yield Text("\n" * (number_ > 0) + title(one, sides, several=len(runs) > 1), style="bold")
         yield table(one, sides, rows, width)
     yield from notes(one)
+    stand_ins = [(rows[side.run, side.name], (side.good or side.ran)[0]) for side in one.sides if side.ran]
+    yield from near([(place, r.name, r, one.side(r.run, r.name).throughput) for place, r in stand_ins])
     if len(runs) > 1:
         yield from across(one, rows)
     yield from cold_starts(one, rows)
-    stand_ins = [(rows[side.run, side.name], (side.good or side.ran)[0]) for side in one.sides if side.ran]
+    yield from energy_parts([(rows[side.run, side.name], side.name, side.good or side.ran) for side in one.sides])
     if len(stand_ins) > 1:
         yield from fairness(stand_ins, [record for side in one.sides for record in side.ran])
     yield from doubts(one.sides, rows)

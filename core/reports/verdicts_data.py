@@ -29,7 +29,7 @@ def as_json(comparisons: Sequence[Comparison], explanation: Explanation | str | 
 
 def comparison(one: Comparison) -> dict[str, Any]:
     """Return a comparison of one model as plain data."""
-    return {"model": one.model, "margin": one.margin,
+    return {"model": one.model, "point": one.point, "margin": one.margin,
             "baseline": {"run": one.baseline.run, "name": one.baseline.name},
             "sides": [side_cells(one, side) for side in one.sides],
             "verdicts": [dataclasses.asdict(verdict) for verdict in one.verdicts]}
@@ -74,17 +74,18 @@ def row(one: Comparison, side: Side, verdict: Verdict | None) -> dict[str, Any]:
     cold, race_ = known.pop("cold_start_s") or {}, known.pop("ahead_of_baseline") or {}
     judged = dataclasses.asdict(verdict) if verdict else {}
     low, high = judged.pop("bootstrap", None) or (None, None)
-    return {"model": one.model, **known, "margin": one.margin, "baseline_run": judged.get("baseline_run"),
-            "baseline": judged.get("baseline"), "ratio": judged.get("ratio"), "ratio_low": judged.get("low"),
-            "ratio_high": judged.get("high"), "bootstrap_low": low, "bootstrap_high": high,
-            "verdict": judged.get("word"), "reason": judged.get("reason"), "resolution": judged.get("resolution"),
+    return {"model": one.model, "point": json.dumps(one.point) if one.point else None, **known, "margin": one.margin,
+            "baseline_run": judged.get("baseline_run"), "baseline": judged.get("baseline"),
+            "ratio": judged.get("ratio"), "ratio_low": judged.get("low"), "ratio_high": judged.get("high"),
+            "bootstrap_low": low, "bootstrap_high": high, "verdict": judged.get("word"),
+            "reason": judged.get("reason"), "resolution": judged.get("resolution"),
             "paired_rounds": judged.get("rounds"), "discarded_rounds": judged.get("discarded"),
             "cold_start_s": cold.get("total"), "ahead": race_.get("ahead"), "ahead_steps": race_.get("steps")}
 
 
 RATE = per_second(SAMPLES)  # records in another unit have a column named for it
 COLUMNS = (
-    "model", "run", "name", "interleaved", "open_ended", RATE, "low", "high", "rounds", "disturbed",
+    "model", "point", "run", "name", "interleaved", "open_ended", RATE, "low", "high", "rounds", "disturbed",
     "failed", "margin", "baseline_run", "baseline", "ratio", "ratio_low", "ratio_high", "bootstrap_low",
     "bootstrap_high", "verdict", "reason", "resolution", "paired_rounds", "discarded_rounds", "cold_start_s", "ahead",
     "ahead_steps",

@@ -87,6 +87,8 @@ def passed_over(v: Values) -> str:
     return f"{count} file{'s' * (count != 1)} among the samples passed over, for they do not end as images do: {kinds}"
 
 
+BOUNDS = {"arithmetic": "the matrix units", "memory traffic": "the memory", "input": "the input pipeline",
+          "exchange": "handing gradients over"}  # as people say it
 WORDS: dict[str, Words] = {
     "told": lambda v: str(v["text"]),
     "throttled": lambda v: f"the clock was throttled {v['times']} times",
@@ -112,6 +114,9 @@ WORDS: dict[str, Words] = {
         f"input was too slow: in {v['stalled']} of {v['windows']} windows training waited for it more than "
         f"{100 * v['bound']:g} % of the time (up to {100 * v['worst']:.0f} %), so this is not the framework's speed "
         "alone; where images are decoded, --loaders or smaller files help"),
+    "above bound": lambda v: (
+        f"{100 * v['share']:.0f} % of what {BOUNDS.get(v['bound'], v['bound'])} was measured to allow: that bound is "
+        "not as low as it was taken for, so measure it again on a quiet machine, or leave it out of account"),
     "warm-up": warm_up,
     "skipped samples": skipped_samples,
     "passed over": passed_over,
@@ -129,6 +134,31 @@ WORDS: dict[str, Words] = {
         f"{v['field']} was written as {brief(v['written'])}, and the raw values give {brief(v['recomputed'])}"),
     "unread job": lambda v: f"its job cannot be read, so nothing shows that the record is of it: {v['reason']}",
     "unproved": lambda v: f"not verified by certificate {v['certificate']}: {v['reason']}",
+    "meter lost": lambda v: f"the meter {v['meter']} was lost while the job ran: {v['reason']}",
+    "counter unusable": lambda v: (
+        f"{v['scope']}'s counter of energy stood still or began anew within a window, so it is not used"),
+    "energy disagrees": lambda v: (
+        f"{v['scope']}'s counter of energy tells {100 * v['share']:+.1f} % of what its power amounts to (beyond "
+        f"{100 * v['bound']:g} %): one of them is wrong, so take neither for exact"),
+    "part-time power": lambda v: (
+        f"{v['scope']} looks at its own power {100 * v['duty']:.0f} % of the time (published for this board): what it "
+        "takes in between is in no joule here; many windows of a load that does not keep step with it come near"),
+    "energy short": lambda v: (
+        f"no energy of {v['scope']}: its meter moves in steps, and needs windows of {v['shortest']:g} s; the longest "
+        f"took {v['seconds']:.2f} s. Give more --steps"),
+    "energy missing": lambda v: f"no energy of {v['scope']}: {v['reason']}",
+    "devices unknown": lambda v: (
+        f"no energy: rank{'s' * (len(v['ranks']) != 1)} {', '.join(map(str, v['ranks']))} cannot say on which device, "
+        "and part of a total would look like the whole"),
+    "devices unmetered": lambda v: (
+        f"no energy: {v['missing']} of {v['devices']} devices that the job used have no meter here, and part of a "
+        "total would look like the whole"),
+    "part of a GPU": lambda v: (
+        f"the job had a part of {', '.join(v['scopes'])} (MIG); energy and power are of all of it, whoever used the "
+        "rest"),
+    "hot start": lambda v: (
+        f"{v['scope']} began at {v['degrees']:.0f} degC, and at {v['coolest']:.0f} degC where it was coolest in this "
+        "run: heat takes power; give a --cool-down"),
     "held": lambda v: (
         f"certificate {v['certificate']} is not here: verified by what the record holds of it, the closest of "
         f"{v['checks']} checks"),

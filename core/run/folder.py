@@ -17,6 +17,7 @@ from dlcompare.core.json_file import parse_json
 from dlcompare.core.kinds.kind import Kind, Options
 from dlcompare.core.plan.plan import Plan
 from dlcompare.core.plan.rounds import Cell, everything
+from dlcompare.core.plan.sweep import out_of_memory
 from dlcompare.core.records.record import Record
 from dlcompare.core.variables import PLAN, RECORD, RECORDS
 
@@ -74,6 +75,7 @@ def read_finished(plan: Plan, kind: Kind, run: Path,
                   recovered: Callable[[Cell, Path], Record | None]) -> dict[str, Record]:
     """Return by cell folder the records of jobs that have ended well; move what the others left out of the way.
 
+    What ran out of memory in a sweep counts too: it says how large a batch may be.
     ``recovered`` makes a record of what a job left whose record was not kept, None if that is not enough.
     """
     found: dict[str, Record] = {}
@@ -83,8 +85,8 @@ def read_finished(plan: Plan, kind: Kind, run: Path,
             continue
         record = read_record(kind, folder)
         if record is None or record.status != "ok":  # what ranks left may be whole though it could not be folded
-            record = recovered(cell, folder)
-        if record is not None and record.status == "ok":
+            record = recovered(cell, folder) or (record if plan.points else None)
+        if record is not None and (record.status == "ok" or (plan.points and out_of_memory(record))):
             found[cell.folder] = record
         else:
             set_aside(folder)

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from dlcompare.core.judging.outlook import FURTHEST, Outlook
+from dlcompare.core.judging.outlook import FURTHEST, Outlook, outlooks
+from dlcompare.core.kinds.kind import Kind
+from dlcompare.core.plan import rounds
+from dlcompare.core.plan.plan import Plan
+from dlcompare.core.records.record import Record
 from dlcompare.core.reports.text import interval, number
 
+from .folder import in_order
+
 MOST = 3  # ratios that are told of; of more, those that take longest
+
+
+def after_round(plan: Plan, kind: Kind, records: Mapping[str, Record]) -> str:
+    """Return in one line how far the ratios of a run are when a round is done."""
+    took = rounds.seconds_each(records)
+    found = outlooks(kind.compare(in_order(plan, records), plan.judging))
+    return told(found, done=len(took), of=None if plan.until else plan.rounds,
+                seconds=sum(took.values()) / len(took))
 
 
 def told(found: Sequence[Outlook], *, done: int, of: int | None, seconds: float) -> str:

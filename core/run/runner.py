@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 import time
 from collections.abc import Hashable, Mapping, Sequence
@@ -14,12 +15,12 @@ from dlcompare.core.environments import health, resolve
 from dlcompare.core.environments.sources import linked_sources
 from dlcompare.core.errors import DlcompareError, EnvironmentUnavailable, JobError, PluginError, UsageError
 from dlcompare.core.files import give_room_back, write
-from dlcompare.core.judging.outlook import outlooks
 from dlcompare.core.kinds.kind import Kind, Options, Prepared, kind
+from dlcompare.core.launch.sampling import sampled
 from dlcompare.core.launch.start import Steps, drive, launching
 from dlcompare.core.launch.turns import Baton
 from dlcompare.core.machine.system import system
-from dlcompare.core.plan import rounds
+from dlcompare.core.plan import rounds, sweep
 from dlcompare.core.plan.plan import Plan, Tell
 from dlcompare.core.plan.rounds import Cell
 from dlcompare.core.plugins.job import BaseJob
@@ -34,11 +35,10 @@ from . import left
 from .alternation import alternate
 from .folder import in_order, lock, read_finished, read_record, run_folder, set_aside, write_records
 from .left import with_caveat, write_record
-from .outlook import told
+from .outlook import after_round
 
 Python = Path | DlcompareError
 FEW = 9  # jobs that a person counts without help
-NO_MEMORY = "memory r"  # ran out, or runs out as a rule: as ``failure`` words it
 WRITING_SHARE = 20  # times as long as writing all records took pass before they are written again
 
 
@@ -52,6 +52,7 @@ def carry_out(plan: Plan, options: Options, tell: Tell) -> list[Record]:
         UsageError: the output folder cannot be written, or another process is at work in the run to resume.
     """
     linked_sources(plugins().roots())  # refused before anything starts if others could write there
+    plugins().meters()  # or if one was named that there is not
     folder = run_folder(plan, options)
     with lock(folder):
         return Runner(plan, kind(plan.kind), folder, options, tell).all()
@@ -105,13 +106,8 @@ class Runner:
 
     def tell_outlook(self, number: int | None) -> None:
         """Tell how far the ratios are from a decision when a round is done."""
-        if number is None or self.beside or not rounds.complete(self.plan, self.records, number):
-            return
-        took = rounds.seconds_each(self.records)
-        found = outlooks(self.kind.compare(in_order(self.plan, self.records), self.plan.judging))
-        self.tell(None, {"phase": "rounds", "text": told(
-            found, done=len(took), of=None if self.plan.until else self.plan.rounds,
-            seconds=sum(took.values()) / len(took))})
+        if number is not None and not self.beside and rounds.complete(self.plan, self.records, number):
+            self.tell(None, {"phase": "rounds", "text": after_round(self.plan, self.kind, self.records)})
 
     def keep(self, name: str, record: Record) -> None:
         """Take a record in, and write all that there are when that is due: each lies in its cell's folder already."""
@@ -158,8 +154,9 @@ class Runner:
         return self.pythons[runtime.name, device]
 
     def together(self, job: BaseJob) -> Hashable:
-        """Return what jobs have in common whose windows may alternate; None for one that is known not to wait idle."""
-        return None if job.id in self.apart else self.kind.together(job)
+        """Return what jobs have in common whose windows may alternate, a sweep's point too; None for one not to."""
+        common = None if job.id in self.apart else self.kind.together(job)
+        return None if common is None else (common, json.dumps(self.plan.points.get(job.id), sort_keys=True))
 
     def run(self, cells: Sequence[Cell], prepared: Prepared) -> None:
         """Run jobs of a round side by side, or a single one, and take their records in."""
@@ -169,17 +166,12 @@ class Runner:
         self.apart |= alternate(cells, lambda cell, baton: self.record_of(cell, prepared, baton),
                                 lambda cell: self.kind.results(cell.job), self.take)
         for cell in cells:
-            if self.lacked_memory(cell):
+            if left.lacked_memory(self.records.get(cell.folder)):
                 set_aside(self.folder / cell.folder)
                 self.apart[cell.job.id] = "memory ran out in it while others waited beside it"
                 del self.records[cell.folder]
             if cell.folder not in self.records:
                 self.run([cell], prepared)
-
-    def lacked_memory(self, cell: Cell) -> bool:
-        """Return whether a cell has failed that may do by itself."""
-        record = self.records.get(cell.folder)
-        return record is not None and record.status == "failed" and NO_MEMORY in (record.reason or "")
 
     def take(self, cell: Cell, record: Record) -> None:
         """Take the record of a cell in, with why it could not run beside others if it could not."""
@@ -191,6 +183,8 @@ class Runner:
         """Run one job in one round and return its record; a failure is a record too."""
         folder, about = self.folder / cell.folder, Circumstances(run=self.folder.name)
         label = " ".join(part for part in (cell.name, getattr(cell.job, "model", "")) if part)
+        if point := self.plan.points.get(cell.job.id):
+            label += f", {sweep.in_words(point)}"
         if self.beside:
             label += f", {self.kind.name}"
         if cell.round is not None:
@@ -215,20 +209,22 @@ class Runner:
         """Return the record of a job that is run, or refused for a reason that was known before."""
         folder.mkdir()
         about = Circumstances(run=self.folder.name)
-        reason = self.plan.refusals.get(asked.id)
+        reason = self.plan.refusals.get(asked.id) or sweep.ended(self.plan, asked, self.records)
         if reason is None:
             python = self.interpreter(self.kind.runtime(asked), asked.device)
             reason = None if isinstance(python, Path) else str(python)
         if reason is not None:
             return self.kind.outline(asked, about, status="refused", reason=reason)
         job = prepared(asked)
-        about = dataclasses.replace(about, system=system(), started=time.time(), log=str(folder / LOG))
-        left.note(about, folder)
-        reason = yield from self.starting(job, folder, label=label, baton=baton)
-        about = dataclasses.replace(about, duration=time.time() - (about.started or 0.0))
+        with sampled(job, folder) as spare:
+            self.rest(job, label)
+            about = dataclasses.replace(about, system=system(), started=time.time(), log=str(folder / LOG))
+            left.note(about, folder)
+            reason = yield from self.starting(job, folder, label=label, baton=baton, spare=spare)
+            about = dataclasses.replace(about, duration=time.time() - (about.started or 0.0))
         if reason is not None and not left.is_complete(self.kind, job, folder):
             return self.kind.outline(job, about, status="failed", reason=reason)
-        record = left.record(self.kind, job, folder, about, self.telling(label))
+        record = self.folded(job, folder, about, label)
         return record if reason is None else with_caveat(record, Caveat.of("ended badly", reason=reason))
 
     def recovered(self, cell: Cell, folder: Path) -> Record | None:
@@ -237,20 +233,32 @@ class Runner:
             job = self.kind.job.from_json((folder / JOB).read_text())
             if job.runtime != cell.job.runtime or not left.is_complete(self.kind, job, folder):
                 return None
-            made = left.record(self.kind, job, folder, left.noted(folder), self.telling(cell.name))
+            made = self.folded(job, folder, left.noted(folder), cell.name)
         except (OSError, ValueError, TypeError, DlcompareError):  # damaged as well: it is run again
             return None
         if (folder / RECORD).exists():
             set_aside(folder / RECORD)
         return write_record(dataclasses.replace(made, **rounds.stamp(self.plan, cell)), folder)
 
+    def folded(self, job: BaseJob, folder: Path, about: Circumstances, label: str) -> Record:
+        """Return the record of what a job's processes have left; a failed one if it cannot be made."""
+        return left.record(self.kind, job, folder, about, self.telling(label), cool_down=self.options.cool_down,
+                           others=list(self.records.values()))
+
+    def rest(self, job: BaseJob, label: str) -> None:
+        """Let the machine cool down for as long as was asked for."""
+        if self.options.cool_down:
+            self.telling(label)(job, {"phase": "cool-down", "expected": self.options.cool_down})
+            time.sleep(self.options.cool_down)
+
     def start(self, job: BaseJob, folder: Path, *, label: str) -> str | None:
         """Run a job's processes to their end in a folder, made if need be; return why that failed, None if it did not.
         """
         return drive(self.starting(job, folder, label=label))
 
-    def starting(self, job: BaseJob, folder: Path, *, label: str, baton: Baton | None = None) -> Steps[str | None]:
-        """Do the same in steps; with a baton, in turn with others."""
+    def starting(self, job: BaseJob, folder: Path, *, label: str, baton: Baton | None = None,
+                 spare: int | None = None) -> Steps[str | None]:
+        """Do the same in steps; with a baton, in turn with others. A ``spare`` core is left to others."""
         if (folder / JOB).exists():  # of a try that did not end well: its last words are not this one's
             set_aside(folder)
         folder.mkdir(exist_ok=True)
@@ -262,7 +270,7 @@ class Runner:
         try:
             ended = yield from launching(
                 runtime, job, folder, python=str(python), path=linked_sources(plugins().roots()), baton=baton,
-                stall_seconds=self.options.timeout, on_event=lambda event: self.telling(label)(job, event))
+                spare=spare, stall_seconds=self.options.timeout, on_event=lambda event: self.telling(label)(job, event))
         finally:
             give_room_back(folder)
         if ended.reason is None or self.options.env is not None:

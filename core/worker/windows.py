@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from dlcompare.core.meters import energy, foreign_load, standstill
+from dlcompare.core.meters import foreign_load, standstill
 from dlcompare.core.variables import JOB_MARK
+
+from .metering import Metering
 
 T = TypeVar("T")
 MAX_WARMUP = 25  # steps
@@ -23,6 +25,7 @@ class Surroundings:
     foreign_cores: float | None = None
     throttled: int | None = None
     joules: dict[str, float] = field(default_factory=dict)
+    counted: dict[str, float] = field(default_factory=dict)
     paused: float | None = None
 
 
@@ -48,17 +51,18 @@ def warm_up(once: Callable[[], float], *, least: int, most: int = MAX_WARMUP) ->
             return
 
 
-def watch(take: Callable[[], T], *, meters: Sequence[energy.Counter] = ()) -> tuple[T, Surroundings]:
+def watch(take: Callable[[], T], *, meters: Metering | None = None) -> tuple[T, Surroundings]:
     """Take a window; return what that returns, and what meters and the machine say of the time it took.
 
-    Meters are read outside the window's own clock.
+    Meters are read outside the window's own clock, nearest to it; of several ranks, rank 0 looks at the machine.
     """
-    mark = os.environ.get(JOB_MARK)
+    meters = meters or Metering((), "")
+    mark = os.environ.get(JOB_MARK) if meters.rank == 0 else None
     begin, before = time.perf_counter(), foreign_load.read(mark) if mark else None
-    charged, still = energy.read(meters), standstill.read()
+    still, charged = standstill.read(), meters.read()
     taken = take()
+    used = meters.used(charged, meters.read())
     paused = standstill.since(still)
-    joules = energy.between(meters, charged, energy.read(meters))
     after = foreign_load.read(mark) if mark else None
     foreign = foreign_load.others(before, after, seconds=time.perf_counter() - begin)
-    return taken, Surroundings(foreign.cores, foreign.throttled, joules, paused)
+    return taken, Surroundings(foreign.cores, foreign.throttled, used.joules, used.counted, paused)

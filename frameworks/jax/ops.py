@@ -180,6 +180,14 @@ def cross_entropy(node: Node, args: list[Array], params: Params, context: Contex
     return -jnp.take_along_axis(jax.nn.log_softmax(logits), label[:, None], axis=1).mean()
 
 
+def layer_scale(node: Node, args: list[Array], params: Params, context: Context) -> Array:
+    return args[0] * channelwise(params["weight"], args[0], context)
+
+
+def mean_square(node: Node, args: list[Array], params: Params, context: Context) -> Array:
+    return jnp.square(args[0].astype(jnp.float32)).mean()
+
+
 def flatten(node: Node, args: list[Array], params: Params, context: Context) -> Array:
     x = image(args[0], context)
     return x.reshape(x.shape[0], -1)
@@ -219,10 +227,12 @@ TABLE: dict[str, Op] = {
     "add": pointwise(jnp.add),
     "concat": lambda node, args, params, context: jnp.concatenate(args, context.channels),
     "scale": lambda node, args, params, context: args[0] * node.attrs["factor"],
+    "layer_scale": layer_scale,
     "embedding": embedding,
     "position_embedding": position_embedding,
     "layer_norm": layer_norm,
     "attention": attention,
     "select": select,
     "cross_entropy": cross_entropy,
+    "mean_square": mean_square,
 }

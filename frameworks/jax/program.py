@@ -89,6 +89,12 @@ class Program:
         """Return (state, global batch, learning rate) -> (state, loss by shard); the state may be overwritten."""
         return self._with_precision(self.sharded(self._step, (SPECS, P(AXIS), P()), (SPECS, P(AXIS))))
 
+    def forward(self) -> Callable[[State, dict[str, Array]], Array]:
+        """Return (state, global batch) -> loss by shard, in training mode."""
+        def loss(state: State, batch: dict[str, Array]) -> Array:
+            return self._forward(state, state.trained, batch)[0][self.graph.outputs["loss"]][None]
+        return self._with_precision(self.sharded(loss, (SPECS, P(AXIS)), P(AXIS)))
+
     def gradients(self) -> Callable[[State, dict[str, Array]], Params]:
         """Return (state, global batch) -> gradients averaged over the shards."""
         return self._with_precision(self.sharded(lambda s, b: self._backward(s, b)[0], (SPECS, P(AXIS)), P()))

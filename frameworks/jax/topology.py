@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 import time
 from collections import defaultdict
 from typing import Any
@@ -19,14 +17,12 @@ from dlcompare.core.errors import JobError
 from dlcompare.core.graph import Graph
 from dlcompare.core.plugins.job import Job
 
+from .hlo import exchanged
 from .program import AXIS, SPECS, Program, State
 from .trainer import one_line
 
 Json = dict[str, Any]
 KNOWN = "v2:2x2, v3:2x2, v4:2x2x1, v5e:2x2, v5p:2x2x1, v6e:2x2"
-COLLECTIVE = re.compile(r"= (?P<shapes>.*?) (?P<op>all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)"
-                        r"(-start)?\(")
-SHAPE = re.compile(r"\b(?P<type>[a-z]+)(?P<bits>\d+)\[(?P<sizes>[\d,]*)\]")
 
 
 def compiled_for(graph: Graph, job: Job) -> Json:
@@ -95,11 +91,9 @@ def cost(compiled: Any) -> Json:
 def collectives(text: str) -> list[Json]:
     """Return the collective operations of a compiled program: how many of each kind, and their bytes."""
     count, size = defaultdict[str, int](int), defaultdict[str, int](int)
-    for line in text.splitlines():
-        if found := COLLECTIVE.search(line):
-            count[found["op"]] += 1
-            size[found["op"]] += sum(math.prod(int(n) for n in s["sizes"].split(",") if n) * int(s["bits"]) // 8
-                                     for s in SHAPE.finditer(found["shapes"]))
+    for op, sizes in exchanged(text):
+        count[op] += 1
+        size[op] += sum(sizes)
     return [{"op": op, "count": count[op], "bytes": size[op]} for op in sorted(count)]
 
 

@@ -21,10 +21,13 @@ from jax.sharding import PartitionSpec as P
 
 from dlcompare.core.errors import JobError
 from dlcompare.core.graph import Graph
+from dlcompare.core.machine.accelerators import cuda_uuids
 from dlcompare.core.machine.ports import LOOPBACK
 from dlcompare.core.plugins.backend import Arrays, Trainer
+from dlcompare.core.plugins.collectives import CollectiveJob, Message
 from dlcompare.core.plugins.job import Job
 
+from .hlo import exchanged
 from .ops import neutral, to_device_form
 from .program import AXIS, MATMUL, SPECS, Program, State
 
@@ -54,6 +57,9 @@ class JaxTrainer(Trainer):
 
     def step(self, placed: dict[str, Array], lr: float) -> None:
         self.state, self.loss = self._step(self.state, placed, np.float32(lr))
+
+    def forward(self, placed: dict[str, Array]) -> None:
+        self.loss = self._loss(self.state, placed)
 
     def wait(self) -> float:
         jax.block_until_ready(self.state)
@@ -102,8 +108,12 @@ class JaxTrainer(Trainer):
         return np.concatenate([np.asarray(s.data) for s in sorted(shards, key=lambda s: s.index[0].start or 0)])
 
     @cached_property
-    def _step(self) -> Callable[..., Any]:
+    def _step(self) -> Any:
         return jax.jit(self.program.step(), donate_argnums=0)
+
+    @cached_property
+    def _loss(self) -> Callable[..., Any]:
+        return jax.jit(self.program.forward())
 
     @cached_property
     def _gradients(self) -> Callable[..., Any]:
@@ -121,6 +131,14 @@ class JaxTrainer(Trainer):
     def _everywhere(self) -> Callable[[Array], Array]:
         """Return what copies an array to every device: an all-gather, which nobody passes before all have come."""
         return jax.jit(lambda x: x, out_shardings=self.program.sharding(P()))
+
+    def messages(self, placed: dict[str, Array]) -> list[Message]:
+        """As the compiled step has them. A CPU sends each array of a combined all-reduce by itself."""
+        compiled = self._step.lower(self.state, placed, np.float32(0)).compile()
+        self.step(placed, 0.0)
+        self.wait()
+        return [Message(op.replace("-", "_"), size, 1) for op, sizes in exchanged(compiled.as_text())
+                for size in (sizes if self.job.device == "cpu" else [sum(sizes)])]
 
     def settings(self) -> dict[str, Any]:
         program, cuda = self.program, self.job.device == "cuda"
@@ -146,12 +164,19 @@ class JaxTrainer(Trainer):
     def peak_bytes(self) -> int | None:
         return (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
 
+    def device_ids(self) -> tuple[str, ...] | None:
+        if self.job.device != "cuda":
+            return () if self.job.device == "cpu" else None
+        own = [device for device in self.program.mesh.devices.flat if device.process_index == self.rank]
+        numbers = [device.local_hardware_id for device in own]  # CUDA's own, or None
+        return None if None in numbers else cuda_uuids(numbers)
+
     def close(self) -> None:
         vars(self).clear()
         jax.clear_caches()
 
 
-def join(job: Job) -> list[Any]:
+def join(job: Job | CollectiveJob) -> list[Any]:
     """Join the processes' group, once per process, and return the devices of all, in rank order."""
     world, rank = int(os.environ.get("DLCOMPARE_WORLD", "1")), int(os.environ.get("DLCOMPARE_RANK", "0"))
     if world > 1 and not jax.distributed.is_initialized():

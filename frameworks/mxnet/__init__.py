@@ -6,14 +6,17 @@ The project is retired: it moved to the Apache Attic in 2023, and its last relea
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dlcompare.core import hookimpl
+from dlcompare.core.data.stream import Source, Stream
 from dlcompare.core.errors import JobError
 from dlcompare.core.graph import Graph
 from dlcompare.core.plugins.backend import Backend, Trainer, cpu_has
+from dlcompare.core.plugins.collectives import CollectiveJob, Collectives
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.runtime import EnvironmentSpec
 from dlcompare.frameworks import horovod
@@ -42,8 +45,11 @@ class Mxnet(Backend):
     name = "mxnet"
     title = "MXNet 1.9 (retired), Gluon, KVStore dist_sync (CPU only)"
     precisions = ("fp32", "bf16")
+    pipelines = {"recordio": "ImageRecordIter"}
     rank_variable = "DLCOMPARE_RANK"
     executions = {"graph": "hybridize(static_alloc=True, static_shape=True)", "eager": "not hybridised, op by op"}
+    offered_collectives = {"all_reduce": "KVStore pushpull: a server adds up, in place",
+                           "broadcast": "KVStore pushpull of zeros but from rank 0, which costs an all-reduce"}
 
     def load(self) -> None:
         import numpy
@@ -79,11 +85,28 @@ class Mxnet(Backend):
         # One thread of the engine starts the ops, each of which spreads over OpenMP's threads.
         return {"OMP_NUM_THREADS": str(job.threads), "MXNET_CPU_WORKER_NTHREADS": "1", "DMLC_ROLE": "worker"}
 
+    def refuse_pipeline(self, data: str, *, workers: int = 1, skip: Collection[str] = ()) -> str | None:
+        if workers > 1 and data.partition(":")[0] in self.pipelines:
+            return (f"{self.name}'s ImageRecordIter divides shards by bytes, so several workers would end their epochs "
+                    "apart; use --workers 1 or --pipeline neutral")
+        return super().refuse_pipeline(data, workers=workers, skip=skip)
+
+    def pipeline(self, source: Source) -> Stream:
+        from .pipeline import RecordIter
+
+        return RecordIter(source)
+
     def trainer(self, graph: Graph, params: Arrays, job: Job) -> Trainer:
         self.load()
         from .trainer import MxnetTrainer  # the only place the framework is imported
 
         return MxnetTrainer(graph, params, job)
+
+    def collectives(self, job: CollectiveJob) -> Collectives:
+        self.load()
+        from .collectives import KvStoreCollectives
+
+        return KvStoreCollectives(job)
 
 
 class MxnetHorovod(Mxnet):
@@ -92,6 +115,7 @@ class MxnetHorovod(Mxnet):
     name = "mxnet-horovod"
     title = "MXNet 1.9 (retired), Gluon, Horovod under horovodrun (Gloo; CPU only)"
     rank_variable = horovod.RANK
+    offered_collectives = {}  # the engine is that of tf-horovod
 
     def load(self) -> None:
         super().load()

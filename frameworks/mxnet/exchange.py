@@ -6,14 +6,17 @@ Horovod's way is in ``horovod_trainer``; the rest of the trainer knows only :cla
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import mxnet as mx
 from mxnet import nd
+
+from dlcompare.core.errors import JobError
 
 KEYS = itertools.count()  # the KVStore never forgets one, so each trainer of a process takes fresh ones
 GATHER = next(KEYS)
@@ -32,6 +35,12 @@ class Exchange:
 
     def add_now(self, values: Any) -> None:
         """Replace a vector of float64, one number a worker, by its sum over all workers."""
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[list[Any]]:
+        """Collect the arrays that are sent meanwhile; JobError if that cannot be seen."""
+        raise JobError("what this exchange sends cannot be seen; give --sizes in bytes")
+        yield []
 
     def settings(self) -> dict[str, Any]:
         """Return what a record shall say of it."""
@@ -57,6 +66,21 @@ class KvStore(Exchange):
 
     def add_now(self, values: Any) -> None:
         self.store.pushpull(GATHER, values)
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[list[Any]]:
+        pushed: list[Any] = []
+        real = self.store.pushpull
+
+        def noted(key: int, value: Any, **how: Any) -> None:
+            pushed.append(value)
+            real(key, value, **how)
+
+        self.store.pushpull = noted
+        try:
+            yield pushed
+        finally:
+            self.store.pushpull = real
 
     def settings(self) -> dict[str, Any]:
         return {"all_reduce": "KVStore dist_sync", "servers": int(os.environ["DMLC_NUM_SERVER"]),

@@ -54,6 +54,18 @@ class PositionEmbedding(HybridBlock):
         return F.broadcast_add(x, F.expand_dims(F.slice_axis(weight, axis=0, begin=0, end=self.length), axis=0))
 
 
+class LayerScale(HybridBlock):
+    """Multiplies each channel, or each element of the last axis, by a learned factor."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.wide = (1, -1, 1, 1) if len(shape) == 3 else (1,) * len(shape) + (-1,)
+        self.weight = self.params.get("weight", shape=(shape[0 if len(shape) == 3 else -1],))
+
+    def hybrid_forward(self, F: Any, x: Value, weight: Value) -> Value:
+        return F.broadcast_mul(x, F.reshape(weight, shape=self.wide))
+
+
 def build(graph: Graph) -> dict[str, HybridBlock]:
     """Return a native block per node, by its name."""
     shapes = {k: v.shape for k, v in graph.inputs.items()} | {n.name: n.shape for n in graph.nodes}
@@ -132,12 +144,14 @@ TABLE: dict[str, Maker] = {
     "add": lambda n, s: Function(lambda F, x, y: x + y),
     "concat": lambda n, s: Function(lambda F, *images: F.concat(*images, dim=1)),
     "scale": lambda n, s: Function(lambda F, x: x * n.attrs["factor"]),
+    "layer_scale": lambda n, s: LayerScale(s[0]),
     "embedding": lambda n, s: nn.Embedding(n.attrs["rows"], n.attrs["features"]),
     "position_embedding": lambda n, s: PositionEmbedding(n.attrs["rows"], *s[0]),
     "layer_norm": lambda n, s: nn.LayerNorm(epsilon=n.attrs["eps"], in_channels=s[0][-1]),
     "attention": lambda n, s: attention(n.attrs["heads"], s[0]),
     "select": lambda n, s: select(n.attrs["index"], n.attrs["axis"], s[0]),
     "cross_entropy": lambda n, s: Function(cross_entropy),
+    "mean_square": lambda n, s: Function(lambda F, x: F.mean(F.square(F.cast(x, dtype="float32")))),
 }
 RENAMED = {(op, local): native for op in ("batch_norm", "layer_norm")
            for local, native in (("weight", "gamma"), ("bias", "beta"))}

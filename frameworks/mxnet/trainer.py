@@ -16,6 +16,7 @@ from mxnet.contrib import amp
 from dlcompare.core.errors import JobError
 from dlcompare.core.graph import Graph
 from dlcompare.core.plugins.backend import Trainer
+from dlcompare.core.plugins.collectives import ALL_REDUCE, Message
 from dlcompare.core.plugins.job import Job
 
 from .exchange import Exchange, KvStore
@@ -87,6 +88,11 @@ class MxnetTrainer(Trainer):
         self.loss.backward()
         self.exchange.add(self.gradient)
 
+    def forward(self, placed: dict[str, Any]) -> None:
+        self.loss.wait_to_read()
+        with autograd.train_mode():
+            (self.loss,) = run(self.network, placed)
+
     def wait(self) -> float:
         nd.waitall()
         return float(self.loss.asscalar())
@@ -127,6 +133,12 @@ class MxnetTrainer(Trainer):
     def params(self) -> Arrays:
         with self.statistics.in_use():
             return {name: parameter.data().asnumpy() for name, parameter in self.parameters.items()}
+
+    def messages(self, placed: dict[str, Any]) -> list[Message]:
+        with self.exchange.watched() as pushed:
+            self.step(placed, 0.0)
+            self.wait()
+        return [Message(ALL_REDUCE, value.size * np.dtype(value.dtype).itemsize, 1) for value in pushed]
 
     def settings(self) -> dict[str, Any]:
         graph = self.job.execution != "eager"

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from dlcompare.core import hookimpl
+from dlcompare.core.data.stream import Source, Stream
 from dlcompare.core.graph import Graph
 from dlcompare.core.machine.accelerators import gpus
 from dlcompare.core.plugins.backend import Backend, Trainer
+from dlcompare.core.plugins.collectives import CollectiveJob, Collectives
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.runtime import EnvironmentSpec
 
@@ -37,6 +40,9 @@ class PytorchDdp(Backend):
                     "the optimiser and evaluation op by op",
     }
     layouts = ("NCHW", "NHWC")
+    offered_collectives = {"all_reduce": "dist.all_reduce, in place", "broadcast": "dist.broadcast, in place",
+                           "all_gather": "dist.all_gather_into_tensor", "reduce_scatter": "dist.reduce_scatter_tensor"}
+    pipelines = {"imagefolder": "DataLoader", "webdataset": "DataLoader on tar shards"}
     rank_variable = "RANK"
 
     def load(self) -> None:
@@ -70,10 +76,26 @@ class PytorchDdp(Backend):
         compiling = {"TORCHINDUCTOR_COMPILE_THREADS": threads} if job.execution == "compiled" else {}
         return {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, **local, **compiling}
 
+    def refuse_pipeline(self, data: str, *, workers: int = 1, skip: Collection[str] = ()) -> str | None:
+        if workers > 1 and data.startswith("webdataset:"):
+            return (f"{self.name} reads tar shards in one worker alone: whole shards go to each process, so several "
+                    "workers would end their epochs apart; use --data imagefolder: or --pipeline neutral")
+        return super().refuse_pipeline(data, workers=workers, skip=skip)
+
+    def pipeline(self, source: Source) -> Stream:
+        from .pipeline import TorchLoader
+
+        return TorchLoader(source)
+
     def trainer(self, graph: Graph, params: Arrays, job: Job) -> Trainer:
         from .trainer import TorchTrainer  # the only place the framework is imported
 
         return TorchTrainer(graph, params, job)
+
+    def collectives(self, job: CollectiveJob) -> Collectives:
+        from .collectives import TorchCollectives
+
+        return TorchCollectives(job)
 
 
 class PytorchDp(PytorchDdp):
@@ -83,6 +105,7 @@ class PytorchDp(PytorchDdp):
     title = "PyTorch, DataParallel: one process that drives several GPUs"
     devices = ("cuda",)
     executions = {"eager": EAGER}
+    offered_collectives = {}  # one process, which copies between its GPUs
     rank_variable = Backend.rank_variable
 
     def environment(self, device: str) -> EnvironmentSpec | None:

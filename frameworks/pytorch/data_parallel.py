@@ -29,6 +29,9 @@ class DataParallelTrainer(TorchTrainer):
         ids = list(range(self.job.workers)) if self.device.type == "cuda" else None
         return nn.DataParallel(Within(self._precision, self.module), device_ids=ids)
 
+    def _devices(self) -> list[int]:
+        return list(range(self.job.workers))
+
     def _mean_loss(self, placed: dict[str, Tensor]) -> Tensor:
         return super()._mean_loss(placed).mean()  # of one loss for each GPU's share, all equally large
 

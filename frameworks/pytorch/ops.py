@@ -33,6 +33,18 @@ class PositionEmbedding(nn.Module):
         return x + self.weight[: x.shape[1]]
 
 
+class LayerScale(nn.Module):
+    """Multiplies each channel, or each element of the last axis, by a learned factor."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.wide = (-1, 1, 1) if len(shape) == 3 else (-1,)
+        self.weight = nn.Parameter(torch.empty(shape[0 if len(shape) == 3 else -1]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.weight.to(x.dtype).view(self.wide)
+
+
 def attention(heads: int) -> nn.Module:
     def split(x: Tensor) -> Tensor:  # (batch, S, features) -> (batch, heads, S, features / heads)
         return x.unflatten(2, (heads, -1)).transpose(1, 2)
@@ -67,12 +79,14 @@ TABLE: dict[str, Maker] = {
     "add": lambda n, s: Function(torch.add),
     "concat": lambda n, s: Function(lambda *images: torch.cat(images, 1)),
     "scale": lambda n, s: Function(lambda x: x * n.attrs["factor"]),
+    "layer_scale": lambda n, s: LayerScale(s[0]),
     "embedding": lambda n, s: nn.Embedding(n.attrs["rows"], n.attrs["features"]),
     "position_embedding": lambda n, s: PositionEmbedding(n.attrs["rows"], s[0][-1]),
     "layer_norm": lambda n, s: nn.LayerNorm(s[0][-1], n.attrs["eps"]),
     "attention": lambda n, s: attention(n.attrs["heads"]),
     "select": lambda n, s: Function(lambda x: x.select(n.attrs["axis"] % len(s[0]) + 1, n.attrs["index"])),
     "cross_entropy": lambda n, s: Function(cross_entropy),
+    "mean_square": lambda n, s: Function(lambda x: x.float().square().mean()),
 }
 
 # As torchvision writes it: overwrite what nobody else reads and no backward pass needs.

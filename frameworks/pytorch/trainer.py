@@ -19,9 +19,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from dlcompare.core.graph import Graph
 from dlcompare.core.plugins.backend import Arrays, Trainer, need_ampere
+from dlcompare.core.plugins.collectives import CollectiveJob, Message
 from dlcompare.core.plugins.job import Job
 
 from .compiler import compile_module, compiler_settings
+from .messages import buckets
 from .module import build, fx_graph, path, target
 
 JOIN_SECONDS = 300  # a rank that has not joined by then never will
@@ -118,6 +120,10 @@ class TorchTrainer(Trainer):
         self.scaler.step(self.optimiser)
         self.scaler.update()
 
+    def forward(self, placed: dict[str, Tensor]) -> None:
+        with torch.no_grad(), self._precision():
+            self.loss = self._mean_loss(placed)
+
     def wait(self) -> float:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
@@ -173,6 +179,11 @@ class TorchTrainer(Trainer):
         state = self.evaluator.state_dict()
         return {name: array(state[target(name)]) for name in self.graph.params()}
 
+    def messages(self, placed: dict[str, Tensor]) -> list[Message]:
+        if not isinstance(self.parallel, DistributedDataParallel):
+            return super().messages(placed)
+        return buckets(self.parallel, lambda: self.step(placed, 0.0))
+
     def settings(self) -> dict[str, Any]:
         cuda, low = self.device.type == "cuda", LOW.get(self.job.precision)
         return {
@@ -203,6 +214,15 @@ class TorchTrainer(Trainer):
     def peak_bytes(self) -> int | None:
         return torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else None
 
+    def device_ids(self) -> tuple[str, ...] | None:
+        devices = self._devices() if self.device.type == "cuda" else []
+        found = [str(getattr(torch.cuda.get_device_properties(one), "uuid", "")) for one in devices]
+        return tuple(found) if all(found) else None
+
+    def _devices(self) -> list[int]:
+        """Return the numbers of the GPUs that this process trains on."""
+        return [self.device.index]
+
     def close(self) -> None:
         if self.job.execution == "compiled":
             torch.compiler.reset()  # what was compiled for one trainer is of no use to the next
@@ -221,7 +241,7 @@ def layout(graph: Graph, job: Job) -> torch.memory_format:
     return torch.channels_last if (job.layout or usual) == "NHWC" else torch.contiguous_format
 
 
-def join(job: Job) -> torch.device:
+def join(job: Job | CollectiveJob) -> torch.device:
     """Join the process group, once per process, and return this rank's device."""
     local = int(os.environ.get("LOCAL_RANK", 0))
     device = torch.device("cuda", local) if job.device == "cuda" else torch.device("cpu")
@@ -236,7 +256,7 @@ def join(job: Job) -> torch.device:
     return device
 
 
-def prepare(job: Job, device: torch.device) -> None:
+def prepare(job: Job | CollectiveJob, device: torch.device) -> None:
     """Set what holds for the whole process: threads, TensorFloat-32, autotuning.
 
     Raises:

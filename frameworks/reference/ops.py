@@ -104,6 +104,17 @@ class Scale(Op):
         return (grad * call.attrs["factor"],), {}
 
 
+class LayerScale(Op):
+    def forward(self, call: Call) -> tuple[Array, Array]:
+        factors = call.params["weight"]
+        wide = factors[:, None, None] if call.x.ndim == 4 else factors
+        return call.x * wide, wide
+
+    def backward(self, call: Call, saved: Array, grad: Array) -> Gradients:
+        axes = (0, 2, 3) if call.x.ndim == 4 else tuple(range(call.x.ndim - 1))
+        return (grad * saved,), {"weight": (grad * call.x).sum(axes)}
+
+
 class Dense(Op):
     def forward(self, call: Call) -> tuple[Array, None]:
         return call.x @ call.params["weight"].T + call.params.get("bias", 0.0), None
@@ -195,6 +206,16 @@ class CrossEntropy(Op):
         return ((saved - chosen) * (grad / len(x)), None), {}
 
 
+class MeanSquare(Op):
+    """The mean is over this worker's share, as that of the cross-entropy is."""
+
+    def forward(self, call: Call) -> tuple[Array, None]:
+        return np.asarray(np.square(call.x).mean()), None
+
+    def backward(self, call: Call, saved: None, grad: Array) -> Gradients:
+        return (call.x * (2 * grad / call.x.size),), {}
+
+
 def check_indices(call: Call, values: Array, *, count: int) -> None:
     """Raise JobError for an index that has no row; NumPy would count negative ones from the end."""
     wrong = values[(values < 0) | (values >= count)]
@@ -217,10 +238,12 @@ TABLE: dict[str, Op] = {
     "add": Add(),
     "concat": Concat(),
     "scale": Scale(),
+    "layer_scale": LayerScale(),
     "embedding": Embedding(),
     "position_embedding": PositionEmbedding(),
     "layer_norm": LayerNorm(),
     "attention": Attention(),
     "select": Select(),
     "cross_entropy": CrossEntropy(),
+    "mean_square": MeanSquare(),
 }

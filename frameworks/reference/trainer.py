@@ -79,6 +79,10 @@ class ReferenceTrainer(Trainer):
         self.update(gradients, lr)
         self.loss = float(np.mean([tape.values[self.graph.outputs["loss"]] for tape in tapes]))
 
+    def forward(self, placed: Arrays) -> None:
+        tapes = self.passes(placed, self.graph.needed("loss"))
+        self.loss = float(np.mean([tape.values[self.graph.outputs["loss"]] for tape in tapes]))
+
     def wait(self) -> float:
         """Return the last step's loss, the mean over replicas; NaN before the first step."""
         return self.loss
@@ -87,7 +91,7 @@ class ReferenceTrainer(Trainer):
         return [value]
 
     def predict(self, batch: Arrays) -> Arrays:
-        tape = self.forward(self.place(batch), nodes=self.graph.needed(), training=False)
+        tape = self.run(self.place(batch), nodes=self.graph.needed(), training=False)
         return {name: tape.values[node] for name, node in self.graph.outputs.items()}
 
     def activations(self, batch: Arrays) -> Arrays:
@@ -116,7 +120,7 @@ class ReferenceTrainer(Trainer):
 
     def passes(self, placed: Arrays, nodes: Sequence[Node]) -> list[Tape]:
         """Return each replica's forward pass on its share of a batch; changes no state."""
-        return [self.forward(share, nodes=nodes, rank=rank) for rank, share in enumerate(self.shares(placed))]
+        return [self.run(share, nodes=nodes, rank=rank) for rank, share in enumerate(self.shares(placed))]
 
     def average(self, shares: Sequence[Arrays]) -> Arrays:
         """Return the mean of the replicas' gradients; here a test makes them a sum."""
@@ -150,7 +154,7 @@ class ReferenceTrainer(Trainer):
         """Return what a replica's ops compute with."""
         return self.state(rank=rank)
 
-    def forward(self, share: Arrays, *, nodes: Iterable[Node], rank: int = 0, training: bool = True) -> Tape:
+    def run(self, share: Arrays, *, nodes: Iterable[Node], rank: int = 0, training: bool = True) -> Tape:
         """Run the nodes in order on one replica's share; changes no state."""
         state, tape = self.operands(rank=rank), Tape(dict(share))
         for node in nodes:

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dlcompare.core import hookimpl
+from dlcompare.core.data.stream import Source, Stream
 from dlcompare.core.graph import Graph
 from dlcompare.core.plugins.backend import Backend, Trainer, cpu_has
+from dlcompare.core.plugins.collectives import CollectiveJob, Collectives
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.runtime import EnvironmentSpec
 from dlcompare.frameworks import horovod
@@ -34,6 +36,9 @@ class TfHorovod(Backend):
                     "evaluation as graph",
     }
     layouts = ("NHWC",)
+    offered_collectives = {"all_reduce": "hvd.allreduce", "broadcast": "hvd.broadcast", "all_gather": "hvd.allgather",
+                           "reduce_scatter": "hvd.reducescatter"}
+    pipelines = {"tfrecord": "tf.data"}
 
     def load(self) -> None:
         from . import trainer  # noqa: F401  # the only modules that import the framework
@@ -61,19 +66,31 @@ class TfHorovod(Backend):
     def command(self, job: Job, python: str) -> list[str]:
         return horovod.command(job, python)
 
-    def variables(self, job: Job) -> dict[str, str]:
+    def variables(self, job: Job | CollectiveJob) -> dict[str, str]:
         # The thread pools are sized by the trainer; these reach what reads only the environment.
         wanted = {"TF_CPP_MIN_LOG_LEVEL": "1", "OMP_NUM_THREADS": str(job.threads)}
         if job.precision == "bf16":
             wanted["TF_ENABLE_ONEDNN_OPTS"] = "1"  # the only fast bfloat16 kernels on a CPU
+        if isinstance(job, CollectiveJob) and job.task == "observe":
+            wanted["HOROVOD_TIMELINE"] = "DYNAMIC"  # lets one be begun, which shows what it sends
         if job.kind == "verification":
             wanted["TF_CUDNN_USE_AUTOTUNE"] = "0"
         return wanted
+
+    def pipeline(self, source: Source) -> Stream:
+        from .pipeline import TfData
+
+        return TfData(source)
 
     def trainer(self, graph: Graph, params: Arrays, job: Job) -> Trainer:
         from .trainer import TfTrainer  # the only place the framework is imported
 
         return TfTrainer(graph, params, job)
+
+    def collectives(self, job: CollectiveJob) -> Collectives:
+        from .collectives import HorovodCollectives
+
+        return HorovodCollectives(job)
 
 
 @hookimpl

@@ -67,6 +67,16 @@ class LayerNorm(layers.Layer):
         return tf.cast(centred * tf.math.rsqrt(variance + self.eps) * self.gamma + self.beta, x.dtype)
 
 
+class LayerScale(layers.Layer):
+    """x times a learned factor for each element of the last axis, where images have their channels."""
+
+    def build(self, shape: Any) -> None:
+        self.factor = self.add_weight("factor", shape[-1:], tf.float32, "ones")
+
+    def call(self, x: Any) -> Any:
+        return x * self.factor
+
+
 class PositionEmbedding(layers.Layer):
     """x plus the first rows of a learned table."""
 

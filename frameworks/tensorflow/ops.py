@@ -17,7 +17,7 @@ from tensorflow.keras import layers
 from dlcompare.core.graph import Graph, Node
 from dlcompare.core.graph.ops import bin_weights, borders, both
 
-from .layers import Apply, BatchNorm, LayerNorm, PositionEmbedding
+from .layers import Apply, BatchNorm, LayerNorm, LayerScale, PositionEmbedding
 
 KerasTensor = Any
 Variables = dict[str, Any]
@@ -169,6 +169,11 @@ def layer_norm(node: Node, x: KerasTensor, policy: Any) -> tuple[KerasTensor, Va
     return layer(x), {"weight": layer.gamma, "bias": layer.beta}
 
 
+def layer_scale(node: Node, x: KerasTensor, policy: Any) -> tuple[KerasTensor, Variables]:
+    layer = LayerScale(name=node.name, dtype=policy)
+    return layer(x), {"weight": layer.factor}
+
+
 def adaptive_avg_pool(size: int) -> Callable[[Any], Any]:
     def pool(x: Any) -> Any:
         height, width = x.shape[1:3]
@@ -216,6 +221,7 @@ def cross_entropy(logits: Any, label: Any) -> Any:
 LAYERS: dict[str, Builder] = {
     "conv": conv, "batch_norm": batch_norm, "dense": dense, "embedding": embedding, "layer_norm": layer_norm,
     "position_embedding": position_embedding, "max_pool": max_pool, "avg_pool": avg_pool, "dropout": dropout,
+    "layer_scale": layer_scale,
 }
 FUNCTIONS: dict[str, Callable[..., Callable[..., Any]]] = {  # attributes -> function of tensors
     "relu": lambda: tf.nn.relu,
@@ -229,6 +235,7 @@ FUNCTIONS: dict[str, Callable[..., Callable[..., Any]]] = {  # attributes -> fun
     "adaptive_avg_pool": adaptive_avg_pool,
     "attention": attention,
     "cross_entropy": lambda: cross_entropy,
+    "mean_square": lambda: lambda x: tf.reduce_mean(tf.square(x)),
 }
 CANONICAL = {"flatten", "dense", "embedding", "layer_norm", "select"}  # these mean the neutral axes
 TABLES = {"embedding", "position_embedding"}  # their weights are (rows, features) on both sides

@@ -20,10 +20,13 @@ from tensorflow.python.util import _pywrap_util_port
 
 from dlcompare.core.errors import JobError
 from dlcompare.core.graph import Graph
+from dlcompare.core.machine.accelerators import cuda_uuids
 from dlcompare.core.plugins.backend import AMPERE, Trainer, need_ampere
+from dlcompare.core.plugins.collectives import CollectiveJob, Message
 from dlcompare.core.plugins.job import Job
 
 from .loss_scale import LossScale
+from .messages import fused
 from .ops import FIRST, LAST, POLICIES, network, stored_shape
 
 if TYPE_CHECKING:
@@ -51,6 +54,7 @@ class TfTrainer(Trainer):
         eager, xla = job.execution == "eager", job.execution == "compiled"
         self.train = self._train if eager else tf.function(self._train, autograph=False)
         self.derive = tf.function(self._derive, autograph=False, jit_compile=True) if xla else self._derive
+        self.infer = self._infer if eager else tf.function(self._infer, autograph=False, jit_compile=xla or None)
         self.loss: Any = float("nan")
 
     def _load(self, params: Arrays) -> None:
@@ -94,10 +98,16 @@ class TfTrainer(Trainer):
     def _derive(self, inputs: list[Any], wrap: Callable[[Any], Any] = lambda tape: tape) -> tuple[Any, list[Any]]:
         """Return this rank's loss and its gradients by the tape that ``wrap`` makes of one, times the loss scale."""
         with tf.GradientTape() as tape:
-            loss = self.model(inputs, training=True)[self.graph.outputs["loss"]]
+            loss = self._infer(inputs)
             scaled = loss if self.scale is None else loss * self.scale.scale
         gradients = wrap(tape).gradient(scaled, list(self.trained.values()))
         return loss, [tf.convert_to_tensor(g) for g in gradients]
+
+    def forward(self, placed: list[Any]) -> None:
+        self.loss = self.infer(placed)
+
+    def _infer(self, inputs: list[Any]) -> Any:
+        return self.model(inputs, training=True)[self.graph.outputs["loss"]]
 
     def wait(self) -> float:
         return float(self.loss)
@@ -155,6 +165,9 @@ class TfTrainer(Trainer):
     def params(self) -> Arrays:
         return {name: weight.neutral(weight.variable) for name, weight in self.network.weights.items()}
 
+    def messages(self, placed: list[Any]) -> list[Message]:
+        return fused(lambda: self.step(placed, 0.0))
+
     def settings(self) -> dict[str, Any]:
         cuda = self.job.device == "cuda"
         return {
@@ -182,15 +195,20 @@ class TfTrainer(Trainer):
     def peak_bytes(self) -> int | None:
         return tf.config.experimental.get_memory_info("GPU:0")["peak"] if self.job.device == "cuda" else None
 
+    def device_ids(self) -> tuple[str, ...] | None:
+        """Return the UUIDs of the visible GPUs: TensorFlow numbers physical ones ("/physical_device:GPU:1") as CUDA."""
+        visible = tf.config.get_visible_devices("GPU") if self.job.device == "cuda" else []
+        return cuda_uuids(int(one.name.rpartition(":")[2]) for one in visible)
+
     def close(self) -> None:
-        for name in ("network", "model", "trained", "velocity", "train", "derive", "scale",
+        for name in ("network", "model", "trained", "velocity", "train", "derive", "infer", "scale",
                      "_evaluate", "_activate", "_differentiate"):
             vars(self).pop(name, None)
         tf.keras.backend.clear_session()
         gc.collect()
 
 
-def join(job: Job) -> None:
+def join(job: Job | CollectiveJob) -> None:
     """Join Horovod's group, once per process, before TensorFlow starts its threads and touches a device."""
     if hvd.is_initialized():
         return

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from dlcompare.core.meters.meter import Metered
 from dlcompare.core.records import disturbance
 from dlcompare.core.records.choices import Choices
 from dlcompare.core.records.record import Record, Window
@@ -68,6 +69,8 @@ class RankResult:
     seconds: float | None = None
     scenario: dict[str, Any] | None = None
     shares: dict[str, float] | None = None
+    meters: tuple[Metered, ...] = ()  # that were read around windows
+    devices: tuple[str, ...] | None = None  # names by which drivers know them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +111,7 @@ def fill(record: InferenceRecord, result: RankResult, about: Mapping[str, Any]) 
     record = dataclasses.replace(
         record, ran=result.ran, build=result.build, startup=result.startup, settings=result.settings,
         environment=result.versions, peak_bytes=result.peak_bytes, rss_bytes=result.rss_bytes,
-        scenario=result.scenario, measured=measured and dataclasses.replace(measured, windows=()),
+        scenario=result.scenario, meters=result.meters, measured=measured and dataclasses.replace(measured, windows=()),
         windows=measured.windows if measured else (), **about)
     if measured is None:
         return record

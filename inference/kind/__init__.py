@@ -43,12 +43,13 @@ class Inference(Kind):
         return plugins().engine(job.engine)
 
     def answer(self, request: Request, carry_out: Callable[[Plan], list[Record]]) -> Answer:
+        from dlcompare.core.reports.sweeps.drawing import check
         from dlcompare.inference.results import figure
         from dlcompare.inference.results.rows import summary
 
         plot = Path(request.own.plot) if request.own.plot else None
         if plot:
-            figure.check(plot)
+            check(plot)
         records: list[Any] = carry_out(self.plan(request))
         if plot:
             figure.draw(summary(records), plot)

@@ -22,6 +22,7 @@ from dlcompare.core.errors import JobError
 from dlcompare.core.plugins.inference_job import InferenceJob
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.records.choices import Choices
+from dlcompare.core.worker.metering import metering
 from dlcompare.core.worker.ranks import leave, resident_bytes
 from dlcompare.inference.cell.files import CALIBRATION, PREDICTIONS
 from dlcompare.inference.cell.result import Ran, RankResult
@@ -77,11 +78,13 @@ def measure(job: InferenceJob, folder: Path, events: Events) -> RankResult:
     """Take windows, latencies and copies at one batch size, on one batch of the data."""
     from dlcompare.inference.worker.measure import measure as take
 
+    meters = metering(job.device)
     with dataset(job) as data:
         batch = data.batch(np.arange(job.batch) % data.size, epoch=0)
     with session_of(job, folder, events) as (session, result):
-        measured = take(session, batch, job, events)
-        return result(measured=measured, **about(session, data))
+        measured = take(session, batch, job, events, meters)
+        return result(measured=measured, meters=meters.metered(), devices=session.device_ids(),
+                      **about(session, data))
 
 
 def predict(job: InferenceJob, folder: Path, events: Events) -> RankResult:

@@ -115,6 +115,12 @@ def scale(w: Writer, node: Node) -> str:
     return w.add(node.name, "Mul", w.x(node), w.constant(f"{node.name}/factor", node.attrs["factor"]))
 
 
+def layer_scale(w: Writer, node: Node) -> str:
+    factors = w.param(node, "weight")
+    wide = factors[:, None, None] if len(node.shape) == 3 else factors
+    return w.add(node.name, "Mul", w.x(node), w.constant(node.param_name("weight"), wide))
+
+
 def embedding(w: Writer, node: Node) -> str:
     return w.add(node.name, "Gather", w.weight(node, "weight"), w.x(node))
 
@@ -178,7 +184,7 @@ TABLE: dict[str, Rule] = {
     "conv": conv, "batch_norm": batch_norm, "relu": unary("Relu"), "gelu": gelu, "tanh": unary("Tanh"),
     "max_pool": pool("MaxPool"), "avg_pool": pool("AveragePool", count_include_pad=1),
     "adaptive_avg_pool": adaptive_avg_pool, "flatten": flatten, "dense": dense, "dropout": same, "add": add,
-    "concat": concat, "scale": scale, "embedding": embedding,
+    "concat": concat, "scale": scale, "layer_scale": layer_scale, "embedding": embedding,
     "position_embedding": position_embedding, "layer_norm": layer_norm,
     "attention": attention, "select": select,
 }

@@ -9,6 +9,7 @@ from typing import Any
 
 from dlcompare.core.files import finite
 from dlcompare.core.judging.verdict import Comparison
+from dlcompare.core.records.energy import Spent, headline
 from dlcompare.core.reports.record_csv import csv_text
 from dlcompare.core.reports.verdicts_data import comparison
 
@@ -27,7 +28,7 @@ def as_json(runs: Sequence[Results], verdicts: Sequence[Comparison] = ()) -> str
 
 
 COLUMNS = ("model", "data", "engine", "precision", "ran", "batch", "samples_per_s", "low", "high", "p50_s", "p90_s",
-           "p99_s", "joules_per_sample", "accuracy", "top5", "difference", "difference_low", "difference_high",
+           "p99_s", "joules_per_sample", "watts", "accuracy", "top5", "difference", "difference_low", "difference_high",
            "sqnr_db", "floor", "weight_bits", "kernels")
 
 
@@ -45,11 +46,17 @@ def csv_rows(results: Results) -> Iterator[Json]:
             "engine": one.engine, "precision": one.precision, "ran": one.ran["precision"], "batch": one.batch,
             **int8(results, one.engine, one.precision),
             "samples_per_s": one.throughput, "low": one.low, "high": one.high, "p50_s": one.p50, "p90_s": one.p90,
-            "p99_s": one.p99, "joules_per_sample": sum(one.joules.values()) if one.joules else None}
+            "p99_s": one.p99, **energy_cells(one.energy)}
     measured = {(one.engine, one.precision) for one in fast}
     for key, row in right.items():
         if key not in measured:
             yield csv_row(results, row) | int8(results, *key)
+
+
+def energy_cells(found: Sequence[Spent]) -> Json:
+    """Return what the accelerators, or else the processors, of a cell spent."""
+    spent = headline(found)
+    return {"joules_per_sample": spent and spent.per_sample, "watts": spent and spent.watts}
 
 
 def int8(results: Results, engine: str, precision: str) -> Json:

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dlcompare.core.errors import UsageError
+from dlcompare.core.reports.sweeps.drawing import save
 
 from .summary import Results, Speed, pixels, speeds
 
-KINDS = (".png", ".svg")
 STYLES = {"fp32": "-", "fp16": "--", "bf16": "-.", "int8": "-"}
 MARKS = {"fp32": "o", "fp16": "s", "bf16": "^", "int8": "D"}
-
-
-def check(file: Path) -> None:
-    """Raise UsageError if a file cannot be drawn, before anything has been measured: it is neither .png nor .svg, its
-    folder does not exist, or matplotlib is not installed.
-    """
-    if file.suffix not in KINDS:
-        raise UsageError(f"--plot draws {' or '.join(KINDS)} files, not {file.name!r}")
-    if not file.absolute().parent.is_dir():
-        raise UsageError(f"--plot cannot write {file}: there is no folder {file.absolute().parent}; make it first")
-    if importlib.util.find_spec("matplotlib") is None:
-        raise UsageError("--plot needs matplotlib; install it with: pip install 'dlcompare[plots]'")
 
 
 def draw(results: Results, file: Path) -> None:
@@ -56,10 +42,7 @@ def draw(results: Results, file: Path) -> None:
                    f"{results.plan['device']}", parse_math=False)  # a network's name may hold $
     axes.grid(alpha=0.3)
     axes.legend()
-    try:
-        canvas.savefig(file, dpi=150)
-    except OSError as error:
-        raise UsageError(f"cannot write {file}: {error.strerror}; name another file with --plot") from error
+    save(canvas, file)
 
 
 def curve(line: Mapping[int, Speed], batches: Sequence[int]) -> tuple[list[float], list[list[float]]]:

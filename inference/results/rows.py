@@ -83,7 +83,8 @@ def speed_row(record: InferenceRecord) -> Json:
                 "foreign_cores": one.foreign_cores, "throttled": one.throttled, "paused": one.paused}
                for one in record.windows]
     startup = {name: value for name, value in record.startup.items() if name not in ("first run", "launch")}
-    return row | {"build": plain(record.build), "startup": startup, "ran": plain(record.ran),
+    return row | {"energy": [to_plain(one) for one in record.energy], "build": plain(record.build), "startup": startup,
+                  "ran": plain(record.ran),
                   "measured": to_plain(record.measured) | {"windows": windows}, "settings": record.settings.flat(),
                   "versions": record.environment, "peak_bytes": record.peak_bytes, "rss_bytes": record.rss_bytes}
 

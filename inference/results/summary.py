@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dlcompare.core.meters import energy
 from dlcompare.core.records import disturbance, stats
+from dlcompare.core.records.energy import COUNTED, Spent, over_rounds
 from dlcompare.core.records.record import Throughput, Window
+from dlcompare.core.typed_json import from_plain
 
 SCHEMA = 1
+SHORTEST = 0.5  # seconds: counters of energy move in steps of up to 0.1 s
 Json = dict[str, Any]
 
 
@@ -81,7 +83,7 @@ class Speed:
     disturbed: bool
     ran: Json
     cold: Json  # seconds of a first start: import, build (when it was made), open, first run
-    joules: dict[str, float]  # per sample, by what a counter covers; empty without one
+    energy: tuple[Spent, ...]  # by what a meter covers; empty without one
 
 
 def speeds(results: Results) -> list[Speed]:
@@ -107,7 +109,7 @@ def speed(results: Results, key: tuple[str, str, int], rows: Sequence[Json]) -> 
     latencies = [value for row in rows for value in row["measured"]["latencies"]]
     p50, p90, p99 = (stats.percentile(latencies, q) for q in (50, 90, 99))
     return Speed(engine, precision, batch, found.value, found.low, found.high, p50, p90, p99, len(counted),
-                 len(windows) - len(counted), disturbed, rows[0]["ran"], cold_start(rows[0]), joules(counted))
+                 len(windows) - len(counted), disturbed, rows[0]["ran"], cold_start(rows[0]), energy(rows, counted))
 
 
 def windows_of(row: Json, batch: int) -> list[Window]:
@@ -117,14 +119,15 @@ def windows_of(row: Json, batch: int) -> list[Window]:
                    throttled=one.get("throttled"), paused=one.get("paused")) for one in row["measured"]["windows"]]
 
 
-def joules(windows: Sequence[Window]) -> dict[str, float]:
-    """Return the joules per sample by scope, medians of the windows that are long enough for the counters."""
-    found: dict[str, list[float]] = {}
-    for window in windows:
-        if max(window.seconds) >= energy.SHORTEST:
-            for scope, used in window.joules.items():
-                found.setdefault(scope, []).append(used / window.samples)
-    return {scope: stats.median(values) for scope, values in found.items()}
+def energy(rows: Sequence[Json], windows: Sequence[Window]) -> tuple[Spent, ...]:
+    """Return what the rounds of a cell spent; of records from before they told, joules of windows that count."""
+    if all("energy" in row for row in rows):
+        return over_rounds([[from_plain(Spent, one, what="energy") for one in row["energy"]] for row in rows])
+    long = [window for window in windows if max(window.seconds) >= SHORTEST]
+    scopes = dict.fromkeys(scope for window in long for scope in window.joules)
+    return tuple(Spent(scope, stats.median([one.joules[scope] / one.samples for one in found]), None, None, COUNTED,
+                       sum(one.joules[scope] for one in found) / sum(max(one.seconds) for one in found), len(found))
+                 for scope in scopes if (found := [one for one in long if scope in one.joules]))
 
 
 def cold_start(row: Json) -> Json:

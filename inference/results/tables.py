@@ -11,6 +11,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from dlcompare.core.reports.sections.energy import spent_parts
 from dlcompare.core.reports.text import columns, to_text
 
 from .remarks import notes, signal
@@ -183,14 +184,10 @@ def speed_table(found: list[Speed]) -> Table:
     return table
 
 
-def energies(found: list[Speed]) -> Iterator[Text]:
+def energies(found: list[Speed]) -> Iterator[RenderableType]:
     """Yield the energy of every cell, where there is a meter."""
-    if any(one.joules for one in found):
-        yield Text("\nEnergy, joules per sample, idle power and other programs included", style="bold")
-    for one in found:
-        if one.joules:
-            scopes = ", ".join(f"{scope} {used:.4g}" for scope, used in one.joules.items())
-            yield Text(f"{one.engine} {one.precision} batch {one.batch}: {scopes}")
+    yield from spent_parts([(f"{one.engine} {one.precision}", str(one.batch), one.energy) for one in found],
+                           ("engine", "batch"))
 
 
 def colds(found: list[Speed]) -> Iterator[Text]:

@@ -68,5 +68,8 @@ class Pieces(Session):
     def peak_bytes(self) -> int | None:
         return self.session.peak_bytes()
 
+    def device_ids(self) -> tuple[str, ...] | None:
+        return self.session.device_ids()
+
     def close(self) -> None:
         self.session.close()

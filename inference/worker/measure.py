@@ -8,11 +8,10 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from dlcompare.core.meters import energy
 from dlcompare.core.records.record import Window
+from dlcompare.core.worker.metering import Metering
 from dlcompare.core.worker.windows import clock, warm_up, watch
 from dlcompare.inference.cell.result import Measured
 
@@ -27,9 +26,9 @@ LEAST_LATENCIES, MOST_LATENCIES = 3, 1000  # runs; p99 of fewer than 100 is litt
 COPIES = 10
 
 
-def measure(session: Session, batch: Arrays, job: InferenceJob, events: Events) -> Measured:
-    """Return raw times in seconds."""
-    placed, meters = session.place(batch), energy.counters(job.device)
+def measure(session: Session, batch: Arrays, job: InferenceJob, events: Events, meters: Metering) -> Measured:
+    """Return raw times in seconds; ``meters`` are read around windows."""
+    placed = session.place(batch)
 
     def once() -> float:
         def run() -> None:
@@ -52,20 +51,20 @@ def measure(session: Session, batch: Arrays, job: InferenceJob, events: Events) 
                     tuple(once() for _ in range(count)), copies(session, batch))
 
 
-def window(session: Session, placed: Any, runs: int, *, batch: int, meters: Sequence[energy.Counter]) -> Window:
-    """Return one window's raw values, with joules by scope and what the machine did for others meanwhile."""
+def window(session: Session, placed: Any, runs: int, *, batch: int, meters: Metering) -> Window:
+    """Return one window's raw values, with what meters and the machine say of it."""
     def queued() -> None:
         for _ in range(runs):
             session.run(placed)
         session.wait()
 
     def timed() -> Window:
-        started = time.time()
-        return Window(steps=runs, samples=batch * runs, seconds=(clock(queued),), started=started)
+        started, begun = time.time(), time.monotonic()
+        return Window(steps=runs, samples=batch * runs, seconds=(clock(queued),), started=started, clock=begun)
 
     taken, around = watch(timed, meters=meters)
     return dataclasses.replace(taken, foreign_cores=around.foreign_cores, throttled=around.throttled,
-                               joules=around.joules, paused=around.paused)
+                               joules=around.joules, counted=around.counted, paused=around.paused)
 
 
 def copies(session: Session, batch: Arrays) -> dict[str, tuple[float, ...]]:

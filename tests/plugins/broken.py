@@ -155,7 +155,7 @@ class LookingMovesStatistics(Worker):
     """Asking for activations is taken for a training step."""
 
     def activations(self, batch):
-        self.follow(self.forward(self.place(batch), nodes=self.graph.needed("loss")), rank=0)
+        self.follow(self.run(self.place(batch), nodes=self.graph.needed("loss")), rank=0)
         return super().activations(batch)
 
 
@@ -165,7 +165,7 @@ class Asynchronous(Worker):
     rest = threading.Thread()
 
     def step(self, placed, lr):
-        tape = self.forward(placed, nodes=self.graph.needed("loss"))
+        tape = self.run(placed, nodes=self.graph.needed("loss"))
         self.loss = float(tape.values[self.graph.outputs["loss"]])
         self.follow(tape, rank=0)
         self.rest = threading.Thread(target=self.finish, args=(tape, lr))
@@ -250,6 +250,9 @@ MISTAKES = {
                                               "'bn' (evaluation)"),
     "batch-norm epsilon 1e-3": mistake("batch_norm", ops.LargeEpsilon(), "batch-norm-epsilon", "'bn' (forward)"),
     "batch-norm epsilon 1.001e-5": mistake("batch_norm", ops.FusedEpsilon(), "batch-norm-epsilon", "'bn' (forward)"),
+    "layer scale along columns": mistake("layer_scale", ops.ColumnScale(), "layer-scale-channels", "'ls' (forward)"),
+    "layer scale by position": mistake("layer_scale", ops.PositionScale(), "layer-scale-features", "'ls' (forward)"),
+    "half the mean square": mistake("mean_square", ops.HalvedSquare(), "mean-square", "'loss' (forward)"),
     "layer-norm epsilon 1e-5": mistake("layer_norm", ops.LargeLayerNormEpsilon(), "layer-norm-epsilon",
                                        "'ln' (forward)"),
     "layer-norm epsilon outside the root": mistake("layer_norm", ops.EpsilonOutsideTheRoot(), "layer-norm-epsilon",

@@ -19,6 +19,8 @@ from dlcompare.frameworks.reference.ops import (
     Embedding,
     Flatten,
     Gelu,
+    LayerScale,
+    MeanSquare,
     PositionEmbedding,
     Relu,
     Select,
@@ -279,6 +281,36 @@ class WeaklyMasked(Attention):
 
     def bias(self, call):
         return np.where(call.inputs[3] == 0, -10.0, 0.0)
+
+
+class ColumnScale(LayerScale):
+    """Broadcasting as NumPy does it: along the last axis of images too."""
+
+    def forward(self, call):
+        return call.x * call.params["weight"], call.params["weight"]
+
+    def backward(self, call, saved, grad):
+        return (grad * saved,), {"weight": (grad * call.x).sum(tuple(range(call.x.ndim - 1)))}
+
+
+class PositionScale(LayerScale):
+    """A factor for each position; there are as many as features, so the last ones are never read."""
+
+    def forward(self, call):
+        if call.x.ndim != 3:
+            return super().forward(call)
+        factors = np.resize(call.params["weight"], call.x.shape[1])
+        return call.x * factors[:, None], call.params["weight"]
+
+
+class HalvedSquare(MeanSquare):
+    """As textbooks write it, so that the gradient has no factor."""
+
+    def forward(self, call):
+        return super().forward(call)[0] / 2, None
+
+    def backward(self, call, saved, grad):
+        return super().backward(call, saved, grad / 2)
 
 
 class SummedLoss(CrossEntropy):

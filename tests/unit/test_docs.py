@@ -65,7 +65,7 @@ PLACES = {  # what docs/architecture.md tells a stranger to find, and what is th
     "core/kinds/training/loop.py": "perf_counter", "inference/worker/measure.py": "clock(",
     "core/records/record.py": "stats.bootstrap_interval(", "core/judging/verdict.py": "stats.mean_interval(",
     "frameworks/horovod/run.py": "horovod.runner", "inference/precision/ranges.py": "histogram",
-    "core/worker/windows.py": "energy.read(", "core/plugins/job.py": "= setting(",
+    "core/worker/windows.py": "meters.read(", "core/plugins/job.py": "= setting(",
 }
 
 

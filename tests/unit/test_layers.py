@@ -21,12 +21,13 @@ FOLDERS = ("core", "frameworks", "models", "inference")
 # A package, or a module that is named here itself, may import those of earlier lines alone, and its own modules.
 LAYERS = [line.split() for line in """
     core
+    core.published
     core.graph core.machine core.meters
     core.data core.records
     core.plugins core.judging
     core.environments core.launch core.metrics core.conformance core.plan inference.onnx
     core.reports core.kinds.kind frameworks models inference.engines inference.precision
-    core.run core.worker inference.cell
+    core.run core.worker core.published.report inference.cell
     core.kinds.training core.cli inference.worker inference.preparation inference.results
     core.kinds core.__main__ inference.kind inference
 """.strip().splitlines()]
@@ -34,9 +35,9 @@ PLACE = {name: number for number, names in enumerate(LAYERS) for name in names}
 
 CONTRACTS = {  # what the modules of a plug-in may import of core; besides that, its own folder
     "models": {"core", "core.graph", "core.graph.model", "core.graph.ops"},
-    "frameworks": {"core", "core.errors", "core.graph", "core.graph.ops", "core.machine.accelerators",
+    "frameworks": {"core", "core.data.stream", "core.errors", "core.graph", "core.graph.ops", "core.machine.accelerators",
                    "core.machine.ports", "core.launch.lifeline", "core.launch.process_group", "core.plugins.backend",
-                   "core.plugins.job", "core.plugins.runtime",
+                   "core.plugins.collectives", "core.plugins.job", "core.plugins.runtime",
                    "frameworks.horovod"},  # the last is no plug-in: two of them share it
     "inference.engines": {"core", "core.data.checked", "core.errors", "core.graph", "core.machine.accelerators",
                           "core.plugins.backend", "core.plugins.engine", "core.plugins.inference_job",

@@ -5,6 +5,7 @@ Pixels stay bytes here; the worker normalises them. ``loaders`` starts these pro
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -17,12 +18,10 @@ from PIL import Image
 
 from dlcompare.core.data.images.pixels import rgb, why
 from dlcompare.core.data.preprocess import COVER
+from dlcompare.core.data.records.formats import Place, encoded
+from dlcompare.core.data.stream import AREA, CROP, RATIO, TRIES
 from dlcompare.core.data.streams import AUGMENT, uniform
-
-AREA = (0.08, 1.0)  # share of the image that a training crop covers
-RATIO = (3 / 4, 4 / 3)  # width over height of a training crop
-TRIES = 10
-CROP = 224 / 256  # of the shorter side, that the evaluation view is
+from dlcompare.core.errors import JobError
 
 
 class Box(NamedTuple):
@@ -34,17 +33,35 @@ class Box(NamedTuple):
     height: int
 
 
-def read(path: str, *, size: tuple[int, int], draws: np.ndarray | None, **view: Any) -> np.ndarray:
-    """Return an image file as uint8 (3, height, width): the training view that ``draws`` pick, or the evaluation view.
+def read(place: Place | bytes, *, size: tuple[int, int], draws: np.ndarray | None, **view: Any) -> np.ndarray:
+    """Return an image as uint8 (3, height, width): the training view that ``draws`` pick, or the evaluation view.
 
     Raises:
         OSError, SyntaxError, ValueError, ...: whatever Pillow raises for a file it cannot read.
     """
-    with Image.open(path) as file:
+    with Image.open(opened(place)) as file:
         image = rgb(file)
     seen = (evaluation_view(image, size=size, **view) if draws is None else
             training_view(image, size=size, draws=draws))
     return np.ascontiguousarray(np.asarray(seen).transpose(2, 0, 1))
+
+
+def opened(place: Place | bytes) -> str | io.BytesIO:
+    """Return what Pillow opens to read the image at a place; raises as ``formats.encoded``."""
+    if isinstance(place, str):
+        return place
+    return io.BytesIO(place if isinstance(place, bytes) else encoded(place))
+
+
+def view_of(place: Place | bytes, index: int, *, size: tuple[int, int], seed: int, epoch: int,
+            train: bool) -> np.ndarray:
+    """Return a sample's view, uint8 (3, height, width), of a place or of encoded bytes; JobError if it cannot be read.
+    """
+    draws = draws_of(index, seed=seed, epoch=epoch) if train else None
+    try:
+        return read(place, size=size, draws=draws)
+    except Exception as problem:  # Pillow's decoders raise nearly anything for a broken file
+        raise JobError(f"cannot read the image {called(place)}: {why(problem)}") from problem
 
 
 def training_view(image: Image.Image, *, size: tuple[int, int], draws: np.ndarray) -> Image.Image:
@@ -114,15 +131,22 @@ def serve(requests: BinaryIO, replies: BinaryIO, *, size: tuple[int, int], seed:
         request = json.loads(line)
         views, error = [], None
         try:
-            for path, index in request["samples"]:
+            for place, index in request["samples"]:
                 draws = draws_of(index, seed=seed, epoch=request["epoch"]) if train else None
-                views.append(read(path, size=size, draws=draws, crop=crop, resize=resize))
+                views.append(read(place, size=size, draws=draws, crop=crop, resize=resize))
         except Exception as problem:  # Pillow's decoders raise nearly anything for a broken file
-            error, views = f"cannot read the image {path}: {why(problem)}", []
+            error, views = f"cannot read the image {called(place)}: {why(problem)}", []
         replies.write(json.dumps({"error": error}).encode() + b"\n")
         for pixels in views:
             replies.write(pixels.data)
         replies.flush()
+
+
+def called(place: Place | bytes) -> str:
+    """Return a place in words."""
+    if isinstance(place, bytes):
+        return "among its shard's"
+    return place if isinstance(place, str) else f"at byte {place[2]} of {place[1]}"
 
 
 def main() -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from dlcompare.core.errors import UsageError
 
@@ -33,12 +34,24 @@ class Listing:
     classes: int
     passed_over: dict[str, int]
     one_split: bool
+    root: Path = Path()
+
+    def place(self, index: int) -> Any:
+        """Return where an image is, as a loader process is told: the path of its file, or what ``formats`` has."""
+        return os.fspath(self.root / self.names[index])
+
+    def file(self, index: int) -> Path:
+        """Return the file that holds an image."""
+        return self.root / self.names[index]
 
     def without(self, names: Collection[str]) -> Listing:
         """Return the listing without some images; other splits' names are allowed."""
         skip = frozenset(names)
-        kept = [pair for pair in zip(self.names, self.labels, strict=True) if pair[0] not in skip]
-        return replace(self, names=[name for name, _ in kept], labels=[label for _, label in kept])
+        return self.kept([row for row, name in enumerate(self.names) if name not in skip])
+
+    def kept(self, rows: Sequence[int]) -> Listing:
+        """Return the listing of some images alone."""
+        return replace(self, names=[self.names[row] for row in rows], labels=[self.labels[row] for row in rows])
 
 
 def listing(root: Path, *, train: bool) -> Listing:
@@ -52,7 +65,7 @@ def listing(root: Path, *, train: bool) -> Listing:
         names += [f"{prefix(root, folder)}{name}/{image}" for image in images]
         labels += [numbers[name]] * len(images)
         others.update(passed_over)
-    return Listing(names, labels, len(numbers), dict(sorted(others.items())), one_split=folder == root)
+    return Listing(names, labels, len(numbers), dict(sorted(others.items())), folder == root, root)
 
 
 def class_listing(folder: Path) -> tuple[list[str], Counter[str]]:

@@ -11,6 +11,8 @@ from dlcompare.core.judging.judging import Judging
 from dlcompare.core.kinds.kind import Answer
 from dlcompare.core.machine import peaks
 from dlcompare.core.printable import printable
+from dlcompare.core.published.figures import throughputs
+from dlcompare.core.published.tables import table
 from dlcompare.core.reports.text import number
 
 if TYPE_CHECKING:
@@ -35,9 +37,14 @@ def as_plain(outcome: CompilationRecord) -> dict[str, Any]:
         "job": outcome.job, "compiled": outcome.compiled, "reason": outcome.reason,
         "capacity_bytes": peak.memory if peak else None,
         "estimated": found and {**dataclasses.asdict(found), "seconds": found.seconds, "bound": found.bound},
-        "published": peak and {"accelerator": peak.accelerator, "source": peaks.SOURCE,
-                               "samples_per_second": peaks.published_throughputs(peak.accelerator, outcome.model)},
+        "published": peak and {"accelerator": peak.accelerator, "source": source(),
+                               "samples_per_second": throughputs(peak.accelerator, outcome.model)},
     }
+
+
+def source() -> str:
+    """Return who published the peaks."""
+    return table(peaks.PEAKS).source.short
 
 
 def lines(outcome: CompilationRecord) -> Iterator[str]:
@@ -76,10 +83,10 @@ def speed(outcome: CompilationRecord) -> Iterator[str]:
     yield (f"  ESTIMATED by roofline, not measured: a step takes at least {1e3 * found.seconds:.2f} ms "
            f"(arithmetic {1e3 * found.compute_seconds:.2f} ms, memory traffic {1e3 * found.memory_seconds:.2f} ms), so "
            f"at most {number(found.samples_per_second)} samples/s, bound by {found.bound}")
-    yield (f"    from the peaks of a {peak.accelerator} ({peaks.SOURCE}, Table 3): a core's {peak.flops / 1e12:.1f} "
+    yield (f"    from the peaks of a {peak.accelerator} ({source()}, Table 3): a core's {peak.flops / 1e12:.1f} "
            f"TFLOP/s in bfloat16 and {peak.bandwidth / 1e9:.0f} GB/s")
     if outcome.precision != "bf16":
         yield f"    {outcome.precision} takes several passes in bfloat16, which this bound leaves out"
-    if published := peaks.published_throughputs(peak.accelerator, outcome.model):
+    if published := throughputs(peak.accelerator, outcome.model):
         told = ", ".join(f"{number(rate)} samples/s at batch {batch}" for batch, rate in published.items())
-        yield f"  published measurement, {peak.accelerator} ({peaks.SOURCE}, Table 8, at 224 x 224 pixels): {told}"
+        yield f"  published measurement, {peak.accelerator} ({source()}, Table 8, at 224 x 224 pixels): {told}"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from dlcompare.core.kinds.training.result import RankResult, TrainingRecord
+from dlcompare.core.records.energy import Span, Spent, spent
 from dlcompare.core.records.record import Json, Window
 
 
@@ -29,7 +30,7 @@ class Target:
     """What was reached of what was wanted, and the curve, with a point for each epoch that ended after the warm-up.
 
     ``seconds`` run from the first warm-up step to the end of the last examination, ``evaluation_seconds`` of which went
-    into examining.
+    into examining. They began at ``clock`` of the machine's monotonic one, and took ``joules`` by what counters cover.
     """
 
     quantity: str
@@ -43,6 +44,8 @@ class Target:
     samples: int
     test_samples: int
     curve: tuple[Examination, ...]
+    clock: float | None = None
+    joules: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,15 +57,20 @@ class TargetRankResult(RankResult):
 
 @dataclass(frozen=True, kw_only=True)
 class TargetRecord(TrainingRecord):
-    """One framework's training of one model to an accuracy."""
+    """One framework's training of one model to an accuracy; ``energy_to_target`` is of all of it, examinations too, so
+    what it tells of a sample is the whole.
+    """
 
     kind: str = "time_to_accuracy"
     target: Target | None = None
+    energy_to_target: tuple[Spent, ...] = ()
 
     def derived(self, windows: Sequence[Window]) -> Json:
         found = super().derived(windows)
-        return {**found, "target": self.target and concluded(
-            self.target, wanted=wanted_by(self.job), global_batch=found["global_batch"])}
+        target = self.target and concluded(self.target, wanted=wanted_by(self.job), global_batch=found["global_batch"])
+        reached = target if target and target.reached else None
+        return {**found, "target": target, "energy_to_target": spent(
+            self.meters, self.devices, [Span(reached.clock, reached.seconds, 1, reached.joules)]) if reached else ()}
 
 
 def wanted_by(job: Mapping[str, Any]) -> float | None:

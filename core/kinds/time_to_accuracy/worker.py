@@ -64,9 +64,10 @@ def train_to_target(loop: Loop, job: TargetJob, exam: Dataset, *, label: str, ep
                 loop.events("epoch", done=epoch, step=loop.steps, top1=shares["top1"])
             if shares["top1"] >= wanted:
                 break
+    joules = loop.meters.used(loop.charged, loop.meters.read()).joules
     last = curve[-1]
     return Target("top1", wanted, last.top1 >= wanted, last.top1, last.seconds, examining, last.epoch, loop.steps,
-                  loop.steps * job.batch * job.workers, exam.size, tuple(curve))
+                  loop.steps * job.batch * job.workers, exam.size, tuple(curve), loop.clock, joules)
 
 
 def examine(trainer: Trainer, exam: Dataset, *, label: str) -> dict[str, float]:

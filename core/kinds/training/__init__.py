@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlcompare.core import hookimpl
+from dlcompare.core.errors import UsageError
 from dlcompare.core.kinds.kind import Answer, Kind, Prepared, Request, Run
 from dlcompare.core.plugins.job import Job
 
@@ -36,17 +38,41 @@ class Training(Proving):
     title = "training throughput of a network under several frameworks"
     job = Job
     own = Own
+    sweeps = True
 
     def together(self, job: Job) -> Hashable:
         """Return the network where several processes hold it side by side: not on an accelerator, whose memory is one's
-        own, nor at a port that was named.
+        own, nor at a port that was named, nor with the largest batch that memory holds.
         """
-        return (job.model, job.image_size) if job.device == "cpu" and job.port is None else None
+        beside = job.device == "cpu" and job.port is None and not job.largest
+        return (job.model, job.image_size) if beside else None
 
     def answer(self, request: Request, carry_out: Callable[[Plan], list[Record]]) -> Answer:
         plan = self.plan(request)
+        drawn = to_draw(request.own.plot, plan)
         records: list[Any] = carry_out(plan)
+        if drawn:
+            from dlcompare.core.reports.sweeps.figure import draw
+
+            draw(records, drawn)
         return self.part("explanation").explain(plan, records, carry_out) if request.own.explain else Answer(records)
+
+    def prepare(self, plan: Plan, run: Run) -> Prepared:
+        from .largest import with_largest
+
+        return lambda job: with_largest(run, job)
+
+
+def to_draw(plot: str | None, plan: Plan) -> Path | None:
+    """Return the file that a plan is to be drawn in, None for none; UsageError, before it starts, if that cannot be."""
+    if plot is None:
+        return None
+    from dlcompare.core.reports.sweeps.drawing import check
+
+    check(Path(plot))
+    if not plan.points:
+        raise UsageError("--plot draws a sweep; give a setting several values, as in --batch 8,16,32")
+    return Path(plot)
 
 
 @hookimpl

@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dlcompare.core.conformance import certificate
+from dlcompare.core.graph import Graph
 from dlcompare.core.graph.cost import cost
 from dlcompare.core.kinds.kind import Kind, Started
+from dlcompare.core.machine.measured import known
 from dlcompare.core.machine.peaks import peak_flops
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.records import disturbance, doubts, stats
+from dlcompare.core.records.bounds import Bounds, Trained, bounds_of
 from dlcompare.core.records.caveat import Caveat
 from dlcompare.core.records.choices import Choices
 from dlcompare.core.records.circumstances import Circumstances
@@ -38,13 +41,14 @@ T = TypeVar("T", bound=TrainingRecord)
 class Known:
     """What the parent knows of a network and its device besides what the ranks say; see :class:`TrainingRecord`.
 
-    ``peak`` is the device's peak FLOP/s, None if unknown.
+    ``peak`` is the device's published peak FLOP/s, None if unknown; ``bounds`` what this machine was measured to allow.
     """
 
     parameters: int
     multiply_adds: int
     image_size: int | None = None
     peak: float | None = None
+    bounds: Bounds | None = None
     launch: float | None = None
     more: Mapping[str, Any] = field(default_factory=dict)  # fields of a kind's own record
 
@@ -75,7 +79,7 @@ def make_record(outline: Callable[..., T], job: Job, ranks: Sequence[RankResult]
     """
     ranks = in_order(job, ranks, processes=processes)
     about = {"parameters": known.parameters, "multiply_adds": known.multiply_adds,
-             **({"image_size": known.image_size} if known.image_size else {}), **known.more}
+             **({"image_size": known.image_size} if known.image_size else {}), "bounds": known.bounds, **known.more}
     if reason := disagreement(job, ranks):
         return outline(status="failed", reason=reason, **about)
     raw = combine(ranks)
@@ -88,19 +92,30 @@ def make_record(outline: Callable[..., T], job: Job, ranks: Sequence[RankResult]
 
 
 def look_up(job: Job, ranks: Sequence[RankResult], about: Circumstances, **more: Any) -> Known:
-    """Return what this program knows of a job's network, device and certificate."""
+    """Return what this program knows of a job's network, device and certificate, and of this machine."""
     graph = plugins().model(job.model).graph(job.image_size, job.classes)
     total, image = cost(graph), graph.inputs.get("image")
     return Known(total.parameters, total.multiply_adds, image.shape[-1] if image else None,
-                 peak_flops(about.system, job.device, job.precision, devices=job.workers), about.launch,
+                 peak_flops(about.system, job.device, job.precision, devices=job.workers),
+                 find_bounds(graph, job, ranks, about), about.launch,
                  {**certificate.find(job, ranks[0].versions), **more})
+
+
+def find_bounds(graph: Graph, job: Job, ranks: Sequence[RankResult], about: Circumstances) -> Bounds:
+    """Return what bounds a job on this machine; the slowest process's input is that of all."""
+    rates = [rank.feed_rate for rank in ranks if rank.feed_rate]
+    trained = Trained(job.device, job.precision, job.workers, job.threads, job.batch, job.framework, ranks[0].versions)
+    return bounds_of(graph, trained, known(about.system), min(rates) * len(ranks) if rates else None)
 
 
 def with_statistics(record: T, ranks: Sequence[RankResult], known: Known) -> T:
     """Return a record with its statistics; failed if it cannot be true."""
     windows = disturbance.windows_that_count(record.windows)
     found = record.derived(windows)
-    if reason := beyond_physics(found["flops_per_second"], known.peak):
+    reason = beyond_physics(found["flops_per_second"], known.peak)
+    if reason is None and record.bounds:
+        reason = record.bounds.refutation(found["throughput"].value)
+    if reason:
         return dataclasses.replace(record, status="failed", reason=reason)
     return dataclasses.replace(record, **found, warnings=(*record.warnings, *caveats(record, windows, ranks)))
 
@@ -185,6 +200,8 @@ def combine(ranks: Sequence[RankResult]) -> Json:
         "first_batch_sha256": hashlib.sha256(digests.encode()).hexdigest(),
         "environment": first.versions,
         "settings": first.settings,
+        "meters": first.meters,
+        "page_cache": first.page_cache,
     }
 
 
@@ -198,7 +215,23 @@ def window(number: int, ranks: Sequence[RankResult]) -> Window:
         started=min(part.started for part in parts), feed_seconds=max(part.feed_seconds for part in parts),
         foreign_cores=next((part.foreign_cores for part in parts if part.foreign_cores is not None), None),
         throttled=next((part.throttled for part in parts if part.throttled is not None), None),
-        paused=max((part.paused for part in parts if part.paused is not None), default=None))
+        paused=max((part.paused for part in parts if part.paused is not None), default=None),
+        clock=first.clock, joules=first.joules, counted=counted(parts, own_keys(ranks)))
+
+
+def own_keys(ranks: Sequence[RankResult]) -> set[str]:
+    """Return the keys of what each rank reads of its own process alone."""
+    return {one.key for result in ranks for meter in result.meters for one in meter.quantities if one.own}
+
+
+def counted(parts: Sequence[RankWindow], own: set[str]) -> dict[str, float]:
+    """Return what counters of the machine grew by, as rank 0 read them, and the sums of those of each process.
+
+    A sum that lacks a rank would be a part that looks like the whole, so it is left out.
+    """
+    found = {key: value for key, value in parts[0].counted.items() if key not in own}
+    whole = {key for key in own if all(key in part.counted for part in parts)}
+    return {**found, **{key: sum(part.counted[key] for part in parts) for key in sorted(whole)}}
 
 
 def mean(losses: Sequence[float | None], ranks: Sequence[RankResult]) -> float | None:

@@ -14,6 +14,7 @@ from dlcompare.core.errors import JobError
 from dlcompare.core.launch.turns import Turn
 from dlcompare.core.meters import standstill
 from dlcompare.core.plugins.job import Job, learning_rate
+from dlcompare.core.worker.metering import Metering
 from dlcompare.core.worker.windows import MAX_WARMUP, warm_up, watch
 
 from .result import LossPoint, RankWindow, StepSeconds
@@ -29,16 +30,17 @@ STARVED = 0.01  # share of a window spent on waiting for input
 
 
 class Loop:
-    """The training loop of one rank: warm-up, then windows."""
+    """The training loop of one rank: warm-up, then windows; ``meters`` are read around those that are kept."""
 
-    def __init__(self, job: Job, trainer: Trainer, feed: Feed, events: Events) -> None:
+    def __init__(self, job: Job, trainer: Trainer, feed: Feed, events: Events, meters: Metering | None = None) -> None:
         self.job, self.trainer, self.feed, self.events = job, trainer, feed, events
         self.turn = Turn(trainer.rank)
+        self.meters = meters or Metering((), job.device, rank=trainer.rank)
         self.steps = 0
         self.warmup: list[StepSeconds] = []
         self.windows: list[RankWindow] = []
         self.losses: list[LossPoint] = []
-        self.begun = time.perf_counter()
+        self.begun, self.clock, self.charged = time.perf_counter(), time.monotonic(), self.meters.read()
 
     def time_window(self, steps: int) -> RankWindow:
         """Run one window and return its raw values; raises JobError when the loss is not finite on any rank."""
@@ -47,7 +49,7 @@ class Loop:
         trainer.gather(0.0)
         trainer.wait()
         waited, started, still = feed.waited, time.time(), standstill.read()
-        begin = time.perf_counter()
+        clock, begin = time.monotonic(), time.perf_counter()
         for rate in rates:
             trainer.step(next(feed), rate)
         loss = trainer.wait()
@@ -60,11 +62,11 @@ class Loop:
                            f"use a smaller --lr than {job.lr} or a --schedule with warm-up")
         self.losses.append(LossPoint(self.steps - 1, loss))
         return RankWindow(steps=steps, seconds=seconds, peers=tuple(peers), loss=loss, step=self.steps - 1,
-                          started=started, feed_seconds=waited, paused=standstill.since(still))
+                          started=started, clock=clock, feed_seconds=waited, paused=standstill.since(still))
 
     def warm_up(self) -> bool:
         """Take single steps until two successive ones take about the same time; return whether they did."""
-        self.begun = time.perf_counter()
+        self.begun, self.clock, self.charged = time.perf_counter(), time.monotonic(), self.meters.read()
         least = self.job.warmup_steps
         for seconds, settled in warm_up(self.slowest_step, least=least, most=max(MAX_WARMUP, least)):
             self.warmup.append(StepSeconds(self.steps - 1, seconds))
@@ -119,11 +121,10 @@ class Loop:
         self._report("window", self.windows[-1].slowest / steps, expected=self.windows[-1].slowest)
 
     def watched(self, steps: int) -> RankWindow:
-        """Run one window and return its raw values; one rank, for the machine, with what was done for others."""
-        if self.trainer.rank != 0:
-            return self.time_window(steps)
-        window, around = watch(lambda: self.time_window(steps))
-        return dataclasses.replace(window, foreign_cores=around.foreign_cores, throttled=around.throttled)
+        """Run one window and return its raw values, with what meters and, on rank 0, the machine say of it."""
+        window, around = watch(lambda: self.time_window(steps), meters=self.meters)
+        return dataclasses.replace(window, foreign_cores=around.foreign_cores, throttled=around.throttled,
+                                   joules=around.joules, counted=around.counted)
 
     def _report(self, phase: str, step_seconds: float, *, expected: float) -> None:
         """Tell what was done, and in about how many seconds there should be more to tell."""

@@ -30,7 +30,7 @@ def prove(plan: Plan, run: Run, records: Sequence[TrainingRecord]) -> Iterator[R
     for number, group in enumerate(alike(lacking)):
         verify(run, f"{VERIFICATION}-{number}", group, anew=wanted == "full")
     changed = {one.id: certified(one) for one in lacking}
-    if wanted != "off":
+    if wanted != "off" and not plan.points:  # a sweep is of speed: it would be tried anew at each point
         changed |= explain_losses(run, [changed.get(one.id, one) for one in records])
     yield from changed.values()
 

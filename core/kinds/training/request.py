@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dlcompare.core.errors import UsageError
 from dlcompare.core.kinds.kind import Request
 from dlcompare.core.plan.matrix import Matrix, matrix
 from dlcompare.core.plan.plan import LEAST_ROUNDS, Plan
-from dlcompare.core.plugins.job import MEASURED, TRAINS, J, Job
+from dlcompare.core.plan.sweep import swept
+from dlcompare.core.plugins.job import MEASURED, PLACE, TRAINS, J, Job
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.settings import setting
 
@@ -36,6 +37,9 @@ class Proved(Compiled):
 class Own(Proved):
     """What training offers beside the fields of its job."""
 
+    plot: str | None = setting(None, group=PLACE, metavar="FILE",
+                               help="Draw a sweep too, as .png or .svg: a figure for each setting of which there are "
+                                    "several values.")
     explain: bool = setting(False, group="How it is judged",
                             help="Run the slowest again with one setting at a time moved to the fastest's.")
 
@@ -79,16 +83,22 @@ def check_size(job: Job) -> None:
 
 def plan(request: Request) -> Plan:
     """Return the plan of a comparison of training throughputs; UsageError if something does not exist or fit."""
-    found = ask_matrix(Job, request)
-    made = plan_rounds(found, request, asked={"verify": request.own.verify})
-    if not request.own.explain:
-        return made
-    if len(found.jobs) < 2:
+    asked = in_rounds(request) if request.own.explain else request
+    made = swept(request.settings, lambda one: plan_point(replace(asked, settings=one)), request.tell)
+    if request.own.explain and made.points:
+        raise UsageError("--explain explains one gap, and this is a sweep; give each setting one value")
+    if request.own.explain and len(made.jobs) < 2:
         raise UsageError("--explain compares frameworks: name at least two, as in --framework pytorch-ddp,tf-horovod")
-    return made if made.repeated else plan_rounds(found, _in_rounds(request), asked=made.asked)
+    return made
 
 
-def _in_rounds(request: Request) -> Request:
-    from dataclasses import replace
+def plan_point(request: Request) -> Plan:
+    """Return the plan of one combination of settings; UsageError if something does not exist or fit."""
+    return plan_rounds(ask_matrix(Job, request), request, asked={"verify": request.own.verify})
 
-    return replace(request, repetition=replace(request.repetition, rounds=LEAST_ROUNDS))
+
+def in_rounds(request: Request) -> Request:
+    """Return a request that is repeated, in as few rounds as can be judged where nobody says."""
+    known = request.repetition
+    repeated = known.least > 1 or known.until_decided is not None
+    return request if repeated else replace(request, repetition=replace(known, rounds=LEAST_ROUNDS))

@@ -10,8 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dlcompare.core.machine.peaks import peak_flops
+from dlcompare.core.meters.host.page_cache import Residency
+from dlcompare.core.meters.meter import Metered
 from dlcompare.core.plugins.job import DEVICES, PRECISIONS
-from dlcompare.core.records import doubts, stats
+from dlcompare.core.records import bounds, doubts, stats
+from dlcompare.core.records.bounds import Bounds
 from dlcompare.core.records.caveat import Caveat
 from dlcompare.core.records.choices import Choices
 from dlcompare.core.records.record import Json, Record, Window
@@ -52,6 +55,9 @@ class RankWindow:
     foreign_cores: float | None = None
     throttled: int | None = None
     paused: float | None = None
+    clock: float | None = None
+    joules: dict[str, float] = field(default_factory=dict)
+    counted: dict[str, float] = field(default_factory=dict)
 
     @property
     def slowest(self) -> float:
@@ -67,6 +73,7 @@ class RankResult:
     world: int
     pid: int
     samples_per_step: int
+    feed_rate: float | None = None  # samples/s that this process's input alone would allow, None if none is read
     warmup: tuple[StepSeconds, ...]
     warmup_settled: bool
     windows: tuple[RankWindow, ...]
@@ -84,6 +91,9 @@ class RankResult:
     weights_unread: tuple[str, ...] = ()  # what a weights file held besides
     weights_drawn: tuple[str, ...] = ()  # the parameters that it did not hold
     data_classes: int | None = None  # that the labels are of, None if nobody knows
+    meters: tuple[Metered, ...] = ()  # that were read around its windows
+    devices: tuple[str, ...] | None = None  # names by which drivers know them
+    page_cache: tuple[Residency, ...] = ()  # of the dataset's files on rank 0, before warm-up and after the windows
 
 
 @dataclass(frozen=True)
@@ -126,8 +136,9 @@ class TrainingRecord(Record):
 
     ``loss`` is the mean over the global batch; ``multiply_adds`` those of one sample's forward pass;
     ``rounding`` is how far the loss moved when the initial parameters were changed by some roundings (``rounding.py``);
-    ``flops_per_second`` is what throughput implies; ``trained_sha256`` is of the parameters that training ended with,
-    if they were kept beside the record.
+    ``flops_per_second`` is what throughput implies; ``bounds`` what this machine allows at most;
+    ``trained_sha256`` is of the parameters that training ended with, if they were kept beside the record;
+    ``page_cache`` is how much of the dataset's files it held, before warm-up and after the windows.
     """
 
     kind: str = "training"
@@ -138,10 +149,12 @@ class TrainingRecord(Record):
     parameters: int | None = None
     multiply_adds: int | None = None
     flops_per_second: float | None = None
+    bounds: Bounds | None = None
     params_sha256: str | None = None
     trained_sha256: str | None = None
     sample_order_sha256: str | None = None
     first_batch_sha256: str | None = None
+    page_cache: tuple[Residency, ...] = ()
 
     json_rules = {
         "properties": {
@@ -168,17 +181,23 @@ class TrainingRecord(Record):
         return {**found, "step_time": StepTime.of(windows) if windows else None,
                 "warmup": self.warmup and Warmup.of(self.warmup.series, settled=self.warmup.settled),
                 "flops_per_second": training_flops(rate.value, self.multiply_adds or 0) if rate else None,
+                "bounds": self.bounds and (self.bounds.beside(rate.value) if rate else self.bounds),
                 "global_batch": self.batch_per_worker * self.workers}
 
     def samples_of(self, window: Window) -> int:
         return window.steps * self.batch_per_worker * self.workers
 
     def doubts(self, windows: Sequence[Window]) -> tuple[Caveat, ...]:
-        return doubts.of_windows(windows) if windows else ()
+        if not windows:
+            return ()
+        found: Bounds | None = self.derived(windows)["bounds"]
+        return (*doubts.of_windows(windows), *(bounds.above(found) if found else ()))
 
     def refutation(self) -> str | None:
         peak = peak_flops(self.system, self.device, self.precision, devices=self.workers)
-        return divergence(self.loss) or beyond_physics(self.flops_per_second or 0.0, peak)
+        rate = self.throughput.value if self.throughput else 0.0
+        return (divergence(self.loss) or beyond_physics(self.flops_per_second or 0.0, peak)
+                or (self.bounds.refutation(rate) if self.bounds else None))
 
     def losses(self) -> dict[int, float | None]:
         return {point.step: point.loss for point in self.loss}

@@ -13,12 +13,16 @@ from dlcompare.core.judging.verdict import compare
 from dlcompare.core.reports.cold_start import cold_starts
 from dlcompare.core.reports.fairness import fairness
 from dlcompare.core.reports.proof import warn_unverified
+from dlcompare.core.reports.roofline.shares import near, percent, share
+from dlcompare.core.reports.sections.energy import energy_parts
+from dlcompare.core.reports.sections.host import hosts
 from dlcompare.core.reports.text import WIDE, columns, heading, interval, number, plain_table, remarks, state, to_text
 
 from .result import TrainingRecord
 
 Kind = tuple[str, str, int | None]
-
+OF_PEAK = (" of peak: that over the best rate of matrix products that any framework installed here reached on this "
+           "machine with as many threads.")
 
 
 def render(records: Sequence[TrainingRecord]) -> str:
@@ -37,6 +41,9 @@ def parts(records: Sequence[TrainingRecord], width: int) -> Iterator[RenderableT
     yield Text(heading(records))
     yield results(rows, width)
     yield from notes(records)
+    yield from near([(place, r.name, r, r.throughput.value if r.throughput else None) for place, r in rows])
+    yield from energy_parts([(number, record.name, [record]) for number, record in rows])
+    yield from hosts(rows)
     for model in dict.fromkeys(record.model for record in records):
         group = [(number, r) for number, r in rows if r.model == model and r.status == "ok"]
         if len(group) > 1:
@@ -61,19 +68,21 @@ class Layout:
     wide: bool
     base: Mapping[Kind, float]
     flops: tuple[float, str]
+    shares: bool  # of this machine's peak are known
 
 
 def results(rows: Sequence[tuple[int, TrainingRecord]], width: int) -> Table:
     """Return the main table; narrow terminals get two lines a row instead of more columns."""
     records = [record for _, record in rows]
-    layout = Layout(width >= WIDE, baselines(records), flops_unit(records))
+    layout = Layout(width >= WIDE, baselines(records), flops_unit(records),
+                    any(share(record) is not None for record in records))
     wide = layout.wide
     table = plain_table()
     table.add_column("#", justify="right")
     for name in ("framework", "model", "precision") if wide else ("framework\nmodel",):
         table.add_column(name, overflow="fold")
     numbers = ("samples/s", "95 % interval") if wide else ("samples/s\n[95 %]",)
-    for name in ("workers\nx batch", *numbers, "step\nms", "ratio", layout.flops[1]):
+    for name in ("workers\nx batch", *numbers, "step\nms", "ratio", *flops_heads(layout)):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("status", no_wrap=wide, width=None if wide else len("verified"))
     for number_, record in rows:
@@ -93,8 +102,18 @@ def cells(record: TrainingRecord, layout: Layout) -> list[str]:
         *(speed if layout.wide else ["\n".join(speed)]),
         number(times.median * 1e3 if times else None),
         "-" if rate is None or base is None else f"{rate.value / base:.3f}",
-        number(flops and flops / layout.flops[0]),
+        *flops_cells(number(flops and flops / layout.flops[0]), percent(share(record)), layout),
     ]
+
+
+def flops_heads(layout: Layout) -> list[str]:
+    """Return the heads of the rate of arithmetic, and of its share of the measured peak where any is known."""
+    return flops_cells(layout.flops[1], "of peak", layout)
+
+
+def flops_cells(rate: str, of_peak: str, layout: Layout) -> list[str]:
+    """Return a rate of arithmetic and its share of the peak: in columns of their own, or one above the other."""
+    return [rate] if not layout.shares else [rate, of_peak] if layout.wide else [f"{rate}\n{of_peak}"]
 
 
 def kind(record: TrainingRecord) -> Kind:
@@ -118,7 +137,8 @@ def notes(records: Sequence[TrainingRecord]) -> Iterator[Text]:
     ran = [record for record in records if record.throughput]
     if ran:
         yield Text("\nsamples/s: median over windows, with its 95 % bootstrap interval; all workers together, over the "
-                   f"slowest one's time. {flops_unit(ran)[1]}: 6 x multiply-adds x samples/s.", style="dim")
+                   f"slowest one's time. {flops_unit(ran)[1]}: 6 x multiply-adds x samples/s."
+                   + OF_PEAK * any(share(record) is not None for record in ran), style="dim")
     if len(ran) > 1:
         same = "" if len(baselines(ran)) == 1 else " of the same model, data and image size"
         yield Text(f"ratio: throughput over that of the first row{same} that ran. These runs were separate, not "

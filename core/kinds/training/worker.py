@@ -10,14 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlcompare.core.data.checked import open_dataset
-from dlcompare.core.data.feed import Feed
+from dlcompare.core.data.cached import cached
+from dlcompare.core.data.checked import Checked, open_dataset
+from dlcompare.core.data.feed import Feed, StreamFeed
 from dlcompare.core.data.order import Sampler, order_sha256
+from dlcompare.core.data.stream import NATIVE, Stream, source_of
 from dlcompare.core.graph.params import Weights, initial_params, load_weights, params_sha256, write_params
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.records.choices import Choices
 from dlcompare.core.variables import WEIGHTS
+from dlcompare.core.worker.metering import metering
 from dlcompare.core.worker.ranks import known_rank, leave, resident_bytes
 
 from .loop import Loop
@@ -39,6 +42,7 @@ def work(job: Job, folder: Path, events: Events) -> None:
 def run_rank(job: Job, folder: Path, events: Events, result: type[RankResult], measure: Measure) -> None:
     """Train as ``measure`` says once the loop is warm, and leave this rank's raw result, with what that returned."""
     times = [time.perf_counter()]
+    meters = metering(job.device)
     graph = plugins().model(job.model).graph(job.image_size, job.classes)
     events("parameters")
     weights = parameters(job, graph)
@@ -52,27 +56,60 @@ def run_rank(job: Job, folder: Path, events: Events, result: type[RankResult], m
     processes = plugins().backend(job.framework).processes(job)  # each may drive several devices
     share = job.batch * job.workers // processes
     sampler = Sampler(dataset.size, seed=job.seed, rank=trainer.rank, world=trainer.world, batch=share)
-    with contextlib.closing(dataset), Feed(dataset, sampler, trainer.place) as feed:
-        loop = Loop(job, trainer, feed, events)
+    stream = own_stream(job, graph, trainer, share)
+    with contextlib.closing(stream or dataset), fed(dataset, sampler, stream, trainer) as feed:
+        held = cached(dataset) if trainer.rank == 0 else None
+        loop = Loop(job, trainer, feed, events, meters)
         settled = loop.warm_up()
         more = measure(loop, graph, sampler.steps) or {}
+        page_cache = tuple(one for one in (held, held and cached(dataset)) if one)
         first_batch = str(feed.first_batch_sha256)  # known: warm-up has read it
+        feed_rate = input_rate(feed, share)
     trained = trained_params(trainer, events) if job.save else {}
     leave(result(
         rank=trainer.rank, world=trainer.world, pid=os.getpid(), samples_per_step=share,
+        feed_rate=feed_rate,
         warmup=tuple(loop.warmup), warmup_settled=settled, windows=tuple(loop.windows), losses=tuple(loop.losses),
         trained_sha256=params_sha256(trained) if job.save else None, params_sha256=digest,
         passed_over=dict(dataset.passed_over),
-        sample_order_sha256=order_sha256(dataset.size, job.seed, names=dataset.names),
-        first_batch_sha256=first_batch, versions=trainer.versions(), settings=Choices.of(trainer.settings()),
+        sample_order_sha256=(stream.order_sha256() if stream else
+                             order_sha256(dataset.size, job.seed, names=dataset.names)),
+        first_batch_sha256=first_batch, versions=trainer.versions(),
+        settings=Choices.of({**trainer.settings(), **(stream.settings() if stream else {})}),
         weights_unread=weights.unread, weights_drawn=weights.drawn,
         data_classes=kind.classes(argument) if kind.classes else None,
-        peak_bytes=trainer.peak_bytes(), rss_bytes=resident_bytes(), startup=phases(times, loop), **more),
+        peak_bytes=trainer.peak_bytes(), rss_bytes=resident_bytes(), startup=phases(times, loop),
+        meters=meters.metered(), devices=trainer.device_ids(), page_cache=page_cache, **more),
         folder, rank=trainer.rank)
     if job.save and trainer.rank == 0:  # large, so last: running statistics included, as rank 0 has them
         write_params(folder / WEIGHTS, trained)
     trainer.gather(0.0)  # nobody leaves, and is taken for dead, before all have written
     trainer.close()
+
+
+def own_stream(job: Job, graph: Graph, trainer: Trainer, share: int) -> Stream | None:
+    """Return the framework's own input pipeline, if the job asks for it."""
+    if job.pipeline != NATIVE:
+        return None
+    source = source_of(job.data, graph.inputs, batch=share, loaders=job.loaders, seed=job.seed, rank=trainer.rank,
+                       world=trainer.world)
+    return plugins().backend(job.framework).pipeline(source)
+
+
+def fed(dataset: Checked, sampler: Sampler, stream: Stream | None, trainer: Trainer) -> Feed:
+    """Return what feeds the training loop."""
+    return StreamFeed(stream, trainer.place) if stream else Feed(dataset, sampler, trainer.place)
+
+
+def input_rate(feed: Feed, share: int) -> float | None:
+    """Return the samples/s that this process's input alone would allow, read after all windows; None if none is read.
+
+    A sample that cannot be read and that training did not come to costs this number alone.
+    """
+    with contextlib.suppress(Exception):
+        batches = feed.alone()
+        return None if batches is None else batches * share
+    return None
 
 
 def parameters(job: Job, graph: Graph) -> Weights:

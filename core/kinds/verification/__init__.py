@@ -26,7 +26,7 @@ class Verification(Kind):
     own = Own
     # The learning rate changes at each step, samples are synthetic and few; --check-workers says how many workers.
     refused = ("workers", "data", "loaders", "lr", "schedule", "momentum", "weight_decay", "steps", "windows", "save",
-               "on_bad_sample")
+               "on_bad_sample", "pipeline")
     repeats = False
     forms = ("table", "json")
 

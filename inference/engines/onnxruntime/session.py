@@ -14,6 +14,7 @@ import onnx
 import onnxruntime
 
 from dlcompare.core.errors import JobError
+from dlcompare.core.machine.accelerators import cuda_uuids
 from dlcompare.core.plugins.engine import Engine, Ran, Session
 from dlcompare.core.plugins.inference_job import InferenceJob
 
@@ -169,6 +170,9 @@ class OnnxRuntimeSession(Session):
 
     def versions(self) -> dict[str, str]:
         return {"python": platform.python_version(), "onnxruntime": onnxruntime.__version__, "numpy": np.__version__}
+
+    def device_ids(self) -> tuple[str, ...] | None:
+        return cuda_uuids([0] if self.job.device == "cuda" else [])  # the providers' own first device
 
     def close(self) -> None:
         self.session, self.results = None, []

@@ -13,6 +13,7 @@ import numpy as np
 import tensorrt as trt
 
 from dlcompare.core.errors import JobError
+from dlcompare.core.machine.accelerators import cuda_uuids
 from dlcompare.core.plugins.engine import Ran, Session
 from dlcompare.core.plugins.inference_job import InferenceJob
 
@@ -131,6 +132,9 @@ class TensorRTSession(Session):
     def peak_bytes(self) -> int:
         """Return what of the GPU's memory has gone since before the engine was loaded; it never shrinks meanwhile."""
         return max(0, self.free_before - self.cuda.free_bytes())
+
+    def device_ids(self) -> tuple[str, ...] | None:
+        return cuda_uuids([0])  # the current device, which nothing here changes
 
     def close(self) -> None:
         self.context = self.engine = self.runtime = self.placed = None

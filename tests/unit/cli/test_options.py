@@ -60,7 +60,8 @@ DEFAULTS = {"workers": 1, "precision": "fp32", "loaders": 2, "seed": 0, "lr": 0.
 
 
 def test_defaults_are_those_of_before() -> None:
-    found = {one.name: one.default for one in options("").values()}
+    found = {one.name: one.default[0] if isinstance(one.default, tuple) else one.default  # of an axis
+             for one in options("").values()}
     assert {name: None if str(found[name]) == "Sentinel.UNSET" else found[name] for name in DEFAULTS} == DEFAULTS
 
 

@@ -193,3 +193,26 @@ def test_a_feed_with_nothing_to_prepare_rests_at_once() -> None:
     with Feed(Counting(), few, first) as feed:
         assert list(feed) == [0, 1]
         feed.rest()
+
+
+def test_alone_counts_what_comes_while_nobody_works_with_it() -> None:
+    slow = Counting(lambda index: time.sleep(0.02))
+    with Feed(slow, endless(), first, depth=1) as feed:
+        next(feed)
+        time.sleep(0.2)  # what lies ready now is not counted, or this would come to far more
+        found = feed.alone(seconds=0.3)
+    assert found is not None and 20 < found < 52
+
+
+def test_an_input_too_slow_to_wait_for_is_told_by_all_that_came() -> None:
+    with Feed(Counting(lambda index: time.sleep(0.15)), endless(), first, depth=4) as feed:
+        begin = time.monotonic()
+        found = feed.alone(seconds=0.1, most=0.4)
+    assert found is not None and found > 1 and time.monotonic() - begin < 3
+
+
+def test_a_resident_dataset_has_no_rate_of_its_own() -> None:
+    dataset = synthetic.open_dataset("", {"image": Input((1, 2, 2))}, seed=0, train=True, loaders=1)
+    with Feed(dataset, endless(), lambda batch: batch) as feed:
+        next(feed)
+        assert feed.alone() is None

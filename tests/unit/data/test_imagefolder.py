@@ -17,6 +17,7 @@ from PIL import Image
 
 from dlcompare.core.data.feed import Feed
 from dlcompare.core.data.images import decode, imagefolder
+from dlcompare.core.data.images.dataset import Images, normalise
 from dlcompare.core.data.images.listing import listing
 from dlcompare.core.data.images.loaders import Loader
 from dlcompare.core.data.order import Sampler, order_sha256
@@ -47,17 +48,17 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def opened(root: Path, *, train: bool = True, loaders: int = 1, seed: int = 0) -> imagefolder.ImageFolder:
+def opened(root: Path, *, train: bool = True, loaders: int = 1, seed: int = 0) -> Images:
     return imagefolder.open_dataset(str(root), INPUTS, seed=seed, train=train, loaders=loaders)
 
 
 @pytest.fixture
-def dataset(root: Path) -> Iterator[imagefolder.ImageFolder]:
+def dataset(root: Path) -> Iterator[Images]:
     with closing(opened(root)) as data:
         yield data
 
 
-def loader_pids(dataset: imagefolder.ImageFolder) -> list[int]:
+def loader_pids(dataset: Images) -> list[int]:
     return [loader.process.pid for loader in dataset._loaders._started]
 
 
@@ -95,7 +96,7 @@ def test_without_train_and_val_one_folder_serves_both(root: Path) -> None:
             assert data.size == 6
 
 
-def test_samples_left_out_leave_the_others_as_they_are(root: Path, dataset: imagefolder.ImageFolder) -> None:
+def test_samples_left_out_leave_the_others_as_they_are(root: Path, dataset: Images) -> None:
     """A skipped sample changes the numbers of those after it, and so their crops; what evaluation reads it cannot."""
     with closing(dataset.without(["train/ant/y.jpg", "val/cat/v.jpg"])) as fewer:
         assert (fewer.size, list(fewer.names)) == (5, [name for name in dataset.names if name != "train/ant/y.jpg"])
@@ -108,7 +109,7 @@ def test_samples_left_out_leave_the_others_as_they_are(root: Path, dataset: imag
 def test_what_is_read_unaugmented_is_the_evaluation_view(root: Path) -> None:
     with closing(opened(root).unaugmented()) as data:
         pixels = decode.read(str(root / "train" / "ant" / "x.png"), size=(24, 24), draws=None)
-        assert np.array_equal(data.batch(np.arange(1), epoch=0)["image"][0], imagefolder.normalise(pixels[None])[0])
+        assert np.array_equal(data.batch(np.arange(1), epoch=0)["image"][0], normalise(pixels[None])[0])
 
 
 def test_what_is_no_image_is_counted_and_one_folder_for_both_splits_is_told(root: Path) -> None:
@@ -129,7 +130,7 @@ def test_pixels_depend_on_seed_epoch_and_index_only(root: Path) -> None:
         assert (len(loader_pids(one)), len(loader_pids(two))) == (1, 2)
 
 
-def test_a_feed_gives_what_single_batches_give(dataset: imagefolder.ImageFolder) -> None:
+def test_a_feed_gives_what_single_batches_give(dataset: Images) -> None:
     sampler = Sampler(dataset.size, seed=0, rank=0, world=1, batch=5)
     with Feed(dataset, sampler, lambda batch: batch) as feed:
         for (epoch, indices), batch in zip(sampler, (next(feed) for _ in range(4)), strict=False):
@@ -164,7 +165,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, kind: str, file: st
         assert data.batch(np.array([2]), epoch=0)["label"].tolist() == [1]  # the loader lives on
 
 
-def test_a_killed_loader_fails_the_batch_and_every_later_one(dataset: imagefolder.ImageFolder) -> None:
+def test_a_killed_loader_fails_the_batch_and_every_later_one(dataset: Images) -> None:
     dataset.batch(np.arange(1), epoch=0)
     os.kill(loader_pids(dataset)[0], signal.SIGKILL)
     for _ in range(2):

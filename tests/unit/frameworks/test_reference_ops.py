@@ -140,6 +140,8 @@ CASES = [
     Case("concat", ((2, 3, 2), (1, 3, 2), (3, 3, 2)), {},
          lambda *images: np.stack([channel for x in images for channel in x.swapaxes(0, 1)], axis=1)),
     Case("scale", ((2, 3),), {"factor": -0.25}, lambda x, factor: x / -4),
+    Case("layer_scale", ((3, 2, 4),), {}, lambda x, weight: np.einsum("bchw,c->bchw", x, weight)),
+    Case("layer_scale", ((2, 3),), {}, lambda x, weight: np.einsum("bsf,f->bsf", x, weight)),
     Case("embedding", (np.array([[0, 3, 3], [1, 0, 4], [4, 4, 4]]),), {"rows": 5, "features": 2},
          lambda ids, weight, **_: np.eye(5)[ids] @ weight),
     Case("position_embedding", ((3, 2),), {"rows": 5},
@@ -152,6 +154,7 @@ CASES = [
     Case("select", ((4, 3),), {"index": 2, "axis": -1}, lambda x, **_: x[:, :, 2]),
     Case("cross_entropy", ((4,), np.array([3, 0, 3])), {},
          lambda x, label: -np.mean([scipy.special.log_softmax(row)[k] for row, k in zip(x, label, strict=True)])),
+    Case("mean_square", ((2, 3, 2),), {}, lambda x: np.asarray(np.var(x) + np.mean(x) ** 2)),
 ]
 TRAINING = [case for case in CASES if case.training]
 

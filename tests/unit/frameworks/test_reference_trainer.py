@@ -276,9 +276,9 @@ def test_the_oracle_shows_what_the_reference_does_with_less_work(name: str, repl
     graph, passes = GRAPHS[name], []
 
     class Counting(Oracle):
-        def forward(self, share, *, nodes, rank=0, training=True):
+        def run(self, share, *, nodes, rank=0, training=True):
             passes.append(training)
-            return super().forward(share, nodes=nodes, rank=rank, training=training)
+            return super().run(share, nodes=nodes, rank=rank, training=training)
 
     plain, oracle = (make(graph, params_of(graph), JOB, replicas=replicas) for make in (ReferenceTrainer, Counting))
     first, second = batch_of(graph), batch_of(graph, seed=3)

@@ -8,7 +8,7 @@ import pytest
 
 from dlcompare.core.graph import Graph, Input
 from dlcompare.core.graph import cost as costs
-from dlcompare.core.graph.cost import Cost, cost, node_costs, training_bytes
+from dlcompare.core.graph.cost import Cost, cost, least_traffic, least_training_flops, node_costs, training_bytes
 from dlcompare.core.graph.ops import OPS, Tensor, trace
 from dlcompare.models import dlcompare_models
 
@@ -127,3 +127,26 @@ def test_every_op_says_whether_it_multiplies_and_what_it_keeps() -> None:
 def test_statistics_are_not_parameters() -> None:
     statistics = sum(math.prod(p.shape) for p in GRAPHS["resnet50"].params().values() if not p.trained)
     assert cost(GRAPHS["resnet50"]).statistics == statistics == 53_120
+
+
+def test_the_fewest_operations_leave_out_what_may_be_spared() -> None:
+    """Of three convolutions: Winograd's share of the 3 x 3 ones of stride 1; no gradient of the image; no dead end."""
+    def build(image: Tensor, label: Tensor) -> dict[str, Tensor]:
+        x = image.conv(4, 3, pad=1, name="first").conv(4, 3, stride=2, name="second").conv(4, 1, name="third")
+        x.flatten(name="aside").dense(9, name="dead end")
+        return {"loss": x.flatten(name="flat").dense(2, name="dense").cross_entropy(label, name="loss"),
+                "other": x}
+
+    graph = trace("three", build, {"image": Input((3, 8, 8)), "label": Input((), "int64", "label")})
+    count = {name: one.multiply_adds for name, one in node_costs(graph).items()}
+    spared = (6 / 12) ** 2
+    assert least_training_flops(graph) == pytest.approx(
+        2 * (2 * count["first"] * spared + 3 * count["second"] + 3 * count["third"] + 3 * count["dense"]))
+
+
+def test_the_least_traffic_grows_with_the_batch_and_halves_with_its_bytes() -> None:
+    graph = GRAPHS["resnet50"]
+    fixed = 32 * cost(graph).parameters
+    for_one = least_traffic(graph, 1) - fixed
+    assert least_traffic(graph, 6) - fixed == 6 * for_one
+    assert least_traffic(graph, 6, activation_bytes=2) - fixed == pytest.approx(3 * for_one)

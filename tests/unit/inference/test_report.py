@@ -14,7 +14,9 @@ import pytest
 from dlcompare.core.errors import UsageError
 from dlcompare.core.judging.judging import Judging
 from dlcompare.core.kinds.kind import Answer, kind
+from dlcompare.core.records.energy import Spent
 from dlcompare.core.run.stored import read
+from dlcompare.core.typed_json import to_plain
 from dlcompare.inference.cell.files import OLD
 from dlcompare.inference.results.data import as_csv, as_json
 from dlcompare.inference.results.rows import read_old, records_of, summaries, summary
@@ -89,11 +91,22 @@ def test_energy_is_per_sample_and_only_of_windows_that_counters_can_tell(results
                            for rate, joules in ((100, 16.0), (1000, 90.0), (1000, 91.0))])]
     metered = dataclasses.replace(results, cells=cells)
     (one,) = speeds(metered)
-    assert one.joules == {"cpu package-0": pytest.approx(16 / 80)}
-    assert "onnxruntime fp32 batch 8: cpu package-0 0.2" in render(metered)
+    assert {spent.scope: spent.per_sample for spent in one.energy} == {"cpu package-0": pytest.approx(16 / 80)}
+    assert "cpu package-0" in render(metered).partition("Energy")[2]
     (row, _) = csv.DictReader(io.StringIO(as_csv([metered])))
     assert float(row["joules_per_sample"]) == pytest.approx(0.2)
-    assert "Energy" not in render(results) and not speeds(results)[0].joules
+    assert "Energy" not in render(results) and not speeds(results)[0].energy
+
+
+def test_energy_that_records_tell_is_that_of_all_rounds(results: Results) -> None:
+    told = [[to_plain(Spent("gpu 0", joules, None, None, "counter", 300.0, 5, devices=1))]
+            for joules in (1.0, 2.0, 4.0)]
+    cells = [{**cell("fp32", [window(100)], number=number), "energy": spent} for number, spent in enumerate(told)]
+    metered = dataclasses.replace(results, cells=cells)
+    (one,) = speeds(metered)
+    assert [spent.per_sample for spent in one.energy] == [2.0]
+    (row, _) = csv.DictReader(io.StringIO(as_csv([metered])))
+    assert (row["joules_per_sample"], row["watts"]) == ("2.0", "300.0")
 
 
 def test_rounds_of_a_cell_are_one_speed(results: Results) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dlcompare.core.data.images.dataset import normalise
 from dlcompare.core.data.images.decode import read
-from dlcompare.core.data.images.imagefolder import normalise
 from dlcompare.core.errors import UsageError
 from dlcompare.core.graph import Input
 from dlcompare.core.plugins.inference_job import InferenceJob

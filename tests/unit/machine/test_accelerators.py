@@ -1,5 +1,7 @@
 """GPUs are counted as CUDA counts them; absent or odd hardware is an empty list, never an error."""
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -68,3 +70,20 @@ def test_no_driver_or_no_device_is_an_empty_list(tmp_path: Path, body: str) -> N
 
 def test_no_tool_is_an_empty_list(tmp_path: Path) -> None:
     assert accelerators.accelerators(str(tmp_path / "absent")) == []
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc, to compile a library that answers as CUDA's does")
+def test_a_gpu_s_name_is_what_the_driver_calls_the_one_of_that_number(tmp_path: Path) -> None:
+    source, library = tmp_path / "cuda.c", tmp_path / "libcuda.so"
+    source.write_text("""
+        #include <string.h>
+        static int open = 0;
+        int cuInit(unsigned flags) { open = 1; return 0; }
+        int cuDeviceGet(int *device, int ordinal) { *device = 7 * ordinal; return ordinal > 1 ? 101 : 0; }
+        int cuDeviceGetUuid_v2(unsigned char *uuid, int device) { memset(uuid, device, 16); return open ? 0 : 3; }
+    """)
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
+    assert accelerators.cuda_uuid(1, str(library)) == "07070707-0707-0707-0707-070707070707"
+    assert accelerators.cuda_uuid(2, str(library)) is None, "there is none of that number"
+    assert accelerators.cuda_uuid(0, "libnothing.so.1") is None
+    assert accelerators.cuda_uuids([]) == ()

@@ -21,9 +21,3 @@ def test_the_slower_of_the_two_bounds_a_step(flops: float, traffic: float, secon
     assert peak
     found = peaks.estimate(peak, flops=flops, traffic=traffic, global_batch=512)
     assert (found.seconds, found.bound, found.samples_per_second) == (seconds, bound, 512 / seconds)
-
-
-def test_published_throughputs_are_found() -> None:
-    assert peaks.published_throughputs("TPU v3-8", "resnet50") == {64: 1280.0, 128: 1882.35}
-    assert peaks.published_throughputs("TPU v2-8", "inception_v3") == {64: 800.0, 128: 914.29}
-    assert peaks.published_throughputs("TPU v3-8", "no such model") == {}

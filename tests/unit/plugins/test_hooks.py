@@ -20,12 +20,14 @@ from dlcompare.core.graph.model import Model
 from dlcompare.core.graph.params import initial_params
 from dlcompare.core.kinds import kind as kind_contract
 from dlcompare.core.kinds.kind import Kind
+from dlcompare.core.meters.meter import Meter
 from dlcompare.core.plugins import hookspecs
 from dlcompare.core.plugins.backend import Backend
 from dlcompare.core.plugins.engine import Engine
 from dlcompare.core.plugins.inference_job import InferenceJob
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import BUILTIN, HOOKS, Plugins
+from dlcompare.core.worker.metering import Metering
 
 DOCS = (Path(__file__).parents[3] / "docs" / "hooks.md").read_text()
 # That of a kind stands beside its contract, which needs more than the others'.
@@ -70,6 +72,13 @@ def test_dlcompare_datasets(plugins: Plugins) -> None:
             dataset.close()
             assert {k: (v.shape, v.dtype) for k, v in batch.items()} == {
                 k: ((2, *spec.shape), np.dtype(spec.dtype)) for k, spec in inputs.items()}
+
+
+def test_dlcompare_meters(plugins: Plugins) -> None:
+    assert all(isinstance(meter, Meter) for meter in plugins.meters().values())
+    metered = Metering(plugins.meters().values(), "cpu").metered()
+    assert [one.name for one in metered] == list(plugins.meters())
+    assert all(one.quantities or one.reason for one in metered), "what is absent has its reason"
 
 
 def test_dlcompare_engines(plugins: Plugins, tmp_path: Path) -> None:

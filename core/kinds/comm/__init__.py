@@ -1,0 +1,71 @@
+"""Collectives through each framework's own engine: time and bandwidth by size, every payload checked."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlcompare.core import hookimpl
+from dlcompare.core.judging.judging import Judging
+from dlcompare.core.kinds.kind import Answer, Kind, Prepared, Request, Run
+from dlcompare.core.plugins.collectives import CollectiveJob
+
+from .request import Own
+
+if TYPE_CHECKING:
+    from dlcompare.core.judging.verdict import Comparison
+    from dlcompare.core.plan.plan import Plan
+    from dlcompare.core.plugins.job import BaseJob
+    from dlcompare.core.records.circumstances import Circumstances
+    from dlcompare.core.records.record import Record
+
+
+class Comm(Kind):
+    """Measure collectives through each framework's own engine.
+
+    Every size is run between real processes, the slowest rank's time counts, and every result is checked on every rank.
+    With --rounds also a verdict for each size.
+    """
+
+    name = "comm"
+    title = "collectives through each framework's own engine"
+    command = "comm"
+    job = CollectiveJob
+    own = Own
+    room = 4 << 20
+
+    def answer(self, request: Request, carry_out: Callable[[Plan], list[Record]]) -> Answer:
+        own: Own = request.own
+        plan = self.plan(request)
+        plot = Path(own.plot) if own.plot else None
+        if plot:
+            self.part("figure").check(plot)
+        others = self.part("nccl").read_all(own.nccl_tests)
+        records: list[Any] = carry_out(plan)
+        if plot:
+            self.part("figure").draw(records, plot, others)
+        return Answer(records, others)
+
+    def prepare(self, plan: Plan, run: Run) -> Prepared:
+        prepared: Prepared = self.part("preparation").Preparation(run)
+        return prepared
+
+    def outline(self, job: BaseJob, about: Circumstances, *, status: str, reason: str | None = None,
+                **more: Any) -> Any:
+        assert isinstance(job, CollectiveJob)
+        bare = dataclasses.replace(job, messages={})  # the record has them in a field of its own
+        return super().outline(bare, about, status=status, reason=reason, id=job.id, messages=job.messages, **more)
+
+    def compare(self, records: Sequence[Any], judging: Judging) -> list[Comparison]:
+        sized = [one for record in records for one in record.by_size()]
+        return super().compare(sized, judging) if sized else []
+
+    def passed(self, records: Sequence[Any]) -> bool:
+        return super().passed(records) and not any(one.refused for record in records for one in record.sizes)
+
+
+@hookimpl
+def dlcompare_kinds() -> list[Kind]:
+    return [Comm()]

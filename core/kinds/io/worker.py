@@ -1,0 +1,172 @@
+"""What a cell's process does: read the split twice and look at what comes, or train on it; leave the raw result."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import platform
+import time
+from collections import Counter
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import PIL
+
+from dlcompare.core.data.checked import open_dataset
+from dlcompare.core.data.feed import Feed
+from dlcompare.core.data.images.decode import view_of
+from dlcompare.core.data.order import epoch_order
+from dlcompare.core.data.stream import MEAN, NATIVE, STD, Drawn, Source, Stream, source_of
+from dlcompare.core.machine.topology import topology
+from dlcompare.core.meters.host.page_cache import residency
+from dlcompare.core.plugins.registry import plugins
+from dlcompare.core.records.choices import Choices
+from dlcompare.core.records.record import Window
+from dlcompare.core.worker.ranks import leave, resident_bytes
+from dlcompare.core.worker.windows import watch
+
+from .cold import evict, used
+from .request import IoJob
+from .result import Ids, Pass, Pixels, RankResult
+
+if TYPE_CHECKING:
+    from dlcompare.core.launch.lifeline import Events
+
+PARTS = 5  # windows of a pass
+LOOKED_AT = 64  # images whose pixels are held against the neutral ones
+Batches = list[tuple[np.ndarray, np.ndarray]]  # places and labels of each batch
+
+
+class Neutral(Stream):
+    """The neutral pipeline as a stream: a seeded permutation of the split, decoded by loader processes."""
+
+    order, decoding = "seeded permutation, the same under every framework", "Pillow"
+
+    def __init__(self, source: Source, job: IoJob) -> None:
+        super().__init__(source)
+        kind, argument = plugins().dataset(job.source)
+        self.dataset = open_dataset(kind, argument, job.inputs, seed=job.seed, train=True, loaders=job.loaders[0],
+                                    skip=job.skip)
+
+    def epoch(self, number: int) -> Generator[Drawn, None, None]:
+        size, batch = self.dataset.size, self.source.batch
+        order = epoch_order(size, seed=self.source.seed, epoch=number)
+        parts = order[: size // batch * batch].reshape(-1, batch)
+        with Feed(self.dataset, [(number, part) for part in parts], lambda placed: placed) as feed:
+            for part, placed in zip(parts, feed, strict=True):
+                yield Drawn(part, placed)
+
+    def close(self) -> None:
+        self.dataset.close()
+
+
+def work(job: IoJob, folder: Path, events: Events) -> None:
+    """Measure a cell and leave its raw result."""
+    if job.model:
+        from .training import train
+
+        leave(train(job, events), folder)
+        return
+    events("import")
+    source = source_for(job)
+    files = files_of(source)
+    with contextlib.closing(stream_of(job, source)) as stream:
+        events("build")
+        with contextlib.closing(stream.epoch(0)) as begun:
+            next(begun)  # starts processes, imports what they need; evicted next, so nothing of it counts
+        evict(files)
+        given: Batches = []
+        first = one_pass(stream, 0, files, events, given)
+        second = one_pass(stream, 1, files, events, [])
+    pixels = pixels_apart(job) if job.pipeline == NATIVE else None
+    leave(RankResult(first=first, second=second, bytes=sum(file.stat().st_size for file in files), files=len(files),
+                     hypervisor=hypervisor(), ids=checked(given, source), pixels=pixels,
+                     settings=Choices.of(stream.settings()), versions=versions(), rss_bytes=resident_bytes()), folder)
+
+
+def source_for(job: IoJob) -> Source:
+    """Return what a cell reads, without the samples that it leaves out."""
+    return source_of(job.source, job.inputs, batch=job.batch, loaders=job.loaders[0], seed=job.seed,
+                     skip=job.skip, numbered=job.pipeline == NATIVE)
+
+
+def stream_of(job: IoJob, source: Source) -> Stream:
+    """Return the pipeline that a cell is about."""
+    if job.pipeline == NATIVE:
+        return plugins().backend(job.framework).pipeline(source)
+    return Neutral(source, job)
+
+
+def files_of(source: Source) -> list[Path]:
+    """Return the files that hold a split."""
+    shards = [Path(path) for path in source.files]
+    return shards or [Path(str(source.found.place(row))) for row in range(len(source.found.names))]
+
+
+def one_pass(stream: Stream, number: int, files: list[Path], events: Events, given: Batches) -> Pass:
+    """Take an epoch and return what it took; places and labels of its batches are put into ``given``."""
+    resident = residency(files).share
+    events("pass", done=number)
+    before, ticks = used(), [0.0]
+    started, label = time.time(), stream.source.label
+
+    def take() -> None:
+        begin = time.perf_counter()
+        for rows, batch in stream.epoch(number):
+            ticks.append(time.perf_counter() - begin)
+            given.append((rows, batch[label]))
+            if len(ticks) % 50 == 0:
+                events("pass", done=number, samples_per_second=len(ticks) * len(rows) / ticks[-1])
+
+    _, around = watch(take)
+    taken = used().since(before)
+    samples, batches = stream.source.batch, len(ticks) - 1
+    step = math.ceil(batches / PARTS)
+    windows = tuple(
+        Window(steps=end - begin, samples=(end - begin) * samples, seconds=(ticks[end] - ticks[begin],),
+               started=started + ticks[begin], foreign_cores=around.foreign_cores, throttled=around.throttled,
+               paused=around.paused)
+        for begin in range(0, batches, step) for end in [min(begin + step, batches)])
+    return Pass(batches * samples, ticks[-1], taken.cpu, taken.read, resident, windows)
+
+
+def checked(given: Batches, source: Source) -> Ids:
+    """Return which samples came, held against the split's names and labels."""
+    found = source.found
+    counts = Counter(int(row) for rows, _ in given for row in rows)
+    wrong = sum(found.labels[int(row)] != int(label) for rows, labels in given
+                for row, label in zip(rows, labels, strict=True))
+    digest = hashlib.sha256()
+    for row in sorted(counts):
+        digest.update(f"{found.names[row]}\0{found.labels[row]}\n".encode(errors="surrogateescape"))
+    return Ids(len(found.names), len(counts), sum(count - 1 for count in counts.values()), wrong, digest.hexdigest())
+
+
+def pixels_apart(job: IoJob) -> Pixels | None:
+    """Return how far a framework's evaluation view is from the neutral one; None if it gives no batch of that."""
+    source = source_of(job.source, job.inputs, batch=min(job.batch, 8), loaders=1, seed=job.seed, train=False)
+    scale = np.array(STD, np.float32)[:, None, None] * 255
+    shift = np.array(MEAN, np.float32)[:, None, None] * 255
+    apart: list[np.ndarray] = []
+    with contextlib.closing(plugins().backend(job.framework).pipeline(source)) as stream:
+        for rows, batch in stream.epoch(0):
+            for row, image in zip(rows, batch[source.image], strict=True):
+                place = source.found.place(int(row))
+                ours = view_of(place, int(row), size=source.size, seed=job.seed, epoch=0, train=False)
+                apart.append(np.abs(image * scale + shift - ours))
+            if len(apart) >= LOOKED_AT:
+                break
+    if not apart:
+        return None
+    return Pixels(len(apart), float(np.mean([one.mean() for one in apart])), float(max(one.max() for one in apart)))
+
+
+def hypervisor() -> bool:
+    return bool(topology().get("hypervisor"))
+
+
+def versions() -> dict[str, Any]:
+    return {"python": platform.python_version(), "pillow": PIL.__version__, "numpy": np.__version__}

@@ -1,0 +1,99 @@
+"""What is asked of a machine: which probes, with how many threads; and which of them it cannot answer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from dlcompare.core.errors import UsageError
+from dlcompare.core.kinds.kind import Request
+from dlcompare.core.machine.accelerators import gpus
+from dlcompare.core.plan.plan import Plan
+from dlcompare.core.plugins.job import MEASURED, PLACE, BaseJob
+from dlcompare.core.plugins.runtime import Runtime
+from dlcompare.core.settings import setting
+
+MATRIX, WHOLE = "matrix", "whole"  # not probes of ours: asked of frameworks, and all that was found
+MEMORY, IDLE = "memory", "idle"
+PROBES = (MEMORY, "disk-cold", "disk-warm", "pipe", "shared-memory", "loopback", IDLE)
+COPIES = ("gpu-memory", "gpu-host-to-device", "gpu-device-to-host", "gpu-host-to-device-pageable",
+          "gpu-device-to-host-pageable")
+BUSY = ("the machine was busy with something else all the time: that would be no bound. Close other programs, and "
+        "measure again with: dlcompare machine --again")
+NO_GPU = "there is no NVIDIA GPU here that a program started here may use"
+
+
+class Interpreter(Runtime):
+    """Runs a job in the interpreter that runs dlcompare."""
+
+    name = "python"
+
+
+@dataclass(frozen=True)
+class MachineJob(BaseJob):
+    """One probe of the machine; ``threads`` where they matter, ``megabytes`` of the file that a disk is read by."""
+
+    probe: str = setting(WHOLE, group=MEASURED, told=True, choices=(*PROBES, *COPIES, WHOLE), metavar="NAME",
+                         help="What is measured.")
+    threads: int = setting(1, group=MEASURED, least=1, metavar="N", help="Threads that move memory.")
+    megabytes: int = setting(256, group=MEASURED, least=16, metavar="N",
+                             help="Of the file that is read from the disk, beside the run.")
+    windows: int = setting(5, group=MEASURED, least=3, metavar="N", help="Windows to measure each rate by.")
+    window_seconds: float = setting(0.5, above=0)
+    kind: ClassVar[str] = "machine"
+    command: ClassVar[str] = "dlcompare machine --again"
+
+    @property
+    def runtime(self) -> str:
+        return self.probe
+
+    def parts(self) -> tuple[str, ...]:
+        return (self.probe, f"t{self.threads}") if self.probe == MEMORY else (self.probe,)
+
+    def identity(self) -> dict[str, Any]:
+        return {"framework": self.probe}
+
+
+@dataclass(frozen=True)
+class Own:
+    """What is asked besides probes."""
+
+    again: bool = setting(False, group=MEASURED, help="Measure again, although it is known.")
+    matrix: str = setting("all", group=MEASURED, metavar="NAME[,NAME...]",
+                          help="Frameworks whose matrix products are timed: 'all' that are installed, or 'none'.")
+    plot: Path | None = setting(None, group=PLACE, metavar="FILE",
+                                help="Draw the roofline of this machine, as .png or .svg.")
+    points: str | None = setting(None, group=PLACE, metavar="RUN[,RUN...]",
+                                 help="Training runs that stand in it as points.")
+
+
+def check(own: Own) -> None:
+    """Raise UsageError if what is to be drawn cannot be, before anything is measured."""
+    from dlcompare.core.reports.sweeps.drawing import check as check_file
+
+    if own.plot:
+        check_file(own.plot)
+    elif own.points:
+        raise UsageError("--points are drawn in a roofline; name its file as well, as in --plot roofline.png")
+
+
+def plan(request: Request) -> Plan:
+    """Return a job for each probe, refused where this machine has nothing of the kind."""
+    cores = len(os.sched_getaffinity(0))
+    memory = tuple(MachineJob(**{**request.settings, "probe": MEMORY, "threads": count})
+                   for count in sorted({1, cores}))
+    jobs = (*memory, *(MachineJob(**{**request.settings, "probe": name}) for name in (*PROBES[1:], *COPIES)))
+    return Plan("machine", jobs, refusals(jobs), asked=asked(request))
+
+
+def asked(request: Request) -> Mapping[str, Any]:
+    """Return what decides what is run besides the jobs: whose matrix products are timed."""
+    return {MATRIX: request.own.matrix}
+
+
+def refusals(jobs: tuple[MachineJob, ...]) -> dict[str, str]:
+    """Return why probes cannot be, by job id."""
+    return {} if gpus() else {job.id: NO_GPU for job in jobs if job.probe in COPIES}

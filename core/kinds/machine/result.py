@@ -1,0 +1,61 @@
+"""What a probe left, raw, and the record of it; the record that concludes a run holds all that was found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dlcompare.core.machine.measured import Measured
+from dlcompare.core.meters.meter import Metered
+from dlcompare.core.records import doubts
+from dlcompare.core.records.caveat import Caveat
+from dlcompare.core.records.record import Record, Window
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankResult:
+    """Windows, raw; ``left_out``: how many more were taken, in which the machine was busy with something else.
+
+    ``by`` is what did the work, ``version`` of what; ``size`` the bytes that it went over, again and again.
+    ``state`` tells what the probe found of it.
+    """
+
+    windows: tuple[Window, ...]
+    by: str
+    version: str = ""
+    size: int | None = None
+    left_out: int = 0
+    state: str = ""
+    absent: str | None = None  # why there is no number although it ran
+    meters: tuple[Metered, ...] = ()  # that were read while the machine was left alone
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineRecord(Record):
+    """One rate of the machine, in bytes a second, or all that was found; see :class:`RankResult`.
+
+    ``watts`` are by what a meter covers, of a machine left alone.
+    """
+
+    kind: str = "machine"
+    by: str = ""
+    version: str = ""
+    size: int | None = None
+    threads: int | None = None
+    left_out: int = 0
+    state: str = ""
+    watts: dict[str, float] | None = None
+    measured: Measured | None = None
+
+    unit = "B/s"
+
+    @property
+    def conditions(self) -> str:
+        return ", ".join(filter(None, (f"{self.threads} threads" if self.threads else "", self.by, self.state)))
+
+    def doubts(self, windows: Sequence[Window]) -> tuple[Caveat, ...]:
+        rates = [one.rate for one in windows]
+        return tuple(one for one in (doubts.spread(rates), doubts.drift(rates)) if one) if rates else ()
+
+
+RANK, RECORD = RankResult, MachineRecord

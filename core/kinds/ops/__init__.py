@@ -1,0 +1,42 @@
+"""Operators timed alone through each framework: FLOP/s of one, or where the time of a network's step goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from dlcompare.core import hookimpl
+from dlcompare.core.kinds.kind import Kind
+
+from .request import OpsJob, Own
+
+if TYPE_CHECKING:
+    from dlcompare.core.judging.judging import Judging
+    from dlcompare.core.judging.verdict import Comparison
+
+
+class Ops(Kind):
+    """Time operators alone, forward and as a training step, under several frameworks.
+
+    Each is a network of one layer that goes through the same backends as any other. --op names operators; --from-model
+    takes the distinct layers of a network with its whole step, and says where the time goes.
+    """
+
+    name = "ops"
+    title = "operators timed alone, and where a step's time goes"
+    command = "ops"
+    job = OpsJob
+    own = Own
+    # One process, with invented samples; each layer's step is the same whatever the learning rate.
+    refused = ("data", "weights", "workers", "loaders", "on_bad_sample", "lr", "schedule", "momentum", "weight_decay",
+               "steps", "save", "port")
+    room = 4 << 20
+
+    def compare(self, records: Sequence[Any], judging: Judging) -> list[Comparison]:
+        """Return what may be concluded of each operator by itself, and of networks' whole steps."""
+        return super().compare([part for record in records for part in record.parts()], judging)
+
+
+@hookimpl
+def dlcompare_kinds() -> list[Kind]:
+    return [Ops()]

@@ -1,0 +1,154 @@
+"""What is asked of ``ops``: frameworks, and operators by name or the layers of a network."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from dlcompare.core.errors import UsageError
+from dlcompare.core.graph import Graph
+from dlcompare.core.graph.alone import Layer, frame, layers
+from dlcompare.core.graph.cost import cost, training_bytes
+from dlcompare.core.graph.named import operator
+from dlcompare.core.kinds.kind import Request
+from dlcompare.core.kinds.training.request import Compiled, settle
+from dlcompare.core.plan.feasibility import check_batch_norm, default_device, refusal
+from dlcompare.core.plan.matrix import distinct, sides
+from dlcompare.core.plan.plan import Plan
+from dlcompare.core.plugins.job import COMPARED, MEASURED, TRAINS, Job
+from dlcompare.core.plugins.registry import plugins
+from dlcompare.core.settings import default_of, setting
+
+from .published import PUBLISHED, published
+
+WHOLE, FRAME = "whole step", "frame"  # the cells of a network besides its layers
+
+
+@dataclass(frozen=True)
+class OpsJob(Job):
+    """One framework timed on operators, one after another in one process.
+
+    ``ops`` are their names, or with ``model`` the distinct layers of a network (all if none is named). The batch is
+    part of an operator's name; ``batch`` is that of a network. ``window_seconds`` is how long each window lasts, of
+    which every operator has ``windows`` forward and as many of training steps, in alternation.
+    """
+
+    model: str = setting("", group=COMPARED, arithmetic=True, told=True, flag="--from-model", metavar="NAME",
+                         help="Time the distinct layers of this network, and its whole step.")
+    ops: tuple[str, ...] = setting((), group=COMPARED, flag="--op", metavar="NAME[,NAME...]",
+                                   help="matmul:N, matmul:MxKxN, conv2d:BxHxWxC:HxWxCxF:STRIDE[:PAD], the published "
+                                        "matmul-I to conv2d-III, or all of these as 'published'; with --from-model the "
+                                        "names of layers.")
+    batch: int = setting(8, group=TRAINS, least=1, machine=True, side=True, metavar="N",
+                         per_device={"cuda": 64, "tpu": 64}, help="Samples of a step of --from-model.")
+    window_seconds: float = setting(0.25, group=MEASURED, above=0, metavar="SECONDS", help="Length of a window.")
+    kind: ClassVar[str] = "ops"
+    command: ClassVar[str] = "dlcompare ops"
+
+    def parts(self) -> tuple[str, ...]:
+        what = self.model or (self.ops[0] if len(self.ops) == 1 else f"{len(self.ops)}ops")
+        return (self.framework, what, self.precision, f"t{self.threads}")
+
+    def identity(self) -> dict[str, Any]:
+        return {**super().identity(), "dataset": "", "model": self.model or ",".join(self.ops),
+                "batch_per_worker": self.batch if self.model else 1, "global_batch": self.batch if self.model else 1}
+
+    def reproduce(self, without: Collection[str] = ()) -> str:
+        return super().reproduce({*without, "batch"} if self.ops and not self.model else without)
+
+
+@dataclass(frozen=True)
+class Own(Compiled):
+    """What ``ops`` offers beside the fields of its job."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One thing that is timed: a graph and its batch. ``flops`` are of a forward pass, ``products`` how many times that
+    a training step takes; ``count`` how often a step of the network has it; ``of`` is the layer's op, FRAME or WHOLE.
+    """
+
+    name: str
+    about: str
+    of: str
+    count: int
+    batch: int
+    graph: Graph
+    flops: int
+    products: float
+
+    @property
+    def step_flops(self) -> int:
+        """Return the floating-point operations of a training step."""
+        return round(self.products * self.flops)
+
+
+def cells(job: OpsJob) -> list[Cell]:
+    """Return what a job times, in order; of a network its whole step first, then layers, then frames.
+
+    Raises:
+        UsageError: an operator or a layer does not exist.
+    """
+    if not job.model:
+        return [_of_layer(name, one.layer, one.batch) for name in job.ops for one in [operator(published(name))]]
+    graph = plugins().model(job.model).graph(job.image_size, job.classes)
+    found = layers(graph)
+    unknown = set(job.ops) - {one.name for one in found}
+    if unknown:
+        raise UsageError(f"{job.model} has no layer {', '.join(sorted(unknown))} of its own work; it has: "
+                         f"{', '.join(one.name for one in found)}")
+    chosen = [one for one in found if one.name in job.ops or not job.ops]
+    shapes = dict.fromkeys(shape for one in chosen for shape in (*one.inputs, one.shape) if shape)
+    flops = 2 * job.batch * cost(graph).multiply_adds
+    return [Cell(WHOLE, f"{job.model}, all of it", WHOLE, 1, job.batch, graph, flops, 3),
+            *(_of_layer(one.name, one, job.batch) for one in chosen),
+            *(Cell("x".join(map(str, shape)), "what stands around a layer", FRAME, 0, job.batch, frame(shape), 0, 0)
+              for shape in shapes)]
+
+
+def _of_layer(name: str, one: Layer, batch: int) -> Cell:
+    return Cell(name, one.about, one.op, one.count, batch, one.graph, 2 * batch * one.multiply_adds, one.products)
+
+
+def plan(request: Request) -> Plan:
+    """Return a job for each framework; UsageError if something does not exist or fit, or nothing was named."""
+    given = settle(request)
+    check_named(given)
+    asked = sides(plugins(), [name.strip() for name in given["framework"].split(",") if name.strip()],
+                  device=given.get("device"))
+    device = given.get("device") or default_device(plugins(), [side.framework for side in asked])
+    usual = {"data": "synthetic", "device": device, "batch": default_of(OpsJob, "batch", device=device),
+             "threads": len(os.sched_getaffinity(0))}
+    jobs = [OpsJob(**{"execution": next(iter(plugins().backend(side.framework).executions)), **usual, **given,
+                      **side.settings, "framework": side.framework}) for side in asked]
+    distinct(asked, jobs)
+    request.judging.check(side.name for side in asked)
+    reasons = {job.id: reason for job in jobs if (reason := _refusal(job))}
+    named = {job.id: side.text for job, side in zip(jobs, asked, strict=True) if side.text}
+    return Plan("ops", tuple(jobs), reasons, named, rounds=request.repetition.least,
+                until=request.repetition.until_decided, judging=request.judging, seed=jobs[0].seed)
+
+
+def check_named(given: dict[str, Any]) -> None:
+    """Put the published operators in for their common name; UsageError if nothing to time was named."""
+    if not given.get("framework") or not (given.get("ops") or given.get("model")):
+        raise UsageError("--framework and either --op or --from-model must be given, as in: dlcompare ops --framework "
+                         "pytorch-ddp,jax --op matmul:1024, or --from-model resnet50")
+    given["ops"] = tuple(_expanded(given.get("ops") or ()))
+
+
+def _expanded(names: Collection[str]) -> Iterator[str]:
+    for name in names:
+        yield from PUBLISHED if name == "published" else (name,)
+
+
+def _refusal(job: OpsJob) -> str | None:
+    """Return why a job cannot run here: what holds for a training of the operator that needs most memory."""
+    found = cells(job)
+    for cell in found:
+        check_batch_norm(cell.graph, cell.batch)
+    largest = max(found, key=lambda cell: training_bytes(cell.graph, cell.batch))
+    return refusal(plugins(), dataclasses.replace(job, batch=largest.batch), largest.graph)

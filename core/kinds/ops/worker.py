@@ -1,0 +1,167 @@
+"""What the process of an ``ops`` job does: build each operator's trainer, warm it up, take windows in alternation."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dlcompare.core.errors import JobError
+from dlcompare.core.graph.params import initial_params
+from dlcompare.core.plugins.registry import plugins
+from dlcompare.core.records.choices import Choices
+from dlcompare.core.records.record import Window
+from dlcompare.core.worker.ranks import known_rank, leave, resident_bytes
+from dlcompare.core.worker.windows import warm_up, watch
+
+from .request import Cell, OpsJob, cells
+from .result import RankResult, Timed
+
+if TYPE_CHECKING:
+    from dlcompare.core.graph import Input
+    from dlcompare.core.launch.lifeline import Events
+    from dlcompare.core.plugins.backend import Arrays, Backend, Trainer
+
+MOST_WARMUP = 8  # steps of each kind
+RATE = 0.0  # of learning: the update is made, and the numbers stay as they were drawn
+
+
+def work(job: OpsJob, folder: Path, events: Events) -> None:
+    """Time every cell of the job and leave what was timed."""
+    begin = time.perf_counter()
+    backend = plugins().backend(job.framework)
+    events("import", **known_rank(backend))
+    backend.load()
+    imported = time.perf_counter() - begin
+    bench = Bench(job, backend, events)
+    timed = bench.network(cells(job)) if job.model else [bench.timed(cell) for cell in cells(job)]
+    if bench.last is None:
+        raise JobError(f"no operator could be timed: {timed[0].reason}")
+    leave(RankResult(timed=tuple(timed), versions=bench.last.versions(), settings=Choices.of(bench.last.settings()),
+                     startup={"import": imported, "build": sum(one.build_seconds for one in timed)},
+                     peak_bytes=bench.last.peak_bytes(), rss_bytes=resident_bytes()), folder)
+    bench.last.close()
+
+
+@dataclass
+class Ready:
+    """A cell whose trainer is built and warm."""
+
+    cell: Cell
+    trainer: Trainer
+    placed: Any
+    calls: dict[str, Callable[[], None]]
+    steps: dict[str, int] = field(default_factory=dict)  # of a window
+    settled: bool = True
+    build_seconds: float = 0.0
+
+    def seconds(self, call: Callable[[], None], steps: int) -> float:
+        """Return what so many calls take, from a trainer at rest to a trainer at rest."""
+        self.trainer.wait()
+        begin = time.perf_counter()
+        for _ in range(steps):
+            call()
+        self.trainer.wait()
+        return time.perf_counter() - begin
+
+
+class Bench:
+    """Times cells on one backend; ``last`` is the last trainer that was built."""
+
+    def __init__(self, job: OpsJob, backend: Backend, events: Events) -> None:
+        self.job, self.backend, self.events = job, backend, events
+        self.last: Trainer | None = None
+
+    def network(self, found: Sequence[Cell]) -> list[Timed]:
+        """Time the cells of a network; windows of its whole step are spread over the time that the others take."""
+        whole, *others = found
+        ready = self.ready(whole)
+        taken: dict[str, list[Window]] = {"forward": [], "step": []}
+        timed = []
+        every = max(1, len(others) // max(1, self.job.windows - 1))
+        for number, cell in enumerate(others):
+            if number % every == 0:
+                self.take(ready, taken)
+            timed.append(self.timed(cell))
+        self.take(ready, taken)
+        return [told(ready, taken), *timed]
+
+    def timed(self, cell: Cell) -> Timed:
+        """Time one cell; what it raises fails it alone."""
+        self.events("build", case=cell.name)
+        try:
+            ready = self.ready(cell)
+        except JobError:
+            raise
+        except Exception as error:  # whatever a framework raises of an operator, others go on
+            return Timed(cell.name, cell.about, cell.of, cell.count, cell.batch, cell.flops, cell.step_flops,
+                         reason=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+        taken: dict[str, list[Window]] = {what: [] for what in ready.calls}
+        for _ in range(self.job.windows):
+            self.take(ready, taken)
+        del ready.trainer, ready.placed, ready.calls
+        gc.collect()  # its memory is the next one's
+        return told(ready, taken)
+
+    def ready(self, cell: Cell) -> Ready:
+        """Build the trainer of a cell and warm it up."""
+        begin = time.perf_counter()
+        job = dataclasses.replace(self.job, batch=cell.batch)
+        trainer = self.backend.trainer(cell.graph, initial_params(cell.graph, job.seed), job)
+        self.last = trainer
+        placed = trainer.place(invented(cell.graph.inputs, cell.batch, seed=job.seed))
+        ready = Ready(cell, trainer, placed, {"step": lambda: trainer.step(placed, RATE)})
+        ready.build_seconds = time.perf_counter() - begin
+        if type(trainer).forward is not _base().forward:
+            ready.calls = {"forward": lambda: trainer.forward(placed), **ready.calls}
+        for what, call in ready.calls.items():
+            *_, (seconds, settled) = warm_up(partial(ready.seconds, call, 1), least=2, most=MOST_WARMUP)
+            ready.steps[what] = max(1, round(self.job.window_seconds / seconds))
+            ready.settled &= settled
+        return ready
+
+    def take(self, ready: Ready, taken: Mapping[str, list[Window]]) -> None:
+        """Take one window of each kind."""
+        for what, call in ready.calls.items():
+            steps = ready.steps[what]
+            flops = ready.cell.flops if what == "forward" else ready.cell.step_flops
+            started = time.time()
+            seconds, around = watch(partial(ready.seconds, call, steps))
+            taken[what].append(Window(steps=steps, samples=max(1, steps * flops), seconds=(seconds,), started=started,
+                                      foreign_cores=around.foreign_cores, throttled=around.throttled,
+                                      paused=around.paused))
+            self.events("window", case=ready.cell.name, expected=seconds)
+
+
+def _base() -> type[Trainer]:
+    from dlcompare.core.plugins.backend import Trainer
+
+    return Trainer
+
+
+def told(ready: Ready, taken: Mapping[str, list[Window]]) -> Timed:
+    """Return what was timed of a cell."""
+    cell = ready.cell
+    return Timed(cell.name, cell.about, cell.of, cell.count, cell.batch, cell.flops, cell.step_flops,
+                 tuple(taken.get("forward", ())), tuple(taken["step"]), ready.settled, ready.build_seconds)
+
+
+def invented(inputs: Mapping[str, Input], batch: int, *, seed: int) -> Arrays:
+    """Return samples for a graph's inputs: normal numbers, indices below the bound, masks of ones."""
+    rng = np.random.default_rng(seed)
+    return {name: _values(rng, spec, (batch, *spec.shape)) for name, spec in inputs.items()}
+
+
+def _values(rng: np.random.Generator, spec: Input, shape: tuple[int, ...]) -> np.ndarray:
+    if spec.dtype.startswith("float"):
+        return rng.standard_normal(shape, dtype=np.float32)
+    if spec.role == "mask":
+        return np.ones(shape, spec.dtype)
+    return rng.integers(0, spec.high or 2, shape).astype(spec.dtype)

@@ -1,0 +1,1 @@
+"""Sections that stand below a main table, whatever kind of measurement that is of."""

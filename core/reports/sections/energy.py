@@ -1,0 +1,55 @@
+"""Energy and power shown: a row for each side of a comparison and each scope of a meter, with how it is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from dlcompare.core.records.energy import Spent, over_rounds
+from dlcompare.core.records.record import Record
+
+from ..text import interval, number, plain_table
+
+
+def energy_parts(rows: Sequence[tuple[int, str, Sequence[Record]]]) -> Iterator[RenderableType]:
+    """Yield a table of what sides spent, by number and name, if any of them has a number, and what its columns mean."""
+    yield from spent_parts([(str(place), name, over_rounds([one.energy for one in records if one.throughput]))
+                            for place, name, records in rows], ("#", "framework"))
+
+
+def spent_parts(rows: Sequence[tuple[str, str, Sequence[Spent]]], heads: tuple[str, str]) -> Iterator[RenderableType]:
+    """Yield that table, its first two columns with these heads."""
+    found = [(first, name, one) for first, name, each in rows for one in each]
+    if not found:
+        return
+    made = plain_table()
+    for name in (*heads, "of"):
+        made.add_column(name, overflow="fold")
+    for name in ("J/sample", "[95 %]", "W", "peak", "at rest"):
+        made.add_column(name, justify="right", no_wrap=True)
+    made.add_column("by", overflow="fold")
+    for first, name, one in found:
+        made.add_row(*map(Text, (first, name, one.scope, number(one.per_sample), interval(one.low, one.high),
+                                 number(one.watts), number(one.peak_watts), at_rest(one), how(one))))
+    yield Text("\nEnergy", style="bold")
+    yield made
+    yield Text("J/sample: median over windows, idle power and other programs included; the interval is of repetition "
+               "and of a window's edges, not of the meter's own error. at rest: W before and after the job. by: the "
+               "driver's counter of energy, or the integral of its power, and by how much the other differs.",
+               style="dim")
+
+
+def at_rest(one: Spent) -> str:
+    """Return the power before and after a job."""
+    if one.watts_before is None and one.watts_after is None:
+        return "-"
+    return " ".join(number(watts) for watts in (one.watts_before, one.watts_after))
+
+
+def how(one: Spent) -> str:
+    """Return how the energy of a scope is known."""
+    apart = "" if one.disagreement is None else f" {100 * one.disagreement:+.1f} %"
+    looked = "" if one.duty is None or one.duty >= 1 else f", {100 * one.duty:.0f} % of the time"
+    return f"{one.method}{apart}{looked}"

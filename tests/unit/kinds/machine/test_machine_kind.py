@@ -1,0 +1,241 @@
+"""A machine is measured once: what was disturbed is refused and told, what is absent has its reason, all is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fabricated import SYSTEM
+
+from dlcompare.core.errors import UsageError
+from dlcompare.core.kinds.kind import Answer, Request, Started, kind
+from dlcompare.core.kinds.machine import conclusion, matrix, worker
+from dlcompare.core.kinds.machine.folding import fold
+from dlcompare.core.kinds.machine.probe import Probe
+from dlcompare.core.kinds.machine.request import BUSY, NO_GPU, PROBES, MachineJob, Own
+from dlcompare.core.kinds.machine.result import MachineRecord, RankResult
+from dlcompare.core.kinds.ops.result import OpsRecord, Timed
+from dlcompare.core.machine import measured
+from dlcompare.core.machine.measured import MATRIX, Measured, Rate, keep, known
+from dlcompare.core.meters.meter import Metered
+from dlcompare.core.plan.plan import silent
+from dlcompare.core.records.caveat import Caveat
+from dlcompare.core.records.record import Window
+from dlcompare.core.worker.windows import Surroundings
+
+MACHINE = kind("machine")
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DLCOMPARE_CACHE", str(tmp_path / "cache"))
+
+
+def windows(*foreign: float | None, amount: int = 1_000_000_000, **more: Any) -> tuple[Window, ...]:
+    return tuple(Window(steps=1, samples=amount, seconds=(0.5 + 0.001 * n,), started=1000.0 + n, foreign_cores=cores,
+                        **more) for n, cores in enumerate(foreign))
+
+
+def folded(probe: str, taken: Sequence[Window], **more: Any) -> MachineRecord:
+    about = Started(run="run", system=SYSTEM, started=1000.0, folder=Path(), tell=silent)
+    return fold(MACHINE, MachineJob(probe=probe), [RankResult(windows=tuple(taken), by="triad in C", **more)], about)
+
+
+def concluded(records: Sequence[MachineRecord], monkeypatch: pytest.MonkeyPatch,
+              products: tuple[Rate, ...] = ()) -> MachineRecord:
+    monkeypatch.setattr(matrix, "rates", lambda run, wanted: (products, {}))
+    monkeypatch.setattr(conclusion, "system", lambda: SYSTEM)
+    run: Any = SimpleNamespace(folder=Path("run"))
+    found, = conclusion.conclude(MACHINE, MACHINE.plan(Request(own=Own())), run, records)  # type: ignore[arg-type]
+    assert isinstance(found, MachineRecord)
+    return found
+
+
+def test_every_probe_is_a_job_and_gpus_that_are_not_here_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = MACHINE.plan(Request(own=Own()))
+    assert {job.probe for job in plan.jobs} >= set(PROBES)  # type: ignore[attr-defined]
+    refused = {job.probe for job in plan.jobs if job.id in plan.refusals}  # type: ignore[attr-defined]
+    assert refused == set() or set(plan.refusals.values()) == {NO_GPU}
+
+
+def test_a_probe_becomes_a_rate_with_its_interval() -> None:
+    record = folded("memory", windows(0.0, 0.0, 0.0, 0.0, 0.0), size=1 << 20, version="cc 12.2.0")
+    found = conclusion.rate(record)
+    assert found.value == pytest.approx(1e9 / 0.502) and found.best == pytest.approx(2e9) and found.n == 5
+    assert found.low and found.high and found.low <= found.value <= found.high
+    assert (found.what, found.name, found.by, found.version, found.threads) == ("memory", "triad", "triad in C",
+                                                                                "cc 12.2.0", 1)
+
+
+@pytest.mark.parametrize(("state", "name"), [("", "cold"), ("below a hypervisor, whose own cache may hold it",
+                                                           "lukewarm")])
+def test_below_a_hypervisor_cold_is_called_lukewarm(state: str, name: str) -> None:
+    assert conclusion.rate(folded("disk-cold", windows(0.0, 0.0, 0.0), state=state)).name == name
+
+
+def test_a_rate_of_a_busy_machine_is_refused_and_the_rest_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    busy, good = folded("pipe", windows(1.0, 1.0, 1.0, 0.0, 1.0)), folded("memory", windows(0.0, 0.0, 0.0))
+    assert busy.disturbed and not good.disturbed
+    found = concluded([busy, good], monkeypatch)
+    assert found.measured and [one.name for one in found.measured.rates] == ["triad"]
+    assert found.measured.absent == {"exchange: pipe": BUSY} and found.disturbed
+    assert not MACHINE.passed([busy, good, found]) and known(SYSTEM) == found.measured
+
+
+def test_a_machine_too_busy_for_anything_leaves_what_was_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = concluded([folded("memory", windows(0.0, 0.0, 0.0))], monkeypatch).measured
+    concluded([folded("memory", windows(1.0, 1.0, 1.0))], monkeypatch)
+    assert known(SYSTEM) == before
+
+
+def test_a_machine_left_alone_takes_watts_by_what_a_meter_covers() -> None:
+    one = folded("idle", windows(0.0, 0.0, joules={"cpu package-0": 15.0}))
+    assert one.watts == {"cpu package-0": pytest.approx(30 / 1.001)} and one.throughput is None
+    none = folded("idle", windows(0.0, 0.0), meters=(Metered("rapl", "window", reason="no such folder"),))
+    assert (none.status, none.reason) == ("refused", "no meter of energy can be read here (rapl: no such folder)")
+
+
+def test_what_a_probe_finds_absent_is_refused_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = folded("disk-cold", (), absent="it lies in memory")
+    assert (record.status, record.reason) == ("refused", "it lies in memory") and MACHINE.passed([record])
+    found = concluded([record, folded("memory", windows(0.0, 0.0, 0.0))], monkeypatch).measured
+    assert found and found.absent == {"disk: cold": "it lies in memory"}
+
+
+@pytest.mark.parametrize(("foreign", "kept", "out"), [
+    ([0.0] * 9, 5, 0), ([1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0], 8, 0), ([1.0] * 12 + [0.0] * 5, 9, 8),
+    ([1.0] * 20, 5, 15), ([1.0] * 18 + [0.0] * 2, 5, 15)])
+def test_windows_are_taken_on_while_others_keep_the_machine_busy(
+        foreign: list[float], kept: int, out: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = iter(foreign)
+    monkeypatch.setattr(worker, "watch", lambda take, meters=None: (0.5, Surroundings(foreign_cores=next(seen))))
+    monkeypatch.setattr(worker, "PAUSE", 0.0)
+    monkeypatch.setattr(worker, "system", lambda: SYSTEM)
+    found = worker.measured(MachineJob(probe="pipe"), Probe(lambda steps: 0.5, 10, "pipe"), lambda *a, **k: None)
+    assert (len(found.windows), found.left_out) == (kept, out)
+    record = folded("pipe", found.windows)
+    assert record.disturbed == (foreign.count(0.0) < 3)
+
+
+def timed(forward: Sequence[float], step: Sequence[float], name: str = "matmul:1024") -> Timed:
+    return Timed(name, "", "matmul", 1, 1, 10, 20, forward=windows(*forward, amount=10**11),
+                 step=windows(*step, amount=2 * 10**11))
+
+
+def products(*found: Timed, status: str = "ok") -> OpsRecord:
+    return OpsRecord(status=status, reason=None if status == "ok" else "it broke", id="x", run="run",
+                     started="2026-11-30T00:00:00+00:00", framework="jax", precision="fp32", system=SYSTEM, timed=found,
+                     job={"threads": 2}, reproduce="", environment={"jax": "0.10.2", "python": "3.11.7"})
+
+
+def test_the_rate_of_a_product_is_forwards_or_a_steps_whichever_is_more() -> None:
+    quiet = [0.0] * 5
+    one, = matrix.taken(products(timed(quiet, quiet)))
+    assert (one.value, one.size, one.by, one.version, one.threads) == (
+        pytest.approx(4e11 / 1.004), 1024, "jax", "jax 0.10.2", 2)
+
+
+def test_products_on_a_busy_machine_are_asked_again_and_then_refused(tmp_path: Path) -> None:
+    busy, quiet = [1.0] * 5, [0.0] * 5
+    assert list(matrix.taken(products(timed(busy, busy)))) == []
+    asked: list[str] = []
+
+    def carry_out(plan: Any, name: str) -> list[OpsRecord]:
+        asked.append(name)
+        return [products(timed(*((quiet, quiet) if len(asked) > 2 and not never else (busy, busy))))]
+
+    run: Any = SimpleNamespace(carry_out_beside=carry_out)
+    never = False
+    found, lacking = matrix.asked(run, ["jax"], "cpu", "fp32")
+    assert asked == ["matrix-cpu-fp32", "matrix-cpu-fp32-again-1", "matrix-cpu-fp32-again-2"]
+    assert len(found) == 1 and not lacking
+    never = True
+    found, lacking = matrix.asked(run, ["jax"], "cpu", "fp32")
+    assert not found and lacking == {"matrix: jax, fp32 on cpu": BUSY}
+
+
+def test_a_framework_that_fails_is_told_and_not_asked_again() -> None:
+    run: Any = SimpleNamespace(carry_out_beside=lambda plan, name: [products(status="failed")])
+    assert matrix.asked(run, ["jax"], "cpu", "fp32") == ([], {"matrix: jax, fp32 on cpu": "it broke"})
+
+
+def test_a_precision_that_the_processor_has_no_units_for_is_no_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matrix, "topology", lambda: {"extensions": {"AVX-512 BF16": True}})
+    assert [matrix.has_units(name) for name in ("fp32", "tf32", "bf16", "fp16")] == [True, False, True, False]
+
+
+RATES = (
+    Rate(MATRIX, "fp32", 207e9, 199e9, 211e9, 212e9, 5, "FLOP/s", "tf-horovod", "tensorflow 2.15.1", threads=2,
+         size=2048),
+    Rate(MATRIX, "fp32", 180e9, 170e9, 186e9, 190e9, 5, "FLOP/s", "jax", "jax 0.10.2", threads=2, size=1024),
+    Rate(measured.MEMORY, "triad", 29e9, 28e9, 30e9, 31e9, 5, "B/s", "triad in C", "cc 12.2.0", threads=1,
+         size=402653184),
+    Rate(measured.DISK, "lukewarm", 1.1e9, 1e9, 1.2e9, 1.3e9, 5, "B/s", "read", size=256 << 20),
+    Rate(measured.EXCHANGE, "loopback", 3e9, None, None, 3.1e9, 1, "B/s", "TCP over loopback", "6.18"))
+
+
+def whole(**more: Any) -> Measured:
+    built = {"sockets": 1, "cores": 2, "threads": 2, "hypervisor": True,
+             "extensions": {"AVX2": True, "AMX BF16": False},
+             "caches": [{"level": 3, "type": "unified", "bytes": 32 << 20, "shared_by": 2, "count": 1}],
+             "cgroup": {"cpus": 1.5}, "links": [{"gpus": [0, 1], "path": "NV18", "nvlinks": 18}]}
+    return Measured(**{"fingerprint": measured.fingerprint(SYSTEM), "measured": "2026-11-30T10:00:00+00:00",
+                       "seconds": 61.0, "rates": RATES, "topology": built, "idle_watts": {"cpu package-0": 21.5},
+                       "absent": {"copy: host to device": NO_GPU, "exchange: pipe": BUSY}, **more})
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_person_reads_all_of_it_at_any_width(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    text = MACHINE.report(Answer([], explanation=whole()), "table", None)
+    assert max(map(len, text.splitlines())) <= width
+    flowing = " ".join(text.split())
+    for words in ("1 socket, 2 cores, 2 threads", "1.5 allowed by the control group", "below a hypervisor", "AVX2",
+                  "(not: AMX BF16)", "GPU 0 to GPU 1: NV18", "idle: cpu package-0 21.50 W", "207.0 GFLOP/s",
+                  "29.00 GB/s", "lukewarm", BUSY, NO_GPU):
+        assert words in flowing, words
+    assert "fp32, 2 threads *" in flowing and flowing.count("*") == 2  # the best alone, and what the star means
+
+
+def test_what_is_known_is_told_without_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(plan: Any) -> Any:
+        raise AssertionError("it measured")
+
+    keep(mine := dataclasses.replace(whole(), fingerprint=measured.fingerprint(measured_system())))
+    answer = MACHINE.answer(Request(own=Own()), never)
+    assert answer.explanation == mine and json.loads(MACHINE.report(answer, "json", None))["seconds"] == 61.0
+    with pytest.raises(AssertionError, match="it measured"):
+        MACHINE.answer(Request(own=Own(again=True)), never)
+
+
+def measured_system() -> dict[str, Any]:
+    from dlcompare.core.machine.system import system
+
+    return system()
+
+
+def test_a_stored_run_tells_what_it_concluded() -> None:
+    job = MachineJob()
+    record = MachineRecord(status="ok", id=job.id, run="run", started="2026-11-30T00:00:00+00:00", framework="whole",
+                           job=job.to_plain(), reproduce="", measured=whole(), warnings=(Caveat.told("a doubt"),))
+    again = MachineRecord.from_json(record.to_json())
+    assert again == record
+    text = MACHINE.report(Answer([again]), "table", None)
+    assert "207.0 GFLOP/s" in text and "a doubt" in text
+
+
+def test_the_roofline_is_drawn_and_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dlcompare.core.reports.roofline import figure
+
+    figure.draw(whole(), tmp_path / "roof.png", [])
+    assert (tmp_path / "roof.png").read_bytes()[:4] == b"\x89PNG"
+    with pytest.raises(UsageError, match="no roof is known"):
+        figure.draw(whole(rates=()), tmp_path / "none.png", [])
+    for own, words in ((Own(plot=Path("roof.gif")), "--plot draws"), (Own(points="runs/x"), "name its file as well")):
+        with pytest.raises(UsageError, match=words):
+            MACHINE.answer(Request(own=own), lambda plan: [])

@@ -1,0 +1,126 @@
+"""The process that samples meters beside a job: what it leaves, how it ends, and that it never is in the way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from boards import Board, Clock, job, record
+from running import eventually
+
+from dlcompare.core.launch import sampling
+from dlcompare.core.meters import series
+from dlcompare.core.meters.meter import Metered
+from dlcompare.core.plugins.job import Job
+from dlcompare.core.variables import REPLAY_METERS, SAMPLES
+
+
+@pytest.fixture
+def recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a recording of a board that answers for 8 s and is lost then, which all meters here answer from."""
+    file, clock = tmp_path / "recording.jsonl", Clock()
+    record(Board(load=job(1, 9), clock=clock, lost={0: 8.0}), clock, file, seconds=8.5)
+    monkeypatch.setenv(REPLAY_METERS, str(file))
+    return file
+
+
+def sampler(folder: Path) -> subprocess.Popen[bytes]:
+    process, resting = sampling.start(folder / SAMPLES, "cpu", None)
+    assert resting, "the power of a GPU at rest is of interest"
+    return process
+
+
+def of_nvidia(folder: Path) -> Metered:
+    """Return what was read of the GPU; other meters may be sampled here as well."""
+    (found,) = [one for one in sampling.read(folder / SAMPLES) if one.name == "nvidia"]
+    return found
+
+
+def test_it_reads_until_it_is_told_to_end(recording: Path, tmp_path: Path) -> None:
+    process = sampler(tmp_path)
+    begin = time.monotonic()
+    time.sleep(0.6)
+    sampling.end(process)
+    assert process.returncode == 0
+    nvidia = of_nvidia(tmp_path)
+    assert (nvidia.name, nvidia.reason, nvidia.lost) == ("nvidia", None, None)
+    power = next(one for one in nvidia.series if one.key == "gpu 0 power")
+    assert 8 <= power.readings <= 14, "twenty in a second"
+    assert begin - 0.5 < power.begin < begin + 0.5, "by the clock that windows have"
+    assert nvidia.devices["gpu 0"][0].startswith("GPU-")
+
+
+def test_one_that_is_killed_has_left_what_it_read(recording: Path, tmp_path: Path) -> None:
+    process = sampler(tmp_path)
+    eventually(lambda: (tmp_path / SAMPLES).read_text().count("\n") > 5, within=10)  # it writes every second
+    process.kill()
+    sampling.end(process)
+    nvidia = of_nvidia(tmp_path)
+    assert nvidia.lost == "the process that samples meters ended midway" and nvidia.series
+
+
+@pytest.mark.slow
+def test_a_gpu_that_falls_off_the_bus_midway_is_told_of(recording: Path, tmp_path: Path) -> None:
+    process = sampler(tmp_path)
+    time.sleep(8.5)
+    sampling.end(process)
+    nvidia = of_nvidia(tmp_path)
+    assert "GPU is lost" in nvidia.absent["gpu 0"] and nvidia.lost is None
+    energy = next(one for one in nvidia.series if one.key == "gpu 0 energy")
+    assert energy.missed > 0 and series.grown(energy, energy.begin + 1, energy.begin + 4) is not None
+    assert series.grown(energy, energy.begin + 1, energy.end) is None
+
+
+@pytest.mark.slow
+def test_one_that_does_not_heed_is_ended(recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "ENDING_SECONDS", 0.3)
+    process = sampler(tmp_path)
+    os.kill(process.pid, signal.SIGSTOP)
+    sampling.end(process)
+    assert process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.slow
+def test_it_ends_with_the_program_that_started_it(recording: Path, tmp_path: Path) -> None:
+    process = sampler(tmp_path)
+    assert process.stdin is not None
+    os.close(os.dup(process.stdin.fileno()))
+    process.stdin.close()  # as the kernel does for whoever is killed
+    assert process.wait(5) == 0
+    sampling.end(process)
+
+
+def test_where_no_meter_is_to_be_sampled_no_process_is_started(tmp_path: Path,
+                                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "wanted", lambda device: [])
+    monkeypatch.setattr(sampling, "start", lambda *about: pytest.fail("it was started"))
+    with sampling.sampled(Job("reference", "resnet18"), tmp_path):
+        pass
+    assert sampling.read(tmp_path / SAMPLES) == ()
+
+
+def test_one_that_does_not_begin_is_no_harm(recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "CHILD", "raise SystemExit(3)")
+    with sampling.sampled(Job("reference", "resnet18"), tmp_path, idle=0):
+        done = True
+    assert done and sampling.read(tmp_path / SAMPLES) == ()
+    monkeypatch.setattr(sampling, "CHILD", "import sys; open(sys.argv[2], 'w')")
+    with sampling.sampled(Job("reference", "resnet18"), tmp_path, idle=0):
+        pass
+    (told,) = sampling.read(tmp_path / SAMPLES)
+    assert "ended before it had opened any" in str(told.reason)
+
+
+def test_it_has_a_core_of_its_own_where_there_is_one_to_spare() -> None:
+    assert sampling.spare_core(Job("reference", "resnet18", threads=2, workers=3), range(8)) == 7
+    assert sampling.spare_core(Job("reference", "resnet18", threads=4, workers=2), range(8)) is None
+    cores = os.sched_getaffinity(0)
+    if len(cores) > 1:
+        with sampling.kept_off(max(cores)):
+            child = subprocess.run(["python3", "-c", "import os; print(*os.sched_getaffinity(0))"], text=True,
+                                   capture_output=True, check=True).stdout
+        assert set(map(int, child.split())) == cores - {max(cores)} and os.sched_getaffinity(0) == cores
