@@ -95,10 +95,12 @@ def axes(found: Sequence[Cell]) -> dict[str, list[Any]]:
 
 
 def lines(found: Sequence[Cell], axis: str) -> list[Line]:
-    """Return the lines along an axis, in the order of their first cells."""
+    """Return the lines along an axis, in the order of their first cells; those of several runs are named by run too."""
+    several = len({cell.side.run for cell in found}) > 1
     made: dict[tuple[Any, ...], dict[Any, Cell]] = {}
     for cell in found:
         if axis in cell.point:
+            run = (("run", cell.side.run),) if several else ()
             others = tuple((name, value) for name, value in cell.point.items() if name != axis)
-            made.setdefault((cell.side.run, cell.side.name, others), {})[cell.point[axis]] = cell
-    return [Line(name, dict(others), of) for (_, name, others), of in made.items()]
+            made.setdefault((cell.side.name, (*run, *others)), {})[cell.point[axis]] = cell
+    return [Line(name, dict(others), of) for (name, others), of in made.items()]
