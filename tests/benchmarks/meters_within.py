@@ -7,7 +7,9 @@ block has a window of each sort, in an order drawn anew, seconds apart, so that 
 sampler stopped by a signal); with all of them; and, as most virtual machines have no hardware counters, with four
 software events of perf counted in the workers, which costs the kernel's part of what hardware events cost. Prints the
 median over blocks of throughput over that without, with its 95 % interval (aim of all meters: at least 0.99), and how
-long the readings of a window take, which is outside its clock.
+long the readings of a window take, which is outside its clock. Where other programs run, the ratio by the processor
+time that the worker took for the same steps, readings included, is the surer of the two; it leaves out the sampler's
+own time, which ``meters.py`` prints.
 """
 
 from __future__ import annotations
@@ -86,10 +88,11 @@ def inside(job: Job, folder: Path, blocks: int) -> None:
         for _ in range(blocks):
             block: dict[str, Any] = {}
             for arm in random.sample(kinds, len(kinds)):
-                loop.meters, begin = meters[arm], time.perf_counter()
+                loop.meters, begin, used = meters[arm], time.perf_counter(), time.process_time()
                 with arms.around[arm]():
                     window = loop.watched(job.steps)
-                block[arm] = {"seconds": window.seconds, "readings": time.perf_counter() - begin - window.seconds}
+                block[arm] = {"seconds": window.seconds, "processor": time.process_time() - used,
+                              "readings": time.perf_counter() - begin - window.seconds}
             found.append(block)
         loop.take(job.steps or 1)
         loop.meters = meters["with"]
@@ -99,9 +102,9 @@ def inside(job: Job, folder: Path, blocks: int) -> None:
     (folder / "blocks.json").write_text(json.dumps({"refused": arms.refused, "blocks": found}))
 
 
-def ratios(blocks: list[dict[str, Any]], arm: str) -> dict[str, float]:
-    """Return throughput with an arm over that without: the median over blocks, and its interval."""
-    each = [block["without"]["seconds"] / block[arm]["seconds"] for block in blocks]
+def ratios(blocks: list[dict[str, Any]], arm: str, of: str) -> dict[str, float]:
+    """Return seconds without an arm over those with it: the median over blocks, and its interval."""
+    each = [block["without"][of] / block[arm][of] for block in blocks]
     low, high = stats.bootstrap_interval(each)
     return {"median": statistics.median(each), "low": low, "high": high}
 
@@ -111,12 +114,13 @@ def main() -> None:
     parser.add_argument("--framework", default="pytorch-ddp")
     parser.add_argument("--blocks", type=int, default=30)
     parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--env", help="'current' or a Python, as for dlcompare")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     job = Job(framework=args.framework, model="resnet18", data="synthetic", image_size=32, batch=8, workers=1,
-              steps=args.steps, threads=len(os.sched_getaffinity(0)))
+              steps=args.steps, threads=args.threads)
     if args.inside:
         inside(job, args.inside, args.blocks)
         return
@@ -124,14 +128,16 @@ def main() -> None:
     python = resolve.resolve(args.env, backend, job.device, print)
     with tempfile.TemporaryDirectory() as folder:
         argv = [*backend.command(job, str(python)), str(Path(__file__).resolve()), "--inside", folder,
-                f"--framework={args.framework}", f"--blocks={args.blocks}", f"--steps={args.steps}"]
+                f"--framework={args.framework}", f"--blocks={args.blocks}", f"--steps={args.steps}",
+                f"--threads={args.threads}"]
         subprocess.run(argv, check=True, cwd=folder, stdout=sys.stderr,
                        env=start.worker_environment(backend, job, path=linked_sources(), mark="meters-within"))
         found = json.loads((Path(folder) / "blocks.json").read_text())
     for arm in ARMS[1:]:
         if all(arm in block for block in found["blocks"]):
-            found[arm] = one = ratios(found["blocks"], arm)
-            print(f"{arm}: {one['median']:.4f} [{one['low']:.4f}, {one['high']:.4f}] of the throughput without, "
+            found[arm] = {of: ratios(found["blocks"], arm, of) for of in ("seconds", "processor")}
+            said = [f"{one['median']:.4f} [{one['low']:.4f}, {one['high']:.4f}]" for one in found[arm].values()]
+            print(f"{arm}: {said[0]} of the throughput without, {said[1]} by the worker's processor time, "
                   f"{len(found['blocks'])} blocks", flush=True)
     outside = {arm: statistics.median(block[arm]["readings"] for block in found["blocks"]) for arm in ARMS[:2]}
     print(f"outside the clock of a window: {1e3 * outside['with']:.1f} ms with meters, "
