@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from boards import Board, Clock, job, record
@@ -124,3 +125,15 @@ def test_it_has_a_core_of_its_own_where_there_is_one_to_spare() -> None:
             child = subprocess.run(["python3", "-c", "import os; print(*os.sched_getaffinity(0))"], text=True,
                                    capture_output=True, check=True).stdout
         assert set(map(int, child.split())) == cores - {max(cores)} and os.sched_getaffinity(0) == cores
+
+
+def test_only_where_rest_tells_something_is_it_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DLCOMPARE_METERS", "memory")  # of the host, which has no power
+    process, resting = sampling.start(tmp_path / SAMPLES, "cpu", None)
+    sampling.end(process)
+    assert not resting and [one.name for one in sampling.read(tmp_path / SAMPLES)] == ["memory"]
+    slept: list[float] = []
+    monkeypatch.setattr(sampling, "time", SimpleNamespace(sleep=slept.append))
+    with sampling.sampled(Job("reference", "resnet18"), tmp_path, idle=77):
+        pass
+    assert slept == []

@@ -29,7 +29,7 @@ def window(**less: Any) -> Window:
 
 
 def test_counters_become_rates_of_the_time_that_was_watched() -> None:
-    found = host(METERS, [window(), window(**{"cores busy": 8.0})])
+    found = host(METERS, [window(), window(**{"cores busy": 8.0})], [window()])
     assert found and (found.seconds, found.cores) == (4.0, 4)
     assert (found.cores_busy, found.cores_stolen, found.job_cores) == (3.5, 0.05, 2.5)
     assert (found.storage_read, found.storage_written) == (2e6, 0.0)
@@ -63,7 +63,7 @@ def test_one_line_says_what_matters() -> None:
 
 def with_host(page_cache: tuple[Residency, ...] = (), **less: Any) -> Any:
     record = fabricated.finished(fabricated.job())
-    return dataclasses.replace(record, host=host(METERS, [window(**less)]), page_cache=page_cache)
+    return dataclasses.replace(record, host=host(METERS, [window(**less)], [window(**less)]), page_cache=page_cache)
 
 
 def test_what_was_altered_is_found_when_it_is_read_again() -> None:
