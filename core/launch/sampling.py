@@ -37,14 +37,14 @@ sample(Path(sys.argv[2]), *sys.argv[3:])
 
 
 @contextlib.contextmanager
-def sampled(job: BaseJob, folder: Path, *, idle: float = IDLE_SECONDS) -> Iterator[None]:
+def sampled(job: BaseJob, folder: Path, *, idle: float = IDLE_SECONDS) -> Iterator[int | None]:
     """Sample meters from before the block to some seconds after it, if any is wanted; a sampler that fails is no harm.
 
-    Where there are more cores than the job has threads, the sampler has one for itself, and what the block starts the
-    others.
+    Where there are more cores than the job has threads, the sampler has one for itself, which is yielded, for the job
+    to be started on the others (``kept_off``).
     """
     if not wanted(job.device):
-        yield
+        yield None
         return
     spare = spare_core(job, sorted(os.sched_getaffinity(0)))
     try:
@@ -54,8 +54,7 @@ def sampled(job: BaseJob, folder: Path, *, idle: float = IDLE_SECONDS) -> Iterat
         yield
         return
     try:
-        with kept_off(spare):
-            yield
+        yield spare
         if resting and process.poll() is None:
             time.sleep(idle)
     finally:
