@@ -17,7 +17,7 @@ from dlcompare.core.kinds.kind import Answer, Request, Started, kind
 from dlcompare.core.kinds.machine import conclusion, matrix, worker
 from dlcompare.core.kinds.machine.folding import fold
 from dlcompare.core.kinds.machine.probe import Probe
-from dlcompare.core.kinds.machine.request import BUSY, NO_GPU, PROBES, MachineJob, Own
+from dlcompare.core.kinds.machine.request import BUSY, NO_GPU, PROBES, MachineJob, Own, is_more
 from dlcompare.core.kinds.machine.result import MachineRecord, RankResult
 from dlcompare.core.kinds.ops.result import OpsRecord, Timed
 from dlcompare.core.machine import measured
@@ -197,6 +197,20 @@ def test_a_framework_that_fails_is_told_and_not_asked_again() -> None:
 def test_a_precision_that_the_processor_has_no_units_for_is_no_peak(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(matrix, "topology", lambda: {"extensions": {"AVX-512 BF16": True}})
     assert [matrix.has_units(name) for name in ("fp32", "tf32", "bf16", "fp16")] == [True, False, True, False]
+
+
+def test_products_that_are_lacking_stay_so_until_they_have_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matrix, "usable", lambda: 2)
+    before = {"matrix: jax, fp32 on cpu": BUSY, "matrix: mxnet, fp32 on cpu": BUSY, "exchange: pipe": BUSY,
+              "matrix: tf-horovod, fp32 on cpu, 1 thread": BUSY, "matrix: fp16 on cpu": matrix.EMULATED}
+    assert matrix.still_lacking(before, RATES) == {
+        "matrix: mxnet, fp32 on cpu": BUSY, "matrix: tf-horovod, fp32 on cpu, 1 thread": BUSY}
+
+
+def test_a_machine_whose_frameworks_were_never_asked_has_more_to_tell() -> None:
+    bare = whole(rates=RATES[2:], absent={})
+    assert is_more(Own(), bare) and not is_more(Own(matrix="none"), bare)
+    assert is_more(Own(matrix="jax"), whole(absent={})) and not is_more(Own(), whole(absent={}))
 
 
 RATES = (
