@@ -272,6 +272,8 @@ def test_a_stored_run_tells_what_it_concluded() -> None:
     assert again == record
     text = MACHINE.report(Answer([again]), "table", None)
     assert "207.0 GFLOP/s" in text and "a doubt" in text
+    cut = MACHINE.report(Answer([folded("pipe", windows(0.0, 0.0, 0.0))]), "table", None)
+    assert "the run was ended before" in cut
 
 
 def test_the_roofline_is_drawn_and_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
