@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dlcompare.core.judging.pairs import log_ratios
 from dlcompare.core.judging.verdict import Interval, Side, sides
 from dlcompare.core.records.energy import Spent, over_rounds
 from dlcompare.core.records.record import Record
@@ -63,8 +64,7 @@ class Line:
         base, cell = self.first(), self.cells.get(value)
         if base is None or cell is None or cell is base:
             return None, None
-        ours, theirs = cell.side.samples, base.side.samples
-        logs = [math.log(ours[number] / theirs[number]) for number in ours.keys() & theirs.keys()]
+        logs = log_ratios(cell.side.by_round, base.side.by_round)
         if len(logs) < 2 or not cell.side.interleaved:
             return None, None
         low, high = mean_interval(logs, anytime=cell.side.open_ended)
@@ -95,10 +95,12 @@ def axes(found: Sequence[Cell]) -> dict[str, list[Any]]:
 
 
 def lines(found: Sequence[Cell], axis: str) -> list[Line]:
-    """Return the lines along an axis, in the order of their first cells."""
+    """Return the lines along an axis, in the order of their first cells; those of several runs are named by run too."""
+    several = len({cell.side.run for cell in found}) > 1
     made: dict[tuple[Any, ...], dict[Any, Cell]] = {}
     for cell in found:
         if axis in cell.point:
+            run = (("run", cell.side.run),) if several else ()
             others = tuple((name, value) for name, value in cell.point.items() if name != axis)
-            made.setdefault((cell.side.run, cell.side.name, others), {})[cell.point[axis]] = cell
-    return [Line(name, dict(others), of) for (_, name, others), of in made.items()]
+            made.setdefault((cell.side.name, (*run, *others)), {})[cell.point[axis]] = cell
+    return [Line(name, dict(others), of) for (name, others), of in made.items()]

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from dlcompare.core.errors import UsageError
-from dlcompare.core.judging.verdict import machine, rate
+from dlcompare.core.judging.pairs import rate
+from dlcompare.core.judging.verdict import machine
 from dlcompare.core.machine.memory import perhaps_for_want_of_memory
 from dlcompare.core.records.disturbance import windows_that_count
 from dlcompare.core.records.record import Record
@@ -62,6 +63,7 @@ def figure(found: Sequence[Cell], axis: str) -> Any:
     """Return the figure of one axis."""
     from matplotlib.figure import Figure
 
+    found = [cell for cell in found if axis in cell.point]
     drawn, panels = lines(found, axis), list(panels_of(found, axis))
     down, places = -(-len(panels) // MOST_BESIDE), positions(found, axis)
     beside = -(-len(panels) // down)

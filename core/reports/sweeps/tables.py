@@ -59,6 +59,7 @@ def main_table(rows: Rows, found: Sequence[Comparison], width: int, *, judged: b
     apart = not judged or width >= NARROW + AXIS_WIDTH * len(swept)  # whether axes have columns of their own
     made = main_columns(rows[0][1].record.unit, swept if apart else [], wide=wide, judged=judged)
     before: Any = None
+    several = len({cell.side.run for _, cell in rows}) > 1
     for place, cell in rows:
         one = next(one for one in found if any(same(cell, side) for side in one.sides))
         shown = (judged_cells(one, one.side(cell.side.run, cell.side.name), wide=wide) if judged else
@@ -66,7 +67,7 @@ def main_table(rows: Rows, found: Sequence[Comparison], width: int, *, judged: b
         known = {name: where(cell, name) for name in swept}
         point = ["" if cell.point == before and cell.point.get(name) != LARGEST else known[name] for name in swept]
         name = cell.side.name if wide else cell.side.name.replace(":", "\n")
-        name += "" if apart else f"\n{in_words(known)}"
+        name += (f"\n{cell.side.run}" if several else "") + ("" if apart else f"\n{in_words(known)}")
         made.add_row(str(place), *(point if apart else []), Text(name), *shown)
         before = cell.point
     return made

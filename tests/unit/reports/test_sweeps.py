@@ -194,6 +194,16 @@ def test_labels_are_moved_apart(places: list[float]) -> None:
     assert max(moved) <= 1.0 and sorted(places) == [p for _, p in sorted(zip(moved, places, strict=True))]
 
 
+def test_records_of_several_runs_and_of_none_that_swept_stand_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = [dataclasses.replace(one, run="20251122-080000-ffff") for one in swept() if one.point["threads"] == 1]
+    records = [finished(job("pytorch-ddp")), *swept(), *other]
+    text = shown(records, monkeypatch, 100)
+    assert text.partition("samples/s:")[0].count("20251122-080000-ffff") == 6
+    assert "pytorch-ddp, run 20251122-080000-ffff, threads 1" in text
+    assert {line.name for line in cells.lines(cells.cells(records), "batch")} == {"pytorch-ddp", "jax"}
+    assert len(figure.figure(cells.cells(records), "threads").axes) == 2
+
+
 def test_nothing_to_draw_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nothing was swept; give a setting several values, as in --batch 8,16,32"):
         figure.draw([finished(job())], tmp_path / "a.png")
