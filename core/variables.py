@@ -11,6 +11,7 @@ REPLAY_METERS = "DLCOMPARE_REPLAY_METERS"  # file from which they are answered i
 JOB_MARK = "DLCOMPARE_JOB"  # every process of a job carries it, however many sessions a launcher opens
 PARENT = "DLCOMPARE_PARENT"  # pid of the program that started the job
 RANK_IN = "DLCOMPARE_RANK_IN"  # the name of the variable in which the launcher tells a worker its rank
+TURNS = "DLCOMPARE_TURNS"  # folder of the pipes by which a worker is told when it is its turn; unset: at once
 RANK = "DLCOMPARE_RANK"  # of a worker, where the framework's launcher has no variable of its own
 
 # Files of a run

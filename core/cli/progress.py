@@ -12,7 +12,7 @@ from dlcompare.core.printable import in_one_line
 if TYPE_CHECKING:
     from dlcompare.core.plugins.job import BaseJob
 
-LASTING = ("ok", "failed", "refused", "records")  # stay on the terminal when the live line moves on
+LASTING = ("ok", "failed", "refused", "records", "rounds")  # stay on the terminal when the live line moves on
 
 
 class Progress:

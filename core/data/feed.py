@@ -19,6 +19,8 @@ import numpy as np
 from . import Dataset
 from .stream import Stream
 
+REST_SECONDS = 0.002
+
 
 class Feed:
     """An iterator over placed batches: ``next(feed)`` returns what ``place`` made of the sampler's next batch.
@@ -35,7 +37,10 @@ class Feed:
         self._dataset = dataset
         self._sampler = sampler
         self._place = place
-        self._depth = depth
+        self.depth = depth
+        self._line = Line(SimpleQueue(), threading.Semaphore(depth), threading.Event())
+        self._begun: deque[Future[dict[str, np.ndarray]]] = deque()
+        self._thread: threading.Thread | None = None
         self._items = self._resident() if dataset.resident else self._ahead()
 
     def __iter__(self) -> Iterator[Any]:
@@ -63,7 +68,7 @@ class Feed:
         """
         if self._dataset.resident:
             return None
-        ready, taken = 2 * self._depth, 0
+        ready, taken = 2 * self.depth, 0
         begin = since = time.perf_counter()
         while True:
             next(self)
@@ -79,6 +84,12 @@ class Feed:
         """End the background thread, after the batch it has in hand; ``next`` raises StopIteration from then on."""
         self._items.close()
 
+    def rest(self) -> None:
+        """Wait until nothing is being prepared any more: as many batches are ready as may be, or there are no more."""
+        while (self._thread and self._thread.is_alive() and not self._line.stop.is_set()
+               and (self._line.ready.qsize() < self.depth or not all(one.done() for one in list(self._begun)))):
+            time.sleep(REST_SECONDS)
+
     def _resident(self) -> Generator[Any, None, None]:
         assert isinstance(self._dataset, Dataset)
         epoch, indices = next(iter(self._sampler))
@@ -87,8 +98,8 @@ class Feed:
             yield placed
 
     def _ahead(self) -> Generator[Any, None, None]:
-        line = Line(SimpleQueue(), threading.Semaphore(self._depth), threading.Event())
-        thread = threading.Thread(target=self._fill, args=(line,), name="feed", daemon=True)
+        line = self._line
+        self._thread = thread = threading.Thread(target=self._fill, args=(line,), name="feed", daemon=True)
         thread.start()
         try:
             while not isinstance(item := line.ready.get(), End):
@@ -117,12 +128,12 @@ class Feed:
     def _batches(self) -> Generator[dict[str, np.ndarray], None, None]:
         """Yield batches in the sampler's order, ``depth`` of them in preparation at a time."""
         assert isinstance(self._dataset, Dataset)
-        begun: deque[Future[dict[str, np.ndarray]]] = deque()
-        pool = ThreadPoolExecutor(self._depth, thread_name_prefix="batch")
+        begun = self._begun
+        pool = ThreadPoolExecutor(self.depth, thread_name_prefix="batch")
         try:
             for epoch, indices in self._sampler:
                 begun.append(pool.submit(self._dataset.batch, indices, epoch=epoch))
-                if len(begun) == self._depth:
+                if len(begun) == self.depth:
                     yield begun.popleft().result()
             while begun:
                 yield begun.popleft().result()

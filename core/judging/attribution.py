@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from dlcompare.core.records.record import Record
 
 from .factor import Factor, factor
 from .kernels import Kernels
+from .pairs import Rounds, log_ratio
 from .verdict import sides
 
 Logs = dict[int, float]  # logarithm of a ratio, by round
@@ -58,13 +58,13 @@ class Explanation:
 def attribute(slow: str, fast: str, moves: Sequence[Move], kept: Sequence[Kept],
               records: Sequence[Record]) -> Explanation | str:
     """Return the explanation from the records of one run, or in a sentence why there is none."""
-    samples = {side.name: side.samples for side in sides(records)}
-    gap = logs(samples, fast, slow)
+    ran = {side.name: side.by_round for side in sides(records)}
+    gap = logs(ran, fast, slow)
     if len(gap) < 2:
         return f"too few rounds in which both {slow} and {fast} ran undisturbed ({len(gap)}) to explain anything"
     done, missed = [], list(kept)
     for move in moves:
-        found = gain_of_move(samples, move, slow, fast)
+        found = gain_of_move(ran, move, slow, fast)
         if len(found) < 2:
             missed.append(Kept(move.setting, why_missing(move, records)))
         else:
@@ -79,18 +79,18 @@ def attribute(slow: str, fast: str, moves: Sequence[Move], kept: Sequence[Kept],
                        factor(left, whole), tuple(missed))
 
 
-def logs(samples: Mapping[str, Mapping[int, float]], above: str, below: str) -> Logs:
+def logs(ran: Mapping[str, Rounds], above: str, below: str) -> Logs:
     """Return the logarithms of the ratio of two sides, of the rounds in which both ran."""
-    one, two = samples.get(above, {}), samples.get(below, {})
-    return {number: math.log(one[number] / two[number]) for number in sorted(one.keys() & two.keys())}
+    one, two = ran.get(above, {}), ran.get(below, {})
+    return {number: log_ratio(one[number], two[number]) for number in sorted(one.keys() & two.keys())}
 
 
-def gain_of_move(samples: Mapping[str, Mapping[int, float]], move: Move, slow: str, fast: str) -> Logs:
+def gain_of_move(ran: Mapping[str, Rounds], move: Move, slow: str, fast: str) -> Logs:
     """Return how much a move speeds the slower side up, over what its partner gains; logarithms by round."""
-    gain = logs(samples, move.moved, slow)
+    gain = logs(ran, move.moved, slow)
     if move.partner is None:
         return gain
-    other = logs(samples, move.partner, fast)
+    other = logs(ran, move.partner, fast)
     return {number: gain[number] - other[number] for number in gain if number in other}
 
 

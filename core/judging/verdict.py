@@ -1,7 +1,8 @@
 """Which framework is faster, and how surely: pure functions of records.
 
-Throughputs are compared in logarithms, round by round: what the machine did to a round it did to both sides of the
-ratio. Where two sides were not interleaved in one run there is a ratio, and a reason why it is no verdict.
+Throughputs are compared in logarithms, round by round (``pairs``): what the machine did to a round, or to two windows
+that followed one another, it did to both sides of the ratio. Where two sides were not interleaved in one run there is a
+ratio, and a reason why it is no verdict.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dlcompare.core.records import stats
 from dlcompare.core.records.record import Json, Record
 
 from .judging import AS_USUAL, Judging
+from .pairs import log_ratios, rate
 
 Interval = tuple[float | None, float | None]
 
@@ -39,9 +41,9 @@ class Side:
         return [record for record in self.ran if not record.disturbed]
 
     @property
-    def samples(self) -> dict[int, float]:
-        """Return samples per second by round, of the rounds in which nothing disturbed the machine."""
-        return {record.round or 0: rate(record) for record in self.good}
+    def by_round(self) -> dict[int, Record]:
+        """Return the records of the rounds in which nothing disturbed the machine."""
+        return {record.round or 0: record for record in self.good}
 
     @property
     def interleaved(self) -> bool:
@@ -61,16 +63,12 @@ class Side:
     @cached_property
     def interval(self) -> Interval:
         """Return the 95 % interval of the throughput: over rounds, or over the windows of a single record."""
-        if len(self.samples) > 1:
-            low, high = stats.mean_interval([math.log(v) for v in self.samples.values()], anytime=self.open_ended)
+        if len(self.by_round) > 1:
+            logs = [math.log(rate(record)) for record in self.by_round.values()]
+            low, high = stats.mean_interval(logs, anytime=self.open_ended)
             return math.exp(low), math.exp(high)
         lone = self.good[0].throughput if self.good and not self.interleaved else None
         return (lone.low, lone.high) if lone else (None, None)
-
-
-def rate(record: Record) -> float:
-    """Return the throughput of a record that has one."""
-    return record.throughput.value if record.throughput else math.nan
 
 
 @dataclass(frozen=True)
@@ -161,11 +159,11 @@ def verdict(side: Side, base: Side, margin: float) -> Verdict:
     ours, theirs = side.throughput, base.throughput
     if ours is None or theirs is None:
         return Verdict(*about, None, reason=f"{side.name if ours is None else base.name} has no number")
-    both = sorted(side.samples.keys() & base.samples.keys())
+    both = side.by_round.keys() & base.by_round.keys()
     reason = inconclusive(side, base, rounds=len(both))
     if reason:
         return Verdict(*about, ours / theirs, rounds=len(both), discarded=count_disturbed(side, base), reason=reason)
-    logs = [math.log(side.samples[number] / base.samples[number]) for number in both]
+    logs = log_ratios(side.by_round, base.by_round)
     low, high = stats.mean_interval(logs, anytime=side.open_ended)
     plain = stats.bootstrap_mean(logs)
     return Verdict(*about, math.exp(statistics.fmean(logs)), word=word(low, high, margin), low=math.exp(low),

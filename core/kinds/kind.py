@@ -9,7 +9,7 @@ does the rest: rounds, run folder, resume, environments, launching, events, reco
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -187,6 +187,13 @@ class Kind:
     def results(self, job: Any) -> int:
         """Return how many raw results a job leaves: one for each process, unless a kind says otherwise."""
         return self.runtime(job).processes(job)
+
+    def together(self, job: Any) -> Hashable:
+        """Return what jobs have in common that may run side by side in a round, their windows in turn; None: nothing.
+
+        Its worker then waits for its turn before each window, and before it leaves (``launch.turns``).
+        """
+        return None
 
     def prepare(self, plan: Plan, run: Run) -> Prepared:
         """Return what makes of a job that was asked for the one that is run, just before it is; the same by default."""

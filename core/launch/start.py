@@ -12,14 +12,14 @@ import uuid
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from dlcompare.core.files import cannot_write
 from dlcompare.core.machine import memory
 from dlcompare.core.machine.inherited import for_workers
 from dlcompare.core.machine.limits import too_few_files
 from dlcompare.core.machine.ports import meeting_trouble
-from dlcompare.core.machine.process_tree import adopt_orphans, processes, reap, strays
+from dlcompare.core.machine.process_tree import adopt_orphans, processes, reap, side_by_side, strays
 from dlcompare.core.meters.standstill import Patience
 from dlcompare.core.plugins.job import BaseJob
 from dlcompare.core.plugins.registry import plugins
@@ -28,12 +28,16 @@ from dlcompare.core.scratch import scratch
 from dlcompare.core.variables import EVENTS, JOB, JOB_MARK, LOG, MEMORY, PARENT, PLUGINS, RANK_IN
 
 from . import failure, stacks
+from .sampling import kept_off
 from .silence import Silence
+from .turns import Baton
 
 WORKER = "dlcompare.core.worker"  # the module whose processes carry a job
 POLL_SECONDS = 0.25
 GRACE_SECONDS = 3.0
 
+T = TypeVar("T")
+Steps = Generator[None, None, T]  # yields whenever it could do nothing but wait a while, and returns what it came to
 OnEvent = Callable[[dict[str, Any]], None]
 
 
@@ -47,10 +51,31 @@ class Ended:
 
 def launch(runtime: Runtime, job: BaseJob, folder: Path, *, python: str, path: Path, stall_seconds: float,
            on_event: OnEvent, worker: str = WORKER) -> Ended:
-    """Run a job to its end in an existing folder and leave no process behind, also on an exception.
+    """Run a job to its end in an existing folder; see :func:`launching`."""
+    return drive(launching(runtime, job, folder, python=python, path=path, stall_seconds=stall_seconds,
+                           on_event=on_event, worker=worker))
+
+
+def drive(steps: Steps[T]) -> T:
+    """Go through steps at the usual pace and return what comes of them."""
+    with contextlib.closing(steps):
+        while True:
+            try:
+                next(steps)
+            except StopIteration as ended:
+                found: T = ended.value
+                return found
+            time.sleep(POLL_SECONDS)
+
+
+def launching(runtime: Runtime, job: BaseJob, folder: Path, *, python: str, path: Path, stall_seconds: float,
+              on_event: OnEvent, worker: str = WORKER, baton: Baton | None = None,
+              spare: int | None = None) -> Steps[Ended]:
+    """Run a job to its end in an existing folder and leave no process behind, also on an exception and on ``close``.
 
     ``path`` is the import path of the workers; ``stall_seconds`` is how long the job may report nothing, at most: see
-    ``silence``.
+    ``silence``. With a ``baton`` its workers take turns with others', and are not silent while they wait for theirs. A
+    ``spare`` core is left to others.
 
     Raises:
         JobError: the log cannot be written.
@@ -64,17 +89,22 @@ def launch(runtime: Runtime, job: BaseJob, folder: Path, *, python: str, path: P
     stacks.invite(folder)
     with open_log(folder / LOG, argv) as log, adopt_orphans() as known, scratch("dlcompare-job-") as temporary:
         environment = {**worker_environment(runtime, job, path=path, mark=mark), "TMPDIR": str(temporary)}
+        if baton is not None:
+            environment |= baton.open(temporary, mark)
         try:
-            process = subprocess.Popen(argv, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log,
-                                       stderr=subprocess.STDOUT, start_new_session=True)
+            with kept_off(spare):
+                process = subprocess.Popen(argv, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log,
+                                           stderr=subprocess.STDOUT, start_new_session=True)
         except OSError as error:
             return Ended(127, f"{argv[0]} cannot be started: {error.strerror}")
         try:
-            silent = watch(process, folder, stall_seconds=stall_seconds, on_event=on_event)
+            silent = yield from watch(process, folder, stall_seconds=stall_seconds, on_event=on_event, baton=baton)
             reason = None if silent is None else give_up(folder, mark, silent, longest=stall_seconds)
         finally:
             with defer_interrupts():
                 code = stop(process, mark, known)
+            if baton is not None:
+                baton.close()
             stacks.remove_empty(folder)
     return Ended(code, reason or verdict(code, folder, launcher=process.pid))
 
@@ -115,7 +145,8 @@ def worker_environment(runtime: Runtime, job: BaseJob, *, path: Path, mark: str)
     return {**for_workers(), **runtime.variables(job), **own}
 
 
-def watch(process: subprocess.Popen[bytes], folder: Path, *, stall_seconds: float, on_event: OnEvent) -> float | None:
+def watch(process: subprocess.Popen[bytes], folder: Path, *, stall_seconds: float, on_event: OnEvent,
+          baton: Baton | None = None) -> Steps[float | None]:
     """Pass events on until the process ends; return after how many seconds of silence it was given up, or None."""
     clock, stamp = Patience(), None
     silence = Silence(stall_seconds, clock())
@@ -127,11 +158,13 @@ def watch(process: subprocess.Popen[bytes], folder: Path, *, stall_seconds: floa
                 on_event(event)
             if (seen := written(folder / EVENTS)) != stamp:
                 stamp, silence.last = seen, clock()
+            if baton is not None and baton.waits():
+                silence.last = clock()
             if not running:
                 return None
             if (seconds := silence.too_long(clock())) is not None:
                 return seconds
-            time.sleep(POLL_SECONDS)
+            yield
 
 
 def written(file: Path) -> float | None:
@@ -169,7 +202,8 @@ def defer_interrupts() -> Iterator[None]:
 def stop(process: subprocess.Popen[bytes], mark: str, known: set[int] | None = None) -> int:
     """End the launcher and every process of the job, politely, then not; return the exit code.
 
-    Of the job is what carries its mark, and what has become a child of ours since we had the ``known`` ones alone.
+    Of the job is what carries its mark, and what has become a child of ours since we had the ``known`` ones alone; of
+    jobs that run side by side, the last one answers for the latter.
     """
     if process.poll() is None:
         with contextlib.suppress(ProcessLookupError):
@@ -191,7 +225,7 @@ def stop(process: subprocess.Popen[bytes], mark: str, known: set[int] | None = N
 
 def find_job(process: subprocess.Popen[bytes], mark: str, known: set[int] | None) -> set[int]:
     """Return the pids of the living processes of a job, also of those that have dropped its mark; reap the others."""
-    if known is None:
+    if known is None or side_by_side():
         return set(find_marked(mark))
     table = processes()
     left = strays(table, known) - {process.pid}

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 SET, GET = 36, 37  # PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER of <linux/prctl.h>
 
@@ -63,9 +63,13 @@ class Alone:
 
     A container's first process is given the orphans of all others, one that a shell has become the shell's children,
     and a program that only calls this package starts some itself: none of them may take those for a job's.
+    ``jobs`` counts those that run side by side now; ``known`` are the children there were before the first of them.
     """
 
     claimed = False
+    jobs = 0
+    known: ClassVar[set[int]] = set()
+    adopted = False
 
 
 def claim() -> None:
@@ -81,16 +85,26 @@ def children() -> set[int]:
 def adopt_orphans() -> Iterator[set[int] | None]:
     """Become the parent of descendants whose own has gone; yield the children there were before. Linux alone can.
 
-    None, and nothing is done, in a process that others' orphans come to as well.
+    None, and nothing is done, in a process that others' orphans come to as well. Blocks of jobs that run side by side
+    may begin and end in any order; what was before is what was before the first.
     """
     if not Alone.claimed:
         yield None
         return
-    known, before = children(), adopting(True)
+    if not Alone.jobs:
+        Alone.known, Alone.adopted = children(), adopting(True)
+    Alone.jobs += 1
     try:
-        yield known
+        yield Alone.known
     finally:
-        adopting(before)
+        Alone.jobs -= 1
+        if not Alone.jobs:
+            adopting(Alone.adopted)
+
+
+def side_by_side() -> bool:
+    """Return whether several jobs run now, so that what has lost its parent and its mark may be any one's."""
+    return Alone.jobs > 1
 
 
 def adopting(wanted: bool) -> bool:

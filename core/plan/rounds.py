@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dlcompare.core.plugins.job import BaseJob
@@ -13,6 +13,7 @@ from .sweep import out_of_memory
 
 TRIES = 2  # a job that has failed so often is left out of the rounds that remain
 Decided = Callable[[Sequence[Record]], bool]
+Together = Callable[[BaseJob], Hashable]  # what jobs have in common whose windows may alternate; None: nothing
 
 
 @dataclass(frozen=True)
@@ -46,27 +47,55 @@ def everything(plan: Plan) -> Iterator[Cell]:
     yield from once(plan, plan.after)
 
 
-def to_run(plan: Plan, records: Mapping[str, Record], decided: Decided) -> Iterator[Cell]:
-    """Yield what is left to run, round by round; ``records``, by cell folder, must be kept up to date meanwhile."""
-    yield from (one for one in once(plan, plan.before) if one.folder not in records)
+def alone(job: BaseJob) -> Hashable:
+    """Let every job run by itself."""
+    return None
+
+
+def to_run(plan: Plan, records: Mapping[str, Record], decided: Decided,
+           together: Together = alone) -> Iterator[list[Cell]]:
+    """Yield what is left to run, round by round, those cells at a time that run side by side.
+
+    ``records``, by cell folder, must be kept up to date meanwhile.
+    """
+    yield from ([one] for one in once(plan, plan.before) if one.folder not in records)
     for number in range(plan.most_rounds):
         if number >= plan.rounds and enough(plan, records, decided):
             break
-        for job in plan.order(number):
-            one = cell(plan, job, number)
-            if one.folder not in records and not hopeless(plan, job, records):
-                yield one
-    yield from (one for one in once(plan, plan.after) if one.folder not in records)
+        left = [one for one in (cell(plan, job, number) for job in plan.order(number))
+                if one.folder not in records and not hopeless(plan, one.job, records)]
+        yield from grouped(left, together if plan.repeated else alone)
+    yield from ([one] for one in once(plan, plan.after) if one.folder not in records)
+
+
+def grouped(cells: Sequence[Cell], together: Together) -> list[list[Cell]]:
+    """Return cells, those together whose jobs have something in common, in the order of the first of each."""
+    found: dict[Hashable, list[Cell]] = {}
+    for one in cells:
+        common = together(one.job)
+        found.setdefault(one if common is None else ("together", common), []).append(one)
+    return list(found.values())
+
+
+def complete(plan: Plan, records: Mapping[str, Record], number: int) -> bool:
+    """Return whether nothing of a round is left to run."""
+    return all(cell(plan, job, number).folder in records or hopeless(plan, job, records) for job in plan.jobs)
+
+
+def seconds_each(records: Mapping[str, Record]) -> dict[int, float]:
+    """Return how long each round took, by its number."""
+    took: dict[int, float] = {}
+    for record in records.values():
+        if record.round is not None:
+            took[record.round] = took.get(record.round, 0.0) + (record.duration_s or 0.0)
+    return took
 
 
 def enough(plan: Plan, records: Mapping[str, Record], decided: Decided) -> bool:
     """Return whether rounds that have no fixed number may end: all is decided, or one more would take too long."""
     if plan.until is None:
         return False
-    took: dict[int | None, float] = {}
-    for record in records.values():
-        if record.round is not None:
-            took[record.round] = took.get(record.round, 0.0) + (record.duration_s or 0.0)
+    took = seconds_each(records)
     in_time = sum(took.values()) + max(took.values(), default=0.0) <= plan.until
     return not in_time or decided(list(records.values()))
 

@@ -35,8 +35,9 @@ class Window:
     ``feed_seconds``: the main loop's waiting for input; ``foreign_cores``: what others used meanwhile, on average;
     ``throttled``: how often the clock was slowed; ``paused``: seconds that a rank stood still, or the machine slept;
     ``clock``: when it began, in seconds of the monotonic clock that all processes of the machine share; ``joules`` by
-    what a counter covers, ``counted`` what other counters grew by, by ``Quantity.key``; ``discarded``: why the window
-    is in no statistic, None if it is.
+    what a counter covers, ``counted`` what other counters grew by, by ``Quantity.key``; ``waiting_cores``: what jobs
+    used on average that waited for their turn, where some did; ``discarded``: why the window is in no statistic, None
+    if it is.
     """
 
     steps: int
@@ -51,13 +52,14 @@ class Window:
     paused: float | None = None
     clock: float | None = None
     joules: dict[str, float] = field(default_factory=dict)
+    waiting_cores: float | None = None
     counted: dict[str, float] = field(default_factory=dict)
     discarded: Caveat | None = None
 
     json_rules: ClassVar[Json] = {"properties": {
         "steps": {"minimum": 1}, "samples": {"minimum": 1}, "step": {"minimum": 0}, "feed_seconds": {"minimum": 0},
         "seconds": {"minItems": 1, "items": {"type": "number", "exclusiveMinimum": 0}}, "foreign_cores": {"minimum": 0},
-        "paused": {"minimum": 0},
+        "paused": {"minimum": 0}, "waiting_cores": {"minimum": 0},
         "joules": {"additionalProperties": {"minimum": 0}}, "counted": {"additionalProperties": {"minimum": 0}},
     }}
 
@@ -96,8 +98,9 @@ class Record:
     ``framework`` is the framework or engine that ran it. ``variant`` is what was otherwise for this side of the
     comparison than for the rest, "" if nothing was; ``point`` are the values of what was swept, by setting; ``round``
     counts from 0, None where jobs ran once; ``rounds`` is how many were planned, None where they went on until all was
-    decided. ``startup`` are seconds by phase, slowest rank; ``peak_bytes`` device and ``rss_bytes`` host memory,
-    largest rank; ``discarded`` says what was run but is in no statistic; ``disturbed``: too few windows were
+    decided; records with the same ``turns`` had their windows in turn, the first of each before the second of any;
+    None: with nobody. ``startup`` are seconds by phase, slowest rank; ``peak_bytes`` device and ``rss_bytes`` host
+    memory, largest rank; ``discarded`` says what was run but is in no statistic; ``disturbed``: too few windows were
     undisturbed, so the statistics are of all of them and no verdict may rest on them; ``environment`` are versions,
     ``settings`` every choice that could differ between runs; ``meters`` what was read by which, ``devices`` by rank the
     scopes of theirs that it computed on, ``energy`` what that amounts to, ``host`` what it says of cores, storage and
@@ -116,6 +119,7 @@ class Record:
     point: dict[str, Any] = field(default_factory=dict)
     round: int | None = None
     rounds: int | None = None
+    turns: str | None = None
     started: str  # ISO 8601, UTC
     duration_s: float | None = None
     framework: str

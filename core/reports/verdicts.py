@@ -144,7 +144,7 @@ def notes(one: Comparison) -> Iterator[Text]:
         return
     if any(side.interleaved for side in one.sides):
         yield Text(f"\n{unit(one)}: all workers together; geometric mean over rounds, each a fresh process whose "
-                   "windows' median counts. ratio: to the baseline, round by round. Intervals: 95 %, over rounds" +
+                   f"windows' median counts. ratio: to the baseline, {paired(one)}. Intervals: 95 %, over rounds" +
                    (", widened so that looking after every round is no cheating"
                     if any(side.open_ended for side in one.sides) else "") + ".", style="dim")
         yield Text(f"verdict: same if the whole interval is within {100 * one.margin:g} %, faster or slower if it "
@@ -153,6 +153,16 @@ def notes(one: Comparison) -> Iterator[Text]:
     for verdict in one.verdicts:
         if verdict.run == verdict.baseline_run and verdict.reason and verdict.ratio is not None:
             yield Text(f"no verdict on {verdict.name}: {verdict.reason}", style="yellow")
+
+
+def paired(one: Comparison) -> str:
+    """Return in words what ratios are made of: pairs of windows, of all sides or of some, or whole rounds."""
+    turns = {side.name: any(record.turns for record in side.ran) for side in one.sides if side.ran and side.interleaved}
+    if not any(turns.values()):
+        return "round by round"
+    rest = [name for name, taken in turns.items() if not taken]
+    where = f" (whole rounds of {', '.join(rest)})" if rest else ""
+    return f"of each round the median over neighbouring windows, which alternated while other sides waited{where}"
 
 
 def across(one: Comparison, rows: Mapping[tuple[str, str], int]) -> Iterator[RenderableType]:

@@ -126,6 +126,8 @@ WORDS: dict[str, Words] = {
     "crowded": lambda v: (
         f"{v['workers']} workers shared {v['cores']:g} usable cores, so each waited for the others' turns; this is "
         "not how that many machines would do"),
+    "apart": lambda v: (
+        f"its windows do not alternate with others', so its ratio is of whole rounds and sees less: {v['reason']}"),
     "not kept": lambda v: f"{v.get('what', 'this record')} {'are' if 'what' in v else 'is'} not kept: {v['error']}",
     "ended badly": lambda v: f"all was measured and written down before the job ended badly: {v['reason']}",
     "altered": lambda v: (

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import json
 import shutil
 import time
-import traceback
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,10 @@ from dlcompare.core.environments import health, resolve
 from dlcompare.core.environments.sources import linked_sources
 from dlcompare.core.errors import DlcompareError, EnvironmentUnavailable, JobError, PluginError, UsageError
 from dlcompare.core.files import give_room_back, write
-from dlcompare.core.kinds.kind import Kind, Options, Prepared, Started, kind
-from dlcompare.core.launch import failure
+from dlcompare.core.kinds.kind import Kind, Options, Prepared, kind
 from dlcompare.core.launch.sampling import sampled
-from dlcompare.core.launch.start import launch
+from dlcompare.core.launch.start import Steps, drive, launching
+from dlcompare.core.launch.turns import Baton
 from dlcompare.core.machine.system import system
 from dlcompare.core.plan import rounds, sweep
 from dlcompare.core.plan.plan import Plan, Tell
@@ -29,13 +28,14 @@ from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.plugins.runtime import Runtime
 from dlcompare.core.records.caveat import Caveat
 from dlcompare.core.records.circumstances import Circumstances
-from dlcompare.core.records.homeless import homeless
-from dlcompare.core.records.record import NOT_KEPT, Record
+from dlcompare.core.records.record import Record
 from dlcompare.core.variables import JOB, LOG, PLAN, RECORD
 
 from . import left
+from .alternation import alternate
 from .folder import in_order, lock, read_finished, read_record, run_folder, set_aside, write_records
-from .metered import with_meters
+from .left import with_caveat, write_record
+from .outlook import after_round
 
 Python = Path | DlcompareError
 FEW = 9  # jobs that a person counts without help
@@ -70,6 +70,7 @@ class Runner:
     records: dict[str, Record] = field(default_factory=dict)  # by cell folder
     pythons: dict[tuple[str, str], Python] = field(default_factory=dict)  # by framework or engine, and device
     beside: bool = False  # within another run, for its sake
+    apart: dict[str, str] = field(default_factory=dict)  # by job id, why it runs beside no other
     due: float = 0.0  # when all records are to be written in one file again, by the monotonic clock
 
     def all(self) -> list[Record]:
@@ -80,8 +81,9 @@ class Runner:
         prepared = self.prepare()
         self.make_environments([c.job for c in rounds.everything(self.plan) if c.folder not in self.records])
         try:
-            for cell in rounds.to_run(self.plan, self.records, self.decided):
-                self.keep(cell.folder, self.record_of(cell, prepared))
+            for cells in rounds.to_run(self.plan, self.records, self.decided, self.together):
+                self.run(cells, prepared)
+                self.tell_outlook(cells[0].round)
             for record in self.kind.conclude(self.plan, self, in_order(self.plan, self.records), prepared):
                 folder = self.folder / record.id
                 folder.mkdir(exist_ok=True)
@@ -101,6 +103,11 @@ class Runner:
 
     def decided(self, records: Any) -> bool:
         return self.kind.decided(records, self.plan.judging)
+
+    def tell_outlook(self, number: int | None) -> None:
+        """Tell how far the ratios are from a decision when a round is done."""
+        if number is not None and not self.beside and rounds.complete(self.plan, self.records, number):
+            self.tell(None, {"phase": "rounds", "text": after_round(self.plan, self.kind, self.records)})
 
     def keep(self, name: str, record: Record) -> None:
         """Take a record in, and write all that there are when that is due: each lies in its cell's folder already."""
@@ -146,7 +153,33 @@ class Runner:
             self.find({(runtime.name, device): runtime})
         return self.pythons[runtime.name, device]
 
-    def record_of(self, cell: Cell, prepared: Prepared) -> Record:
+    def together(self, job: BaseJob) -> Hashable:
+        """Return what jobs have in common whose windows may alternate, a sweep's point too; None for one not to."""
+        common = None if job.id in self.apart else self.kind.together(job)
+        return None if common is None else (common, json.dumps(self.plan.points.get(job.id), sort_keys=True))
+
+    def run(self, cells: Sequence[Cell], prepared: Prepared) -> None:
+        """Run jobs of a round side by side, or a single one, and take their records in."""
+        if len(cells) == 1:
+            self.take(cells[0], drive(self.record_of(cells[0], prepared)))
+            return
+        self.apart |= alternate(cells, lambda cell, baton: self.record_of(cell, prepared, baton),
+                                lambda cell: self.kind.results(cell.job), self.take)
+        for cell in cells:
+            if left.lacked_memory(self.records.get(cell.folder)):
+                set_aside(self.folder / cell.folder)
+                self.apart[cell.job.id] = "memory ran out in it while others waited beside it"
+                del self.records[cell.folder]
+            if cell.folder not in self.records:
+                self.run([cell], prepared)
+
+    def take(self, cell: Cell, record: Record) -> None:
+        """Take the record of a cell in, with why it could not run beside others if it could not."""
+        if why := self.apart.get(cell.job.id):
+            record = with_caveat(record, Caveat.of("apart", reason=why))
+        self.keep(cell.folder, write_record(record, self.folder / cell.folder))
+
+    def record_of(self, cell: Cell, prepared: Prepared, baton: Baton | None = None) -> Steps[Record]:
         """Run one job in one round and return its record; a failure is a record too."""
         folder, about = self.folder / cell.folder, Circumstances(run=self.folder.name)
         label = " ".join(part for part in (cell.name, getattr(cell.job, "model", "")) if part)
@@ -157,13 +190,13 @@ class Runner:
         if cell.round is not None:
             label += f", round {cell.round + 1}" + ("" if self.plan.until else f" of {self.plan.rounds}")
         try:
-            result = self.outcome(cell.job, folder, prepared, label)
+            result = yield from self.outcome(cell.job, folder, prepared, label, baton)
         except (OSError, JobError) as error:
             log = folder / LOG
             about = dataclasses.replace(about, log=str(log) if log.exists() else None)
             result = self.kind.outline(cell.job, about, status="failed", reason=str(error))
         self.tell(cell.job, {"label": label, "phase": result.status, "text": result.reason or "", **self.place()})
-        return write_record(dataclasses.replace(result, **rounds.stamp(self.plan, cell)), folder)
+        return dataclasses.replace(result, **rounds.stamp(self.plan, cell))
 
     def place(self) -> dict[str, str]:
         """Return how far a run of many jobs is, for whoever tells of it; nothing where nobody knows how many come."""
@@ -171,7 +204,8 @@ class Runner:
         known = jobs > FEW and self.plan.until is None
         return {"place": f"{len(self.records) + 1:,} of {jobs:,}"} if known else {}
 
-    def outcome(self, asked: BaseJob, folder: Path, prepared: Prepared, label: str) -> Record:
+    def outcome(self, asked: BaseJob, folder: Path, prepared: Prepared, label: str,
+                baton: Baton | None) -> Steps[Record]:
         """Return the record of a job that is run, or refused for a reason that was known before."""
         folder.mkdir()
         about = Circumstances(run=self.folder.name)
@@ -182,15 +216,15 @@ class Runner:
         if reason is not None:
             return self.kind.outline(asked, about, status="refused", reason=reason)
         job = prepared(asked)
-        with sampled(job, folder):
+        with sampled(job, folder) as spare:
             self.rest(job, label)
             about = dataclasses.replace(about, system=system(), started=time.time(), log=str(folder / LOG))
             left.note(about, folder)
-            reason = self.start(job, folder, label=label)
+            reason = yield from self.starting(job, folder, label=label, baton=baton, spare=spare)
             about = dataclasses.replace(about, duration=time.time() - (about.started or 0.0))
         if reason is not None and not left.is_complete(self.kind, job, folder):
             return self.kind.outline(job, about, status="failed", reason=reason)
-        record = self.fold_or_fail(job, folder, about, label=label)
+        record = self.folded(job, folder, about, label)
         return record if reason is None else with_caveat(record, Caveat.of("ended badly", reason=reason))
 
     def recovered(self, cell: Cell, folder: Path) -> Record | None:
@@ -199,43 +233,17 @@ class Runner:
             job = self.kind.job.from_json((folder / JOB).read_text())
             if job.runtime != cell.job.runtime or not left.is_complete(self.kind, job, folder):
                 return None
-            made = self.fold_or_fail(job, folder, left.noted(folder), label=cell.name)
+            made = self.folded(job, folder, left.noted(folder), cell.name)
         except (OSError, ValueError, TypeError, DlcompareError):  # damaged as well: it is run again
             return None
         if (folder / RECORD).exists():
             set_aside(folder / RECORD)
         return write_record(dataclasses.replace(made, **rounds.stamp(self.plan, cell)), folder)
 
-    def fold_or_fail(self, job: BaseJob, folder: Path, about: Circumstances, *, label: str) -> Record:
-        """Return the record that the results of a job's processes are folded into; a failed one if they cannot be.
-
-        A plug-in may leave what is no result, and one of its kind of measurement may raise anything; other jobs go on.
-        """
-        try:
-            return self.fold(job, folder, about, label=label)
-        except (OSError, JobError):
-            raise
-        except (UsageError, ValueError) as error:
-            reason = f"what its processes left is no result: {error}"
-        except Exception as error:
-            with contextlib.suppress(OSError), (folder / LOG).open("a") as log:
-                traceback.print_exc(file=log)
-            reason = (f"what its processes left cannot be made a record of: {type(error).__name__}: {error}; the log's "
-                      "end tells where that was raised")
-        return self.kind.outline(job, about, status="failed", reason=reason)
-
-    def fold(self, job: BaseJob, folder: Path, about: Circumstances, *, label: str) -> Record:
-        """Return that record; UsageError or ValueError if the results are none or do not belong together."""
-        ranks, processes = left.results(self.kind, folder), self.kind.results(job)
-        if len(ranks) < processes:
-            reason = failure.explain_silence(folder, found=len(ranks), wanted=processes)
-            return self.kind.outline(job, about, status="failed", reason=reason)
-        known = {spec.name: getattr(about, spec.name) for spec in dataclasses.fields(about)}
-        launched = left.launch_seconds(folder, about)
-        started = Started(**{**known, "launch": launched}, folder=folder, tell=self.telling(label))
-        found: Record = self.kind.part("folding").fold(self.kind, job, ranks, started)
-        found = with_meters(found, ranks, folder, list(self.records.values()))
-        return dataclasses.replace(found, cool_down=self.options.cool_down or None)
+    def folded(self, job: BaseJob, folder: Path, about: Circumstances, label: str) -> Record:
+        """Return the record of what a job's processes have left; a failed one if it cannot be made."""
+        return left.record(self.kind, job, folder, about, self.telling(label), cool_down=self.options.cool_down,
+                           others=list(self.records.values()))
 
     def rest(self, job: BaseJob, label: str) -> None:
         """Let the machine cool down for as long as was asked for."""
@@ -246,6 +254,11 @@ class Runner:
     def start(self, job: BaseJob, folder: Path, *, label: str) -> str | None:
         """Run a job's processes to their end in a folder, made if need be; return why that failed, None if it did not.
         """
+        return drive(self.starting(job, folder, label=label))
+
+    def starting(self, job: BaseJob, folder: Path, *, label: str, baton: Baton | None = None,
+                 spare: int | None = None) -> Steps[str | None]:
+        """Do the same in steps; with a baton, in turn with others. A ``spare`` core is left to others."""
         if (folder / JOB).exists():  # of a try that did not end well: its last words are not this one's
             set_aside(folder)
         folder.mkdir(exist_ok=True)
@@ -255,9 +268,9 @@ class Runner:
         if not isinstance(python, Path):
             return str(python)
         try:
-            ended = launch(runtime, job, folder, python=str(python), path=linked_sources(plugins().roots()),
-                           stall_seconds=self.options.timeout,
-                           on_event=lambda event: self.telling(label)(job, event))
+            ended = yield from launching(
+                runtime, job, folder, python=str(python), path=linked_sources(plugins().roots()), baton=baton,
+                spare=spare, stall_seconds=self.options.timeout, on_event=lambda event: self.telling(label)(job, event))
         finally:
             give_room_back(folder)
         if ended.reason is None or self.options.env is not None:
@@ -282,19 +295,3 @@ class Runner:
             set_aside(self.folder / name)
             return None
         return record
-
-
-def write_record(result: Record, folder: Path) -> Record:
-    """Write a record down and return it, less the user's home folder, with a caveat if it cannot be written."""
-    result = homeless(result)
-    try:
-        write(folder / RECORD, result.to_json())
-    except JobError as error:
-        return with_caveat(result, Caveat.of(NOT_KEPT, error=str(error)))
-    return result
-
-
-def with_caveat(record: Record, caveat: Caveat) -> Record:
-    """Return a record with one more warning."""
-    return dataclasses.replace(record, warnings=(*record.warnings, caveat))
-

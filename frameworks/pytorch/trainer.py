@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch._dynamo  # DistributedDataParallel imports it when it is made: seconds that are none of building
 import torch.distributed as dist
 from torch import Tensor, fx
 from torch.nn.parallel import DistributedDataParallel
@@ -38,7 +39,8 @@ class TorchTrainer(Trainer):
         self.device = self._join()
         torch.manual_seed(job.seed * self.world + self.rank)  # dropout differs between ranks
         self.layout = layout(graph, job)
-        modules = build(graph)
+        with torch.device("meta"):  # as there is no use in drawing parameters that are loaded at once
+            modules = build(graph)
         self.evaluator = fx.GraphModule(modules, fx_graph(graph, graph.needed(), list(graph.outputs)))
         self.module = fx.GraphModule(modules, fx_graph(graph, graph.needed("loss"), ["loss"]))
         self._load(params)
@@ -70,8 +72,10 @@ class TorchTrainer(Trainer):
 
     def _load(self, params: Arrays) -> None:
         state = {target(name): torch.from_numpy(np.array(value)) for name, value in params.items()}
-        missing, unexpected = self.evaluator.load_state_dict(state, strict=False)
-        wrong = [k for k in missing if not k.endswith("num_batches_tracked")] + list(unexpected)
+        state |= {name: torch.zeros_like(buffer, device="cpu") for name, buffer in self.evaluator.named_buffers()
+                  if name.endswith("num_batches_tracked")}
+        missing, unexpected = self.evaluator.load_state_dict(state, strict=False, assign=True)
+        wrong = [*missing, *unexpected]
         if wrong:
             raise ValueError(f"parameters do not fit the graph: {', '.join(wrong)}")
         self.evaluator.to(device=self.device, memory_format=self.layout)

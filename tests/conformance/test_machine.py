@@ -1,4 +1,4 @@
-"""The whole of ``dlcompare machine`` for real: measured once, known afterwards, and beside the numbers of a training."""
+"""The whole of ``dlcompare machine`` for real: measured once, known afterwards, beside the numbers of a training."""
 
 from __future__ import annotations
 

@@ -69,8 +69,19 @@ def test_samples_come_once_with_their_labels_and_pixels(framework: str, form: st
 
 def test_all_that_is_offered_is_tested_here() -> None:
     offered = {(name, form) for name, backend in plugins().backends().items() for form in backend.pipelines}
-    others = {("pytorch-dp", "imagefolder"), ("pytorch-dp", "webdataset"), ("mxnet-horovod", "recordio")}  # the same
-    assert offered - others == set(OWN)
+    others = {("pytorch-dp", "imagefolder"), ("pytorch-dp", "webdataset"), ("mxnet-horovod", "recordio"),
+              ("jax-local", "imagefolder")}  # the same as another's
+    assert offered - others == {*OWN, ("jax", "imagefolder")}
+
+
+def test_grain_reads_a_folder_or_its_absence_is_told(forms: dict[str, Path],
+                                                     probe: Callable[..., dict[str, Any]]) -> None:
+    found = probe("jax", f"imagefolder:{forms['imagefolder']}")
+    if "error" in found:
+        assert "grain is not in this environment" in found["error"] and "--env PYTHON" in found["error"]
+        return
+    assert [sorted(rows) for rows in found["rows"]] == [[*range(COUNT)]] * 3 and found["most"] < 0.01
+    assert found["rows"][0] == found["rows"][2] != found["rows"][1]
 
 
 @pytest.mark.parametrize("framework, form, words", [("tf-horovod", "tfrecord", "DataLossError"),

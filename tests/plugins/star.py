@@ -1,7 +1,7 @@
-"""A backend with collectives and no framework: processes that meet at a socket of rank 0, and err when told to.
+"""A backend with collectives and no framework: its processes meet at a socket of rank 0, and err when told to.
 
-``STAR`` in the environment says what goes wrong, as ``WHAT:SIZE:CALL`` of rank 1: ``wrong`` changes one value of what it
-was given in return, ``dies`` ends the process in the midst of the exchange, ``hangs`` stays there.
+``STAR`` in the environment says what goes wrong, as ``WHAT:SIZE:CALL`` of rank 1: ``wrong`` changes one value of what
+it was given in return, ``dies`` ends the process in the midst of the exchange, ``hangs`` stays there.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ CONTRACTS = {  # what the modules of a plug-in may import of core; besides that,
                           "core.plugins.backend", "core.plugins.engine", "core.plugins.inference_job",
                           "core.plugins.registry", "core.plugins.runtime"},
 }
-FRAMEWORKS = {"torch", "torchvision", "tensorflow", "keras", "horovod", "jax", "jaxlib", "flax", "mxnet"}
+FRAMEWORKS = {"torch", "torchvision", "tensorflow", "keras", "horovod", "jax", "jaxlib", "flax", "mxnet", "grain"}
 IMPORTING_BY_NAME = {"core.plugins.registry", "core.data.builtin", "core.kinds.kind"}  # the last: a kind's own files
 FINDING_PLUGINS = {"core.plugins.registry"}  # names the built-in ones
 MOST_FILES = 13  # of a folder, its __init__.py apart

@@ -132,7 +132,7 @@ def payload(one: Point) -> Text:
     """Return whether a size's results were right, or why there are none."""
     if one.refused:
         return Text("refused", style="dim")
-    return Text("WRONG", style="bold red") if one.wrong else Text("right", style="green")
+    return Text("WRONG", style="bold red") if one.wrong else Text(f"{one.checked} right", style="green")
 
 
 def lines(record: CommRecord) -> Iterator[Text]:
@@ -176,7 +176,8 @@ def notes(records: Sequence[CommRecord]) -> Iterator[Text]:
     if any(one.figures for record in records for one in record.sizes):
         yield Text("Times are the slowest rank's, from a barrier on; K, M and G are powers of 1,024, MB/s of 1,000. "
                    "algbw: size / time. busbw: that times what a link must carry of each byte, by nccl-tests' "
-                   "definitions. payload: every call's result, on every rank. Where the engine works in place, the "
+                   "definitions. payload: whether results were right on every rank, of so many calls; they are checked "
+                   "before and after the timed calls, and the last of those. Where the engine works in place, the "
                    "other rows hold a copy. These runs were one after another: differences are no verdict; --rounds "
                    "gives one.", style="dim")
 

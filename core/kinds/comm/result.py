@@ -28,7 +28,7 @@ class Wrong:
     position: int
     got: float
     wanted: float
-    call: int  # counted from 0; warm-up calls are negative
+    call: int  # timed calls from 0; before them negative, after them higher
 
     @property
     def text(self) -> str:
@@ -40,7 +40,8 @@ class Wrong:
 class Measured:
     """What is known of one size, in place or not, besides its times.
 
-    ``asked`` is the size before it was cut to whole parts for all ranks; ``ended``: what came first, "calls" or
+    ``asked`` is the size before it was cut to whole parts for all ranks; ``checked``: calls whose result was, on
+    each rank; ``ended``: what came first, "calls" or
     "seconds"; ``watched``: seconds of all calls with what was between them, barriers and checks, over which
     ``foreign_cores`` and the like are; ``refused``: why it was not measured.
     """
@@ -49,6 +50,7 @@ class Measured:
     asked: int
     in_place: bool
     warmup: int = 0
+    checked: int = 0
     ended: str = ""
     started: float = 0.0
     watched: float = 0.0
@@ -116,7 +118,8 @@ def bus_factor(collective: str, world: int) -> float:
 class Point(Measured):
     """One size: microseconds of each call on the slowest rank, the median of each rank, and what follows from them.
 
-    Every call's result was checked on every rank; none of a size with a wrong one is in ``figures``.
+    Results were checked on every rank, before, after and of the last timed call; a size with a wrong one has no
+    ``figures``.
     """
 
     micros: tuple[float, ...] = ()

@@ -90,11 +90,6 @@ class IoJob(BaseJob):
                    execution=next(iter(plugins().backend(self.framework).executions)))
 
 
-@dataclass(frozen=True)
-class Own:
-    """There are no options but the job's."""
-
-
 class Interpreter(Runtime):
     """Runs the neutral pipeline in the interpreter that runs dlcompare."""
 

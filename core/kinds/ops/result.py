@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dlcompare.core.judging.kernels import Breakdown, LayerTime
+from dlcompare.core.kinds.training.result import beyond_physics
+from dlcompare.core.machine.peaks import peak_flops
 from dlcompare.core.records.choices import Choices
 from dlcompare.core.records.disturbance import windows_that_count
 from dlcompare.core.records.record import Json, Record, Throughput, Window
@@ -84,6 +86,13 @@ class OpsRecord(Record):
     def derived(self, windows: Sequence[Window]) -> Json:
         """Return what follows from the windows; those of each operator speak for themselves, see :class:`Timed`."""
         return super().derived(windows)
+
+    def refutation(self) -> str | None:
+        """Return why it cannot be true: the first rate that is above the published peak of the device."""
+        peak = peak_flops(self.system, self.device, self.precision, devices=1)
+        rates = ((f"{one.name}, {what}", rate.value) for one in self.timed for what in (FORWARD, STEP)
+                 if (rate := one.rate(what)))
+        return next((f"{who}: {reason}" for who, rate in rates if (reason := beyond_physics(rate, peak))), None)
 
     def breakdown(self) -> Breakdown | None:
         """Return where the time of a network's step goes; None for operators by name, or where some were not timed.

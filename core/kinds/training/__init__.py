@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,13 @@ class Training(Proving):
     job = Job
     own = Own
     sweeps = True
+
+    def together(self, job: Job) -> Hashable:
+        """Return the network where several processes hold it side by side: not on an accelerator, whose memory is one's
+        own, nor at a port that was named, nor with the largest batch that memory holds.
+        """
+        beside = job.device == "cpu" and job.port is None and not job.largest
+        return (job.model, job.image_size) if beside else None
 
     def answer(self, request: Request, carry_out: Callable[[Plan], list[Record]]) -> Answer:
         plan = self.plan(request)

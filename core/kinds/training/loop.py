@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from dlcompare.core.errors import JobError
+from dlcompare.core.launch.turns import Turn
 from dlcompare.core.meters import standstill
 from dlcompare.core.plugins.job import Job, learning_rate
 from dlcompare.core.worker.metering import Metering
@@ -24,11 +25,16 @@ if TYPE_CHECKING:
     from dlcompare.core.plugins.backend import Trainer
 
 
+MANY = 10  # steps of a window: one more that is not timed costs little, and a first one that is slow would show
+STARVED = 0.01  # share of a window spent on waiting for input
+
+
 class Loop:
     """The training loop of one rank: warm-up, then windows; ``meters`` are read around those that are kept."""
 
     def __init__(self, job: Job, trainer: Trainer, feed: Feed, events: Events, meters: Metering | None = None) -> None:
         self.job, self.trainer, self.feed, self.events = job, trainer, feed, events
+        self.turn = Turn(trainer.rank)
         self.meters = meters or Metering((), job.device, rank=trainer.rank)
         self.steps = 0
         self.warmup: list[StepSeconds] = []
@@ -75,10 +81,31 @@ class Loop:
         return self.time_window(1).slowest
 
     def measure(self) -> None:
-        """Take the windows."""
+        """Take the windows, each when it is this job's turn, and leave when it is."""
         steps = self.window_steps()
-        for _ in range(self.job.windows):
+        for done in range(self.job.windows):
+            self.await_turn(self.job.windows - done, steps)
             self.take(steps)
+        self.await_turn(0, steps)
+
+    def await_turn(self, left: int, steps: int) -> None:
+        """Wait for the turn of a window, with nothing left to do meanwhile, and come back to speed outside its clock.
+
+        Caches and threads are cold then, and more input is ready than a slow feed ever has.
+        """
+        if not self.turn.shared:
+            return
+        self.feed.rest()
+        self.turn.wait(left)
+        if left and steps >= MANY:
+            self.time_window(1)
+        if left and self.windows and self.starved():
+            self.time_window(2 * self.feed.depth)
+
+    def starved(self) -> bool:
+        """Return whether any rank waited for its input in the last window; the same on every rank."""
+        last = self.windows[-1]
+        return max(self.trainer.gather(last.feed_seconds / (last.seconds or math.inf))) > STARVED
 
     def window_steps(self) -> int:
         """Return how many steps a window has; the same on every rank."""

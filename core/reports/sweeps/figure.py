@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from dlcompare.core.errors import UsageError
-from dlcompare.core.judging.verdict import machine, rate
+from dlcompare.core.judging.pairs import rate
+from dlcompare.core.judging.verdict import machine
 from dlcompare.core.machine.memory import perhaps_for_want_of_memory
 from dlcompare.core.records.disturbance import windows_that_count
 from dlcompare.core.records.record import Record

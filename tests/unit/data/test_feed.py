@@ -176,6 +176,25 @@ def test_waiting_for_input_is_counted() -> None:
     assert 0.1 <= feed.waited < 1
 
 
+def test_a_feed_that_rests_has_prepared_all_that_it_may() -> None:
+    begun: list[int] = []
+    with Feed(Counting(lambda first: (time.sleep(0.02), begun.append(first))), endless(), first) as feed:
+        assert next(feed) == 0
+        feed.rest()
+        prepared = len(begun)
+        assert prepared == 1 + 2 * feed.depth, "those that are ready, and those in preparation"
+        time.sleep(0.2)
+        assert len(begun) == prepared, "and goes on with nothing"
+        assert [next(feed) for _ in range(4)] == [1, 2, 3, 4]
+
+
+def test_a_feed_with_nothing_to_prepare_rests_at_once() -> None:
+    few = ((0, np.array([i])) for i in range(2))
+    with Feed(Counting(), few, first) as feed:
+        assert list(feed) == [0, 1]
+        feed.rest()
+
+
 def test_alone_counts_what_comes_while_nobody_works_with_it() -> None:
     slow = Counting(lambda index: time.sleep(0.02))
     with Feed(slow, endless(), first, depth=1) as feed:

@@ -19,7 +19,7 @@ from running import eventually
 from dlcompare.core.errors import JobError
 from dlcompare.core.launch import failure
 from dlcompare.core.launch.lifeline import Events, leave_word
-from dlcompare.core.launch.start import Ended, defer_interrupts, find_marked, launch, news, stop, watch
+from dlcompare.core.launch.start import Ended, defer_interrupts, drive, find_marked, launch, news, stop, watch
 from dlcompare.core.machine.ports import port_trouble
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import plugins
@@ -70,17 +70,17 @@ def test_what_was_reported_at_the_very_end_is_passed_on(tmp_path: Path) -> None:
     process = program("open('events.jsonl', 'w').write('{\"pid\": 1, \"phase\": \"done\"}\\n')", tmp_path)
     process.wait()
     seen: list[Any] = []
-    assert watch(process, tmp_path, stall_seconds=60, on_event=seen.append) is None
+    assert drive(watch(process, tmp_path, stall_seconds=60, on_event=seen.append)) is None
     assert [e["phase"] for e in seen] == ["done"]
 
 
 def test_every_event_puts_the_stall_off(tmp_path: Path) -> None:
     chatty = "import time\nfor i in range(4):\n open('events.jsonl', 'a').write('{\"pid\": 1, \"phase\": \"a\"}\\n')\n "
     process = program(chatty + "time.sleep(0.5)", tmp_path)
-    assert watch(process, tmp_path, stall_seconds=1.5, on_event=lambda event: None) is None
+    assert drive(watch(process, tmp_path, stall_seconds=1.5, on_event=lambda event: None)) is None
     process = program("import time; time.sleep(60)", tmp_path)
     begin = time.monotonic()
-    assert watch(process, tmp_path, stall_seconds=0.5, on_event=lambda event: None) == 0.5
+    assert drive(watch(process, tmp_path, stall_seconds=0.5, on_event=lambda event: None)) == 0.5
     assert time.monotonic() - begin < 3
     stop(process, "none")
 
@@ -96,7 +96,7 @@ for i in range(8):
     Events(pathlib.Path("events.jsonl"))("window")
     time.sleep(0.5)
 """
-    assert watch(program(full, tmp_path), tmp_path, stall_seconds=3, on_event=lambda event: None) is None
+    assert drive(watch(program(full, tmp_path), tmp_path, stall_seconds=3, on_event=lambda event: None)) is None
     assert (tmp_path / "events.jsonl").read_text() == ""
 
 

@@ -43,7 +43,7 @@ def carried_out(wanted: Plan, outcome: Callable[[Cell], Record]) -> list[Cell]:
     """Return the cells that are run when each ends as it is told to."""
     records: dict[str, Record] = {}
     ran = []
-    for cell in rounds.to_run(wanted, records, decided):
+    for (cell,) in rounds.to_run(wanted, records, decided):
         records[cell.folder] = dataclasses.replace(outcome(cell), id=cell.folder, round=cell.round)
         ran.append(cell)
     return ran
@@ -72,7 +72,7 @@ def test_a_slow_drift_favours_nobody() -> None:
 def test_one_round_keeps_the_order_and_the_folders_of_before() -> None:
     once = plan(1)
     assert once.order(0) == JOBS
-    assert [cell.folder for cell in rounds.to_run(once, {}, decided)] == [one.id for one in JOBS]
+    assert [cell.folder for (cell,) in rounds.to_run(once, {}, decided)] == [one.id for one in JOBS]
 
 
 def test_the_plan_holds_the_order_that_is_run() -> None:
@@ -84,7 +84,7 @@ def test_the_plan_holds_the_order_that_is_run() -> None:
 def test_what_is_done_is_not_run_again() -> None:
     cells = list(rounds.everything(plan(3)))
     done = {cell.folder: dataclasses.replace(fine(cell), id=cell.folder) for cell in cells[:7]}
-    assert {cell.folder for cell in rounds.to_run(plan(3), done, decided)} == {cell.folder for cell in cells[7:]}
+    assert {cell.folder for (cell,) in rounds.to_run(plan(3), done, decided)} == {cell.folder for cell in cells[7:]}
 
 
 def test_what_is_refused_runs_once_and_what_fails_twice_no_more() -> None:

@@ -114,7 +114,7 @@ def test_the_fewest_operations_are_no_more_than_the_models(name: str) -> None:
 def test_people_read_shares_and_room() -> None:
     said = sentence(bounds_of(graph(), TRAINED, MACHINE, 1000.0), 50.0)
     assert "of what its matrix units give (pytorch-ddp, fp32)" in said
-    assert "the input pipeline would allow 20.00x as much" in said and "the nearest bound is" in said
+    assert "the input pipeline would allow 20x as much" in said and "the nearest bound is" in said
 
 
 def test_answers_have_the_matrix_units_for_a_yardstick_and_no_ceiling() -> None:

@@ -22,7 +22,7 @@ SYSTEM = {"cpu": {"model": "a CPU", "usable": 2, "quota": None}}
 
 def ranks(*, foreign: float = 0.0, watched: float = 1.0, curve: float = 0.0) -> list[RankResult]:
     """Return what two ranks leave: 100 us and a byte a nanosecond, rank 1 a fifth slower in every second call."""
-    points = [[RankPoint(size=size, asked=size, in_place=way, warmup=3, ended="calls", started=1.7e9,
+    points = [[RankPoint(size=size, asked=size, in_place=way, warmup=3, checked=7, ended="calls", started=1.7e9,
                          watched=watched, foreign_cores=foreign, throttled=0, paused=0.0,
                          seconds=tuple((1e-4 + size * 1e-9 + curve * (size > 1 << 20))
                                        * (1.2 if rank and call % 2 else 1.0) for call in range(10)))
@@ -87,7 +87,7 @@ def test_a_bad_fit_and_a_busy_machine_are_said(monkeypatch: pytest.MonkeyPatch) 
     assert [caveat.kind for caveat in one.warnings] == ["comm disturbed", "comm fit", "comm fit"]
     assert not record(foreign=1.5, watched=0.05).warnings  # too short for ticks of 10 ms to tell
     text = " ".join(shown([one], monkeypatch).split())
-    assert "BAD FIT" in text and "10* right" in text
+    assert "BAD FIT" in text and "10* 7 right" in text
     assert "(up to 1.50 cores) during 6 of 6 sizes" in text and "predict nothing by it" in text
 
 

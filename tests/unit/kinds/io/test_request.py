@@ -49,8 +49,8 @@ def test_every_form_is_read_with_every_number_of_loaders(forms: dict[str, str]) 
 def test_a_framework_reads_the_forms_of_its_own(forms: dict[str, str]) -> None:
     found = cells(forms, *forms, loaders=(2,), framework="tf-horovod,pytorch-ddp,mxnet,jax")
     own = [(form, by) for form, by, pipeline, *_ in found if pipeline == "native"]
-    assert own == [("imagefolder", "pytorch-ddp"), ("tfrecord", "tf-horovod"), ("recordio", "mxnet"),
-                   ("webdataset", "pytorch-ddp")]
+    assert own == [("imagefolder", "pytorch-ddp"), ("imagefolder", "jax"), ("tfrecord", "tf-horovod"),
+                   ("recordio", "mxnet"), ("webdataset", "pytorch-ddp")]
     assert all(name in plugins().backend(by).pipelines for name, by in own)
 
 
@@ -82,7 +82,7 @@ def test_what_does_not_fit_is_told(asked: dict[str, Any], words: str, forms: dic
 
 
 @pytest.mark.parametrize("framework, data, more, words", [
-    ("jax", "imagefolder", {}, "jax has no pipeline of its own, not for imagefolder"),
+    ("reference", "imagefolder", {}, "reference has no pipeline of its own, not for imagefolder"),
     ("tf-horovod", "recordio", {}, "tf-horovod has its own pipeline for --data tfrecord: .tf.data., not for recordio"),
     ("mxnet", "recordio", {"workers": 2}, "divides shards by bytes"),
     ("pytorch-ddp", "webdataset", {"workers": 2}, "whole shards go to each process"),

@@ -32,6 +32,7 @@ from dlcompare.core.plugins.backend import Trainer
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.published.tables import table
+from dlcompare.core.records.choices import Choices
 from dlcompare.core.records.record import Window
 from dlcompare.core.typed_json import from_plain
 from dlcompare.frameworks.reference import Reference
@@ -185,6 +186,19 @@ def test_half_of_each_frame_around_a_layer_is_taken_off() -> None:
 
 def breakdown(whole: float, *layers: float) -> Breakdown:
     return Breakdown(whole, tuple(LayerTime(name, name, 1, s) for name, s in zip("ab", layers, strict=True)))
+
+
+def test_a_rate_above_the_devices_peak_is_no_result(tmp_path: Path) -> None:
+    job = planned("reference", ops=("matmul:8",)).jobs[0]
+    assert isinstance(job, OpsJob)
+    card = {**SYSTEM, "accelerators": [{"name": "NVIDIA Tesla V100"}]}
+    fast = timed("matmul:8", "dense", 1e-9, flops=10**9, step_flops=10**9)
+    window = dataclasses.replace(fast.step[0], samples=2 * 10**9)
+    rank = RankResult(timed=(dataclasses.replace(fast, step=(window,)),), versions={}, settings=Choices(), startup={},
+                      peak_bytes=None, rss_bytes=1)
+    about = Started(run=RUN, system=card, folder=tmp_path, tell=lambda *_: None)
+    record = folding.fold(OPS, dataclasses.replace(job, device="cuda"), [rank], about)
+    assert record.status == "failed" and str(record.reason).startswith("matmul:8, step: impossible: 1e+09 GFLOP/s is")
 
 
 def test_what_does_not_fit_into_memory_is_refused() -> None:
