@@ -7,5 +7,5 @@ FOLDERS = ("core", "frameworks", "models", "inference")
 setup(
     packages=["dlcompare"] + [f"dlcompare.{name}" for name in find_packages(".") if name.split(".")[0] in FOLDERS],
     package_dir={f"dlcompare.{folder}": folder for folder in FOLDERS},
-    package_data={"": [f"**/*.{kind}" for kind in ("lock", "json", "csv", "npz", "md", "c")]},  # ** : folders without code
+    package_data={"": [f"**/*.{kind}" for kind in ("lock", "json", "csv", "npz", "md", "c")]},  # **: folders too
 )

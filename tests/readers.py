@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import hashlib
+import io
 import json
 import random
 import tempfile
@@ -185,6 +187,42 @@ def histograms() -> bytes:
         return path.read_bytes()
 
 
+def shard(name: str) -> list[bytes]:
+    """Return a shard of three samples."""
+    from dlcompare.core.data.records.formats import FORMATS
+    from dlcompare.core.data.records.sample import Sample
+
+    out = io.BytesIO()
+    for row in range(3):
+        FORMATS[name].put(out, Sample(f"train/ant/{row}.jpg", row, row, b"image" * (100 * row + 1)))
+    return [out.getvalue() + FORMATS[name].end]
+
+
+def read_shard(path: Path) -> None:
+    """Walk through a shard, and read what was found where that was said to be well."""
+    from dlcompare.core.data.records.formats import FORMATS, encoded
+
+    name = next(name for name, about in FORMATS.items() if about.suffix == path.suffix)
+    for one in FORMATS[name].walk(path):
+        if not one.damage:
+            encoded([name, str(path), one.offset, None])
+
+
+def shard_index() -> bytes:
+    return json.dumps([[0, 100 * row, None, row, f"train/ant/{row}.jpg"] for row in range(3)]).encode()
+
+
+def read_index(path: Path) -> None:
+    """Read an index below a manifest that speaks of the whole one."""
+    from dlcompare.core.data.records.index import Manifest, ids_sha256, indexed, prepared
+
+    rows = json.loads(shard_index())
+    split = {"samples": 3, "shards": [{"file": "train-00000.tfrecord", "bytes": 300, "samples": 3}],
+             "ids_sha256": ids_sha256([row[4] for row in rows], [row[3] for row in rows])}
+    indexed.cache_clear()
+    prepared(path.parent, Manifest("tfrecord", "imagefolder:/x", ("ant", "bee", "cat"), {"train": split}), train=True)
+
+
 def records() -> list[bytes]:
     """Return records of every kind that is published, some of them in rounds."""
     alone = [one for name in ("2026-11-25-resnet50-cpu/records.json", "2026-11-24-four-cpu/target.json",
@@ -215,5 +253,8 @@ READERS = {one.name: one for one in (
         "2026-11-24-inference/accuracy-resnet18-digits-mse.json"), read_records, damage_json),
     Reader("plan", "plan.json", lambda: published("2026-11-21-resnet50-cpu/plan.json"), read_plan, damage_json),
     Reader("certificate", "certificate-x.json", lambda: [small_certificate()], read_certificate, damage_json),
+    *(Reader(name, f"train{ending}", functools.partial(shard, name), read_shard, damage_bytes)
+      for name, ending in (("tfrecord", ".tfrecord"), ("recordio", ".rec"), ("webdataset", ".tar"))),
+    Reader("shard index", "index-train.json", lambda: [shard_index()], read_index, damage_json),
     Reader("histograms", "calibration.npz", lambda: [histograms()], read_histograms, damage_bytes),
 )}

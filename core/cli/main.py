@@ -108,7 +108,6 @@ def show_(model: str, image_size: int | None, form: str) -> None:
 @option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw a sweep too, as .png or .svg.")
 def report(runs: tuple[Path, ...], form: str, signers: Path | None, plot: Path | None) -> None:
     """Show the records of finished runs of any kind: run folders, or records.json files."""
-    print_stored(runs, form, None if form != "table" else Judging(), signers=signers)
     if plot:
         from dlcompare.core.reports.sweeps.drawing import check
         from dlcompare.core.reports.sweeps.figure import draw
@@ -116,6 +115,7 @@ def report(runs: tuple[Path, ...], form: str, signers: Path | None, plot: Path |
 
         check(plot)
         draw([record for path in runs for record in read(path)], plot)
+    print_stored(runs, form, None if form != "table" else Judging(), signers=signers)
 
 
 @click.command()

@@ -55,7 +55,16 @@ class Axis(click.ParamType):
         found = [word.strip() for word in value.split(",") if word.strip()]
         if not found:
             self.fail(f"takes one value or several, such as 1,2, not {value!r}", param, ctx)
-        return tuple(word if word in self.words else self.one.convert(word, param, ctx) for word in found)
+        return tuple(self.value(word, param, ctx) for word in found)
+
+    def value(self, word: str, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return one value; what is wrong with it is said with the words that may stand there instead."""
+        if word in self.words:
+            return word
+        try:
+            return self.one.convert(word, param, ctx)
+        except click.BadParameter as error:
+            self.fail(", nor ".join([error.message.rstrip("."), *self.words]), param, ctx)
 
 
 def flatten(context: click.Context, param: click.Parameter, found: Sequence[tuple[Any, ...]]) -> Any:

@@ -24,7 +24,8 @@ class Layer:
     """A layer of a network, alone: the ``name`` of the first like it, how many there are, and the graph of one.
 
     ``multiply_adds`` are of one sample, forward. ``products`` is by how much a training step does more: 3 with the
-    gradients of parameters and inputs, 2 where one of them is not needed. ``inputs`` are the shapes of what it reads.
+    gradients of parameters and inputs, 2 where one of them is not needed. ``inputs`` are the shapes of what it reads;
+    ``framed`` those of the tensors that the frame scales before it, and takes the square of behind it.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Layer:
     shape: Shape
     multiply_adds: int
     products: int
+    framed: tuple[Shape, ...]
 
     @property
     def about(self) -> str:
@@ -67,8 +69,10 @@ def layers(graph: Graph) -> tuple[Layer, ...]:
 
 def layer(graph: Graph, node: Node, *, count: int = 1, multiply_adds: int = 0) -> Layer:
     """Return a node of a graph as a layer alone."""
-    return Layer(node.name, node.op, count, alone(graph, node), tuple(shapes_of(graph, node)), node.shape,
-                 multiply_adds, 1 + bool(node.params) + any(passes_on(graph, name) for name in node.inputs))
+    shapes = shapes_of(graph, node)
+    passed = [shape for name, shape in zip(node.inputs, shapes, strict=True) if passes_on(graph, name)]
+    return Layer(node.name, node.op, count, alone(graph, node), tuple(shapes), node.shape, multiply_adds,
+                 1 + bool(node.params) + bool(passed), (*passed, *([node.shape] if node.shape else [])))
 
 
 def key(graph: Graph, node: Node) -> str:

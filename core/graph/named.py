@@ -19,6 +19,7 @@ MATMUL = re.compile(r"matmul:(\d+)(?:x(\d+)x(\d+))?")
 CONV = re.compile(r"conv2d:(\d+)x(\d+)x(\d+)x(\d+):(\d+)x(\d+)x(\d+)x(\d+):(\d+)(?::(\d+))?")
 FORMS = ("matmul:N for two N x N matrices, matmul:MxKxN for M x K by K x N, or conv2d:BxHxWxC:HxWxCxF:STRIDE[:PAD] for "
          "a batch of B images under F filters")
+QUICK = 1024  # of a matrix: a side that takes the float64 reference seconds
 MOST = 1 << 24  # of any size, far above what a machine holds
 
 
@@ -51,6 +52,14 @@ def operator(name: str) -> Operator:
                 raise UsageError(f"operator {name!r}: sizes are whole numbers from 1 to {MOST}")
             return make(name, *sizes)
     raise UsageError(f"operator {name!r} is none that can be read; write {FORMS}")
+
+
+def small(name: str) -> str:
+    """Return an operator as the reference can run it in seconds: of a large matrix product, one with shorter sides."""
+    found = MATMUL.fullmatch(name)
+    if not found:
+        return name
+    return "matmul:" + "x".join(str(min(int(side), QUICK)) for side in found.groups() if side is not None)
 
 
 def matmul(name: str, rows: int, inner: int | None = None, columns: int | None = None) -> Operator:

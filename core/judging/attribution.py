@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dlcompare.core.records import stats
 from dlcompare.core.records.record import Record
 
+from .factor import Factor, factor
+from .kernels import Kernels
 from .pairs import Rounds, log_ratio
 from .verdict import sides
 
@@ -39,18 +39,11 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Factor:
-    """A factor of the gap with its 95 % interval; ``share`` of the gap, in logarithms: the shares add up to 1."""
-
-    ratio: float
-    low: float
-    high: float
-    share: float
-
-
-@dataclass(frozen=True)
 class Explanation:
-    """The gap, the factor that goes with each move, and what is left: gap = product of factors x unexplained."""
+    """The gap, the factor that goes with each move, and what is left: gap = product of factors x unexplained.
+
+    ``kernels`` divides the same gap another way: by where the steps' time goes, or says why that cannot be told.
+    """
 
     slow: str
     fast: str
@@ -59,6 +52,7 @@ class Explanation:
     factors: tuple[tuple[Move, Factor], ...]
     unexplained: Factor
     kept: tuple[Kept, ...]
+    kernels: Kernels | str | None = None
 
 
 def attribute(slow: str, fast: str, moves: Sequence[Move], kept: Sequence[Kept],
@@ -104,10 +98,3 @@ def why_missing(move: Move, records: Sequence[Record]) -> str:
     """Return why a move has no number."""
     reasons = [f"{r.name} {r.status}: {r.reason}" for r in records if r.name in (move.moved, move.partner) and r.reason]
     return reasons[0] if reasons else "too few of its rounds were undisturbed"
-
-
-def factor(values: Sequence[float], whole: float) -> Factor:
-    """Return the factor that logarithms by round amount to, of a whole gap."""
-    low, high = stats.mean_interval(values)
-    middle = statistics.fmean(values)
-    return Factor(math.exp(middle), math.exp(low), math.exp(high), middle / whole if whole else 0.0)

@@ -7,6 +7,7 @@ ends it, the lines before are whole.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import select
@@ -17,6 +18,7 @@ from typing import IO, Any
 
 from dlcompare.core.meters.held import Held
 from dlcompare.core.meters.meter import ENERGY, POWERS, SERIES, Meter, Metered
+from dlcompare.core.meters.recording import replaying
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.typed_json import to_plain
 
@@ -33,10 +35,10 @@ def sample(file: Path, device: str, core: str) -> None:
     """Sample until standard input ends; ``core`` is where to, "" for wherever there is room."""
     if core:
         os.sched_setaffinity(0, {int(core)})
-    meters = wanted(device)
+    meters, beside = wanted(device), {"core": int(core) if core else None, "replayed": replaying()}
     held = [Held(meter, device) for meter in meters]
     with file.open("w") as out:
-        put(out, {"meters": [plain(one.metered) for one in held]})
+        put(out, {"meters": [plain(one.metered, beside) for one in held]})
         out.flush()
         say(RESTING if any(quantity.name in (ENERGY, *POWERS) for one in held for quantity in one.metered.quantities)
             else READY)
@@ -44,7 +46,7 @@ def sample(file: Path, device: str, core: str) -> None:
             read_on(out, held, [meter.period for meter in meters])
         for one in held:
             one.close()
-        put(out, {"meters": [plain(one.metered) for one in held]})
+        put(out, {"meters": [plain(one.metered, beside) for one in held]})
 
 
 def read_on(out: IO[str], held: list[Held], periods: list[float]) -> None:
@@ -84,5 +86,7 @@ def put(out: IO[str], value: Any) -> None:
     out.write(json.dumps(value, separators=(",", ":")) + "\n")
 
 
-def plain(metered: Metered) -> Any:
-    return to_plain(metered)
+def plain(metered: Metered, beside: dict[str, Any]) -> Any:
+    """Return a meter as JSON, with how it was sampled: on which core alone, None if it shared the job's; or not really.
+    """
+    return to_plain(dataclasses.replace(metered, about={**metered.about, "sampler": beside}))

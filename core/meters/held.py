@@ -14,7 +14,7 @@ class Held:
 
     def __init__(self, meter: Meter, device: str) -> None:
         self.opened: Opened | None = None
-        self.metered = Metered(meter.name, meter.sort, shortest=meter.shortest)
+        self.metered = Metered(meter.name, meter.sort, shortest=meter.shortest, apart=meter.disturbs)
         try:
             self.opened = meter.open(device)
         except Absent as error:
@@ -39,6 +39,16 @@ class Held:
             self.close()
             return None
         return found
+
+    def count(self, *, on: bool) -> None:
+        """Have a meter that disturbs begin to count, or end."""
+        if self.opened is None or not self.metered.apart:
+            return
+        try:
+            (self.opened.begin if on else self.opened.end)()
+        except Exception as error:
+            self._note(lost=in_words(error))
+            self.close()
 
     def close(self) -> None:
         """Give the meter back, whatever that raises: the work is done."""

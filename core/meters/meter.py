@@ -20,6 +20,7 @@ COUNTER, GAUGE = "counter", "gauge"
 # Names of quantities that dlcompare itself reads: in J, W, W, W and degC. Of powers, the best that there is: as it is
 # now; averaged by the driver; or one of which the driver does not say which it is.
 ENERGY, POWER, AVERAGE_POWER, SOME_POWER, TEMPERATURE = "energy", "power", "power average", "power usage", "temperature"
+HELD_BACK = "clocks held back"  # NVML's bits for why
 POWERS = (POWER, AVERAGE_POWER, SOME_POWER)
 
 
@@ -74,6 +75,12 @@ class Opened(ABC):
         further readings and a caveat, never the run.
         """
 
+    def begin(self) -> None:
+        """Begin to count: called just before the window of a meter that disturbs, which until then costs nothing."""
+
+    def end(self) -> None:
+        """Count no more: called just after that window, when it has been read."""
+
     def close(self) -> None:
         """Give back what :meth:`Meter.open` took."""
 
@@ -85,6 +92,7 @@ class Meter(ABC):
     title: ClassVar[str] = ""  # one line for `dlcompare list`
     sort: ClassVar[str] = WINDOW
     period: ClassVar[float] = 0.05  # seconds between readings of a SERIES meter
+    disturbs: ClassVar[bool] = False  # a WINDOW meter that costs speed: it has a window of its own, in no statistic
     shortest: ClassVar[float] = 0.5  # seconds: a shorter window has no number of it, for its counters move in steps
 
     def wanted(self, device: str) -> bool:
@@ -122,7 +130,8 @@ class Metered:
     """What a record holds of one meter: what it is, what it read, and what of it was absent or lost, with the reasons.
 
     ``reason``: why the whole meter is absent, None if it is there; ``lost``: why it stopped midway; ``quantities``
-    that it read; what WINDOW meters read is in the windows, what SERIES meters read is in ``series``.
+    that it read; what WINDOW meters read is in the windows, or ``apart`` in one of their own, what SERIES meters read
+    is in ``series``.
     """
 
     name: str
@@ -130,6 +139,7 @@ class Metered:
     reason: str | None = None
     lost: str | None = None
     shortest: float = 0.0
+    apart: bool = False
     absent: dict[str, str] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
     devices: dict[str, tuple[str, ...]] = field(default_factory=dict)

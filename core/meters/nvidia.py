@@ -16,7 +16,7 @@ from dlcompare.core import hookimpl
 
 from . import nvml, series
 from .board import duty
-from .meter import COUNTER, ENERGY, GAUGE, POWERS, SERIES, TEMPERATURE, Absent, Meter, Opened, Quantity
+from .meter import COUNTER, ENERGY, GAUGE, HELD_BACK, POWERS, SERIES, TEMPERATURE, Absent, Meter, Opened, Quantity
 from .recording import Call, DriverError, driver, replaying
 
 INSTANT, AVERAGE, TOTAL_ENERGY, MEMORY_TEMPERATURE = 186, 185, 83, 82  # NVML_FI_DEV_*
@@ -172,7 +172,7 @@ def others(call: Call, number: int, scope: str) -> tuple[list[Source], dict[str,
         gauge(TEMPERATURE, "degC", "nvmlDeviceGetTemperature", ON_DIE),
         Source(Quantity(scope, "memory temperature", "degC", GAUGE), field=(MEMORY_TEMPERATURE, 0)),
         gauge("power limit", "W", "nvmlDeviceGetEnforcedPowerLimit", factor=1e-3),
-        gauge("clocks held back", "", "nvmlDeviceGetCurrentClocksEventReasons"),
+        gauge(HELD_BACK, "", "nvmlDeviceGetCurrentClocksEventReasons"),
         traffic("PCIe sent", (PCIE_SENT, 0)), traffic("PCIe received", (PCIE_RECEIVED, 0)),
         traffic("NVLink sent", (NVLINK_SENT, ALL_LINKS), 1024.0),
         traffic("NVLink received", (NVLINK_RECEIVED, ALL_LINKS), 1024.0)])

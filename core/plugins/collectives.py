@@ -62,7 +62,7 @@ class CollectiveJob(BaseJob):
     iterations: int = setting(500, group=MEASURED, least=5, told=True, metavar="N",
                               help="Calls of each size, at most.")
     size_seconds: float = setting(2.0, group=MEASURED, above=0, told=True, metavar="SECONDS",
-                                  help="And about so long at most, checks included; five calls at least.")
+                                  help="And about so long at most; five calls at least, and half as long for checks.")
     port: int | None = setting(None, group=PLACE, least=1, most=65535, once=True, metavar="N",
                                help="Loopback port where workers meet; default: a free one.")
     task: str = setting("measure", choices=("measure", "observe"))
@@ -100,7 +100,10 @@ class Call(ABC):
     """
 
     def ready(self, turn: int) -> None:
-        """Lay out what this rank gives in a turn, where a call before has overwritten it; outside the clock."""
+        """Lay out what this rank gives in a turn, where a call before has overwritten it; outside the clock.
+
+        Not before every call: those whose result nobody checks may run on what the one before has left.
+        """
 
     @abstractmethod
     def run(self, turn: int) -> None:

@@ -153,7 +153,7 @@ class Job(BaseJob):
                            help="CPU threads per worker; default: cores / workers.")
     loaders: int = setting(2, group=TRAINS, least=1, side=True, metavar="N",
                            help="Image-decoding processes per worker.")
-    pipeline: str = setting(NEUTRAL, group=TRAINS, choices=PIPELINES, side=True, gap=True,
+    pipeline: str = setting(NEUTRAL, group=TRAINS, choices=PIPELINES, side=True,
                             help="Where images come from: the neutral pipeline, the same for all, or each framework's "
                                  "own, in an order of its own.")
     on_bad_sample: str = setting(FAIL, group=TRAINS, choices=(FAIL, SKIP),

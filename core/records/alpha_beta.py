@@ -46,13 +46,18 @@ class AlphaBeta:
 
 
 def resampled_medians(values: Sequence[float], draw: random.Random, count: int = RESAMPLES) -> list[float]:
-    """Return medians of bootstrap resamples, drawn at once: where the middle of so many uniform draws lies is a beta
-    variable.
+    """Return medians of bootstrap resamples, drawn at once: of so many uniform draws the k-th is a beta variable, and
+    the next one, of those above it, the least.
     """
     ordered, size = sorted(values), len(values)
-    low, high = (size + 1) // 2, size // 2 + 1  # the same where there is one in the middle
-    return [ordered[min(size - 1, int(size * draw.betavariate((low + high) / 2, size + 1 - (low + high) / 2)))]
-            for _ in range(count)]
+    middle = (size + 1) // 2
+    found = []
+    for _ in range(count):
+        low = high = draw.betavariate(middle, size + 1 - middle)
+        if size % 2 == 0:
+            high += (1 - low) * draw.betavariate(1, size - middle)
+        found.append(sum(ordered[min(size - 1, int(size * one))] for one in (low, high)) / 2)
+    return found
 
 
 def fit(seconds: Mapping[int, Sequence[float]]) -> AlphaBeta | None:

@@ -97,19 +97,37 @@ def bounds_of(graph: Graph, trained: Trained, machine: Measured | None, feed: fl
         bandwidth=machine.memory_bandwidth(threads, device=trained.device),
         exchange=machine.exchange() if on_cpu and trained.workers > 1 else None,
         intensity=cost(graph).training_flops * trained.batch / traffic(graph, trained))
-    limits = {ARITHMETIC: by_arithmetic(graph, found), MEMORY: by_memory(graph, trained, found, machine), **of_input,
-              **({EXCHANGE: by_exchange(graph, trained, found)} if trained.workers > 1 else {})}
+    limits = {ARITHMETIC: by_arithmetic(graph, trained, found), MEMORY: by_memory(graph, trained, found, machine),
+              **of_input, **({EXCHANGE: by_exchange(graph, trained, found)} if trained.workers > 1 else {})}
     return dataclasses.replace(
         found, limits={name: limit for name, limit in limits.items() if not isinstance(limit, str)},
         absent={name: why for name, why in limits.items() if isinstance(why, str)},
         ceiling=ceiling(graph, trained, found, machine))
 
 
-def by_arithmetic(graph: Graph, found: Bounds) -> float | str:
+def bounds_of_answers(graph: Graph, device: str, precision: str, threads: int, machine: Measured | None) -> Bounds:
+    """Return what the matrix units allow of a network's answers, by two operations to each of its multiply-adds.
+
+    A yardstick and no ceiling: an engine may do with fewer operations, and was not itself measured.
+    """
+    if machine is None:
+        return Bounds(absent={ARITHMETIC: NOT_MEASURED})
+    peak = machine.peak_flops(device, precision, threads if device == "cpu" else None)
+    flops = 2 * cost(graph).multiply_adds
+    if peak is None or not flops:
+        return Bounds(measured=machine.measured, absent={ARITHMETIC: by_nobody(precision, device)})
+    return Bounds(measured=machine.measured, peak=peak, limits={ARITHMETIC: peak.value / flops})
+
+
+def by_nobody(precision: str, device: str) -> str:
+    return f"no {precision} matrix products were measured on {device}; measure with: {REMEDY} --again"
+
+
+def by_arithmetic(graph: Graph, trained: Trained, found: Bounds) -> float | str:
     """Return the samples/s that the matrix units allow, by the model's own operations; else why nobody knows."""
     flops = cost(graph).training_flops
     if found.peak is None:
-        return f"no matrix products were measured in this precision on this device; measure with: {REMEDY} --again"
+        return by_nobody(trained.precision, trained.device)
     return found.peak.value * found.devices / flops if flops else "the network has no matrix products"
 
 

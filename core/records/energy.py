@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,9 +17,7 @@ from dlcompare.core.meters import series
 from dlcompare.core.meters.meter import ENERGY, POWERS, SERIES, TEMPERATURE, Metered, Series
 
 from . import stats
-from .caveat import Caveat
 
-DISAGREE = 0.05  # counter against integral: twice what boards of one kind differ by
 REST_SECONDS = 1.0  # at the begin and end of what was sampled, when the job had not begun, or had ended
 READING_SECONDS = 0.05  # between readings, where a meter's own update period is not known
 COUNTED, INTEGRATED = "counter", "integral"
@@ -212,42 +210,6 @@ def temperatures(meters: Sequence[Metered], devices: Sequence[Sequence[str]]) ->
     found = {scope: one for meter in meters for one in meter.series for scope in used
              if one.key == f"{scope} {TEMPERATURE}"}
     return {scope: one.values[0] for scope, one in found.items() if stats.is_finite(one.values[0])}
-
-
-def doubts(meters: Sequence[Metered], devices: Sequence[Sequence[str]], spans: Sequence[Span],
-           found: Sequence[Spent]) -> Iterator[Caveat]:
-    """Yield what there is to doubt in these numbers, or why there are none."""
-    for meter in meters:
-        if meter.lost:
-            yield Caveat.of("meter lost", meter=meter.name, reason=meter.lost)
-    told = {one.scope for one in found}
-    for scope in scopes(meters, devices):
-        if scope.name not in told:
-            yield missing(scope, spans)
-        if fallen(scope, spans):
-            yield Caveat.of("counter unusable", scope=scope.name)
-    for one in found:
-        if one.disagreement is not None and abs(one.disagreement) > DISAGREE:
-            yield Caveat.of("energy disagrees", scope=one.scope, share=one.disagreement, bound=DISAGREE)
-        if one.duty is not None and one.duty < 1:
-            yield Caveat.of("part-time power", scope=one.scope, duty=one.duty)
-
-
-def fallen(scope: Scope, spans: Sequence[Span]) -> bool:
-    """Return whether a counter was read, and told nothing of a window that is long enough: it stood still or was reset.
-    """
-    return scope.counter is not None and any(
-        series.covers(scope.counter, *span.ends) and scope.joules(*span.ends)[0] is None for span in spans
-        if span.begin is not None and span.seconds >= scope.meter.shortest)
-
-
-def missing(scope: Scope, spans: Sequence[Span]) -> Caveat:
-    """Return why a scope that was sampled has no number."""
-    longest = max((span.seconds for span in spans), default=0.0)
-    if longest < scope.meter.shortest:
-        return Caveat.of("energy short", scope=scope.name, seconds=longest, shortest=scope.meter.shortest)
-    reason = scope.meter.absent.get(scope.name) or scope.meter.lost or "it was not read all through each window"
-    return Caveat.of("energy missing", scope=scope.name, reason=reason)
 
 
 def over_rounds(each: Sequence[Sequence[Spent]]) -> tuple[Spent, ...]:

@@ -25,7 +25,7 @@ class Host:
 
     ``cores_busy``: of ``cores``, on average, whoever they worked for; ``cores_stolen``: what a hypervisor took;
     ``job_cores``: what the job's own processes used. Bytes per second: ``storage_read`` and ``storage_written`` by the
-    job, ``received`` and ``sent`` by interface or RDMA port, whoever's. Of the workers, in user mode:
+    job, ``received`` and ``sent`` by interface or RDMA port, whoever's. Of the workers, in user mode, apart:
     ``instructions_per_cycle``, ``clock_hz``, ``cache_misses`` as a share of references, ``uncounted`` as a share of
     processor time that the counters missed, so that the others are estimates. ``faults_from_disk``: page faults of the
     workers that waited for a disk, per second.
@@ -47,8 +47,10 @@ class Host:
     faults_from_disk: float | None = None
 
 
-def host(meters: Sequence[Metered], windows: Sequence[Counted]) -> Host | None:
-    """Return what the host did over windows; None if nobody looked, or not for long enough to tell."""
+def host(meters: Sequence[Metered], windows: Sequence[Counted], apart: Sequence[Counted] = ()) -> Host | None:
+    """Return what the host did over windows, and in those ``apart`` in which meters that disturb were read; None if
+    nobody looked, or not for long enough to tell."""
+    events = Sums([window.counted for window in apart])
     sums = Sums([window.counted for window in windows])
     seconds = sums(WATCHED)
     if seconds is None or seconds < SHORTEST:
@@ -59,10 +61,10 @@ def host(meters: Sequence[Metered], windows: Sequence[Counted]) -> Host | None:
         job_cores=sums.ratio("job busy", WATCHED), storage_read=sums.ratio("job read from storage", WATCHED),
         storage_written=sums.ratio("job written to storage", WATCHED),
         received=sums.rates(" received"), sent=sums.rates(" sent"),
-        instructions_per_cycle=sums.ratio("workers instructions", "workers cycles"),
-        clock_hz=sums.ratio("workers cycles", "workers user time"),
-        cache_misses=sums.ratio("workers cache misses", "workers cache references"),
-        uncounted=sums.ratio("workers uncounted", "workers user time"),
+        instructions_per_cycle=events.ratio("workers instructions", "workers cycles"),
+        clock_hz=events.ratio("workers cycles", "workers user time"),
+        cache_misses=events.ratio("workers cache misses", "workers cache references"),
+        uncounted=events.ratio("workers uncounted", "workers user time"),
         faults_from_disk=sums.ratio("workers page faults from disk", WATCHED))
 
 

@@ -104,8 +104,9 @@ class Record:
     undisturbed, so the statistics are of all of them and no verdict may rest on them; ``environment`` are versions,
     ``settings`` every choice that could differ between runs; ``meters`` what was read by which, ``devices`` by rank the
     scopes of theirs that it computed on, ``energy`` what that amounts to, ``host`` what it says of cores, storage and
-    network; ``cool_down`` seconds that all rested before; ``verified`` the certificate that speaks for its arithmetic,
-    in short, and ``verified_before``, if there is none, one of the same job under other source of dlcompare.
+    network; ``apart`` windows in which meters that disturb were read, in no statistic of speed; ``cool_down`` seconds
+    that all rested before; ``verified`` the certificate that speaks for its arithmetic, in short, and
+    ``verified_before``, if there is none, one of the same job under other source of dlcompare.
     """
 
     schema: int = SCHEMA
@@ -146,6 +147,7 @@ class Record:
     energy: tuple[Spent, ...] = ()
     cool_down: float | None = None
     host: Host | None = None
+    apart: tuple[Window, ...] = ()
     log: str | None = None
     verified: dict[str, Any] | None = None
     verified_before: dict[str, Any] | None = None
@@ -204,7 +206,7 @@ class Record:
         """Return the fields that follow from others, computed anew; ``windows`` are those that count, maybe none."""
         return {"throughput": Throughput.of(windows, self.unit) if windows else None,
                 "energy": spent(self.meters, self.devices, spans(windows)),
-                "host": host(self.meters, windows)}
+                "host": host(self.meters, windows, self.apart)}
 
     def samples_of(self, window: Window) -> int:
         """Return how many samples a window's steps are, if the record knows without the window."""

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 from rich.text import Text
 
-from dlcompare.core.judging.attribution import Explanation, Factor
+from dlcompare.core.judging.attribution import Explanation
+from dlcompare.core.judging.factor import Factor
+from dlcompare.core.judging.kernels import Kernels
 
 from .text import interval, number, plain_table
 
+LAYERS = 8  # of a network, those that differ most
 BAR = 20  # characters that stand for the whole gap
 
 
@@ -39,6 +42,32 @@ def gap_parts(found: Explanation | str, width: int) -> Iterator[RenderableType]:
                "unexplained rest multiply to the gap, so what settings do only together is in the rest.", style="dim")
     for item in found.kept:
         yield Text(f"not moved: {item.setting}: {item.reason}")
+    if isinstance(found.kernels, str):
+        yield Text(f"\nkernels: {found.kernels}")
+    elif found.kernels is not None:
+        yield from kernel_parts(found.kernels)
+
+
+def kernel_parts(found: Kernels) -> Iterator[RenderableType]:
+    """Yield what layers make of the gap: the factor, and those that differ most."""
+    yield Text(f"\nKernels: the same gap by where the time goes, with settings as they were, one worker a side, in "
+               f"{found.rounds} rounds (dlcompare report {found.run})", style="bold")
+    table = plain_table()
+    for head in (f"{found.slow} with", "factor", "95 % interval", "of the gap"):
+        table.add_column(head, justify="left" if head.endswith("with") else "right", no_wrap=True)
+    table.add_row(Text(f"layers as fast as {found.fast}'s"), *cells(found.factor))
+    table.add_row(Text(f"the rest of a step as {found.fast}'s"), *cells(found.rest))
+    yield table
+    yield Text("")
+    layers = plain_table()
+    layers.add_column("layer, first of its kind", overflow="fold")
+    layers.add_column("what it does", overflow="fold")
+    for head in ("n", f"{found.slow}\nms a step", f"{found.fast}\nms a step", "of the\ndifference"):
+        layers.add_column(head, justify="right")
+    for one in found.layers[:LAYERS]:
+        layers.add_row(Text(one.name), Text(one.about), str(one.count), number(1e3 * one.slow), number(1e3 * one.fast),
+                       f"{100 * one.share:.0f} %")
+    yield layers
 
 
 def bar(done: float, share: float) -> str:

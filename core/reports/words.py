@@ -134,6 +134,10 @@ WORDS: dict[str, Words] = {
         f"{v['field']} was written as {brief(v['written'])}, and the raw values give {brief(v['recomputed'])}"),
     "unread job": lambda v: f"its job cannot be read, so nothing shows that the record is of it: {v['reason']}",
     "unproved": lambda v: f"not verified by certificate {v['certificate']}: {v['reason']}",
+    "replayed meters": lambda v: "what meters tell here was answered from a recording, and is not of this machine",
+    "clocks held back": lambda v: (
+        f"{v['scope']}'s clocks were held back by " + ", ".join(f"{what} {100 * share:.0f} % of the time"
+                                                                for what, share in v["shares"].items())),
     "meter lost": lambda v: f"the meter {v['meter']} was lost while the job ran: {v['reason']}",
     "counter unusable": lambda v: (
         f"{v['scope']}'s counter of energy stood still or began anew within a window, so it is not used"),

@@ -17,6 +17,8 @@ from dlcompare.core.records.disturbance import windows_that_count
 from dlcompare.core.records.record import R, Record, spans
 from dlcompare.core.variables import SAMPLES
 
+from .energy_doubts import doubts
+
 HOTTER = 5.0  # degrees Celsius above the coolest start of the run: some hundredths of the power are leakage by then
 PCI = re.compile(r"(?:[0-9a-f]{4})?([0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-9a-f])$")
 
@@ -37,8 +39,8 @@ def with_meters(record: R, ranks: Sequence[Any], folder: Path, others: Sequence[
     record = dataclasses.replace(record, meters=(*record.meters, *map(nameless, sampled)), devices=devices)
     if windows and record.status == "ok":
         record = dataclasses.replace(record, **record.derived(windows))
-    doubts = energy.doubts(record.meters, devices, spans(windows), record.energy)
-    return dataclasses.replace(record, warnings=(*record.warnings, *caveats, *doubts, *hot_start(record, others)))
+    found = doubts(record.meters, devices, spans(windows), record.energy)
+    return dataclasses.replace(record, warnings=(*record.warnings, *caveats, *found, *hot_start(record, others)))
 
 
 def used(sampled: Sequence[Metered], ranks: Sequence[tuple[str, ...] | None]) -> tuple[Any, list[Caveat]]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from dlcompare.core.meters.held import Held, Values
 from dlcompare.core.meters.meter import ENERGY, WINDOW, Meter, Metered, difference
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.variables import RANK_IN
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -28,13 +31,32 @@ class Metering:
     """
 
     def __init__(self, meters: Iterable[Meter], device: str, *, rank: int = 0) -> None:
-        self.rank = rank
+        self.rank, self.counting = rank, False
         self.held = {meter.name: Held(meter, device) for meter in meters}
+
+    @property
+    def disturbing(self) -> bool:
+        """Return whether there is a meter that disturbs, and so counts in a window of its own."""
+        return any(one.opened and one.metered.apart for one in self.held.values())
+
+    def apart(self, take: Callable[[], T]) -> T:
+        """Take a window in which meters that disturb count, and are read; in others they are neither."""
+        self._count(on=True)
+        try:
+            return take()
+        finally:
+            self._count(on=False)
+
+    def _count(self, *, on: bool) -> None:
+        self.counting = on
+        for one in self.held.values():
+            one.count(on=on)
 
     def read(self) -> dict[str, Values]:
         """Return what every meter reads now, by its name; one that cannot be read is left out, from then on."""
         mine = {name: one for name, one in self.held.items()
-                if not self.rank or any(quantity.own for quantity in one.metered.quantities)}
+                if (self.counting or not one.metered.apart)
+                and (not self.rank or any(quantity.own for quantity in one.metered.quantities))}
         return {name: found for name, one in mine.items() if (found := one.read()) is not None}
 
     def used(self, before: Mapping[str, Values], after: Mapping[str, Values]) -> Used:

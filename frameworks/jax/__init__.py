@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dlcompare.core import hookimpl
+from dlcompare.core.data.stream import Source, Stream
 from dlcompare.core.graph import Graph
 from dlcompare.core.machine.ports import LOOPBACK
 from dlcompare.core.plugins.backend import Backend, Trainer
@@ -33,6 +34,7 @@ class Jax(Backend):
     # No eager: under jax.disable_jit a case of four tiny ops took 45 s with two processes, compiling op after op.
     executions = {"compiled": "the whole step compiled by XLA under jax.jit"}
     layouts = ("NHWC", "NCHW")
+    pipelines = {"imagefolder": "grain, if it is in the environment"}
     offered_collectives = {"all_reduce": "lax.psum", "all_gather": "lax.all_gather",
                            "reduce_scatter": "lax.psum_scatter",
                            "broadcast": "lax.psum of a mask, which costs an all-reduce"}
@@ -72,6 +74,11 @@ class Jax(Backend):
 
     def load(self) -> None:
         from . import trainer  # noqa: F401  # one of the modules that import the framework
+
+    def pipeline(self, source: Source) -> Stream:
+        from .pipeline import Grain
+
+        return Grain(source)
 
     def trainer(self, graph: Graph, params: Arrays, job: Job) -> Trainer:
         from .trainer import JaxTrainer

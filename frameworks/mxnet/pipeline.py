@@ -14,7 +14,8 @@ from typing import Any
 import mxnet as mx
 import numpy as np
 
-from dlcompare.core.data.stream import AREA, CROP, MEAN, RATIO, STD, Drawn, Source, Stream
+from dlcompare.core.data.stream import Drawn, Source, Stream
+from dlcompare.core.data.view import AREA, CROP, MEAN, RATIO, STD
 from dlcompare.core.errors import JobError
 
 CHANNELS = "rgb"

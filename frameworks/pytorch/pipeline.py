@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, get_worker_info
 
-from dlcompare.core.data.stream import BUFFER, FOLDER, MEAN, STD, Drawn, Source, Stream
+from dlcompare.core.data.stream import BUFFER, FOLDER, Drawn, Source, Stream
+from dlcompare.core.data.view import MEAN, STD
 
 SCALE = np.array([1 / (255 * std) for std in STD], np.float32)[:, None, None]
 SHIFT = np.array([-mean / std for mean, std in zip(MEAN, STD, strict=True)], np.float32)[:, None, None]

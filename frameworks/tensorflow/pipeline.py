@@ -11,7 +11,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from dlcompare.core.data.stream import AREA, BUFFER, CROP, MEAN, RATIO, STD, TRIES, Drawn, Source, Stream
+from dlcompare.core.data.stream import BUFFER, Drawn, Source, Stream
+from dlcompare.core.data.view import AREA, CROP, MEAN, RATIO, STD, TRIES
 from dlcompare.core.errors import JobError
 
 CYCLE = 4  # shards that are read in turn

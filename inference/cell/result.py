@@ -9,6 +9,7 @@ from typing import Any
 
 from dlcompare.core.meters.meter import Metered
 from dlcompare.core.records import disturbance
+from dlcompare.core.records.bounds import Bounds
 from dlcompare.core.records.choices import Choices
 from dlcompare.core.records.record import Record, Window
 
@@ -38,7 +39,8 @@ class Build:
 
 @dataclass(frozen=True)
 class Measured:
-    """Raw times in seconds of one session at one batch size; ``copies`` to (``place``) and from (``fetch``) the device.
+    """Raw times in seconds of one session at one batch size; ``copies`` to (``place``) and from (``fetch``) the device;
+    ``apart`` windows are those in which meters that disturb were read.
     """
 
     first_run: float
@@ -47,6 +49,7 @@ class Measured:
     windows: tuple[Window, ...]
     latencies: tuple[float, ...]
     copies: dict[str, tuple[float, ...]]
+    apart: tuple[Window, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,13 +96,17 @@ class InferenceRecord(Record):
     network: dict[str, Any] = field(default_factory=dict)
     calibration: dict[str, Any] | None = None
     asked: dict[str, Any] = field(default_factory=dict)
+    bounds: Bounds | None = None  # of a speed, in the precisions whose peak can be measured
 
     @property
     def group(self) -> tuple[Any, ...]:
         return (*super().group, self.batch_per_worker)
 
     def derived(self, windows: Sequence[Window]) -> Json:
-        return {**super().derived(windows), "accuracy": self.accuracy and concluded(self.accuracy)}
+        found = super().derived(windows)
+        rate = found["throughput"]
+        return {**found, "accuracy": self.accuracy and concluded(self.accuracy),
+                "bounds": self.bounds.beside(rate.value) if self.bounds and rate else self.bounds}
 
     def samples_of(self, window: Window) -> int:
         return window.steps * self.batch_per_worker
@@ -111,8 +118,9 @@ def fill(record: InferenceRecord, result: RankResult, about: Mapping[str, Any]) 
     record = dataclasses.replace(
         record, ran=result.ran, build=result.build, startup=result.startup, settings=result.settings,
         environment=result.versions, peak_bytes=result.peak_bytes, rss_bytes=result.rss_bytes,
-        scenario=result.scenario, meters=result.meters, measured=measured and dataclasses.replace(measured, windows=()),
-        windows=measured.windows if measured else (), **about)
+        scenario=result.scenario, meters=result.meters,
+        measured=measured and dataclasses.replace(measured, windows=(), apart=()),
+        windows=measured.windows if measured else (), apart=measured.apart if measured else (), **about)
     if measured is None:
         return record
     first = {"first run": measured.first_run}

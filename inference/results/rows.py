@@ -9,6 +9,7 @@ from typing import Any
 from dlcompare.core.errors import UsageError
 from dlcompare.core.plugins.inference_job import InferenceJob
 from dlcompare.core.records import disturbance
+from dlcompare.core.records.bounds import Bounds
 from dlcompare.core.records.caveat import Caveat
 from dlcompare.core.records.choices import Choices
 from dlcompare.core.records.record import Throughput, Window
@@ -83,7 +84,8 @@ def speed_row(record: InferenceRecord) -> Json:
                 "foreign_cores": one.foreign_cores, "throttled": one.throttled, "paused": one.paused}
                for one in record.windows]
     startup = {name: value for name, value in record.startup.items() if name not in ("first run", "launch")}
-    return row | {"energy": [to_plain(one) for one in record.energy], "build": plain(record.build), "startup": startup,
+    return row | {"bounds": record.bounds and to_plain(record.bounds),
+                  "energy": [to_plain(one) for one in record.energy], "build": plain(record.build), "startup": startup,
                   "ran": plain(record.ran),
                   "measured": to_plain(record.measured) | {"windows": windows}, "settings": record.settings.flat(),
                   "versions": record.environment, "peak_bytes": record.peak_bytes, "rss_bytes": record.rss_bytes}
@@ -171,7 +173,8 @@ def speed_of(results: Results, row: Json, batch: int) -> Json:
             "disturbed": disturbed, "throughput": Throughput.of(windows if disturbed else good),
             "startup": {**row["startup"], "first run": row["measured"]["first_run"]},
             "settings": Choices.of(row.get("settings", {})), "environment": row.get("versions", {}),
-            "peak_bytes": row.get("peak_bytes"), "rss_bytes": row.get("rss_bytes")}
+            "peak_bytes": row.get("peak_bytes"), "rss_bytes": row.get("rss_bytes"),
+            "bounds": from_plain(Bounds, row["bounds"], what="bounds") if row.get("bounds") else None}
 
 
 def record_with(results: Results, job: InferenceJob, name: str, **about: Any) -> InferenceRecord:

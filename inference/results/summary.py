@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dlcompare.core.records import disturbance, stats
+from dlcompare.core.records.bounds import ARITHMETIC
 from dlcompare.core.records.energy import COUNTED, Spent, over_rounds
 from dlcompare.core.records.record import Throughput, Window
 from dlcompare.core.typed_json import from_plain
@@ -84,6 +85,7 @@ class Speed:
     ran: Json
     cold: Json  # seconds of a first start: import, build (when it was made), open, first run
     energy: tuple[Spent, ...]  # by what a meter covers; empty without one
+    of_peak: float | None = None  # the share of this machine's measured peak, None where nobody knows
 
 
 def speeds(results: Results) -> list[Speed]:
@@ -109,7 +111,14 @@ def speed(results: Results, key: tuple[str, str, int], rows: Sequence[Json]) -> 
     latencies = [value for row in rows for value in row["measured"]["latencies"]]
     p50, p90, p99 = (stats.percentile(latencies, q) for q in (50, 90, 99))
     return Speed(engine, precision, batch, found.value, found.low, found.high, p50, p90, p99, len(counted),
-                 len(windows) - len(counted), disturbed, rows[0]["ran"], cold_start(rows[0]), energy(rows, counted))
+                 len(windows) - len(counted), disturbed, rows[0]["ran"], cold_start(rows[0]), energy(rows, counted),
+                 of_peak(rows, found.value))
+
+
+def of_peak(rows: Sequence[Json], rate: float) -> float | None:
+    """Return which share of what this machine's matrix units allow a throughput is; None if nobody knows."""
+    limits = [limit for row in rows if (limit := ((row.get("bounds") or {}).get("limits") or {}).get(ARITHMETIC))]
+    return rate / limits[0] if limits else None
 
 
 def windows_of(row: Json, batch: int) -> list[Window]:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from dlcompare.core.published.tables import table as published
+from dlcompare.core.reports.roofline.shares import percent as share
 from dlcompare.core.reports.sections.energy import spent_parts
 from dlcompare.core.reports.text import columns, to_text
 
 from .remarks import notes, signal
 from .summary import Results, Speed, audit_of, pixels, speeds
 
-PUBLISHED = Path(__file__).with_name("published") / "int8_accuracy.csv"
+PUBLISHED = "xu2018_table3_int8_accuracy"
 SOURCE = "Xu et al. 2018, Table III: TensorRT, ImageNet, calibrated on 50 batches of 25"
 Json = dict[str, Any]
 
@@ -66,8 +66,7 @@ def balanced(made: Json) -> str:
 
 def reference(network: str) -> Mapping[str, str] | None:
     """Return what is published of a network's accuracy."""
-    with PUBLISHED.open() as file:
-        return next((row for row in csv.DictReader(file) if row["model"] == network), None)
+    return next((row for row in published(PUBLISHED).rows if row["model"] == network), None)
 
 
 def parts(results: Results) -> Iterator[RenderableType]:
@@ -173,14 +172,16 @@ def speed_table(found: list[Speed]) -> Table:
     """Return throughput and latency by engine, precision and batch."""
     base = {(one.engine, one.batch): one.throughput for one in found if one.precision == "fp32"}
     table = Table(title="\nSpeed", title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for name in ("engine", "precision", "batch", "samples/s", "95 % interval", "x FP32", "p50 ms", "p90 ms", "p99 ms"):
+    known = ["of peak"] if any(one.of_peak is not None for one in found) else []
+    for name in ("engine", "precision", "batch", "samples/s", "95 % interval", *known, "x FP32", "p50 ms", "p90 ms",
+                 "p99 ms"):
         table.add_column(name, justify="left" if name in ("engine", "precision") else "right")
     for one in found:
         ratio = one.throughput / base[one.engine, one.batch] if (one.engine, one.batch) in base else None
         interval = "" if one.low is None or one.high is None else f"[{one.low:.1f}, {one.high:.1f}]"
         latencies = (f"{1000 * seconds:.2f}" for seconds in (one.p50, one.p90, one.p99))
         table.add_row(one.engine, one.precision, str(one.batch), f"{one.throughput:.1f}", interval,
-                      "" if ratio is None else f"{ratio:.2f}", *latencies)
+                      *(share(one.of_peak) for _ in known), "" if ratio is None else f"{ratio:.2f}", *latencies)
     return table
 
 

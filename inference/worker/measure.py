@@ -46,9 +46,11 @@ def measure(session: Session, batch: Arrays, job: InferenceJob, events: Events, 
         windows.append(window(session, placed, runs, batch=job.batch, meters=meters))
         events("window", done=len(windows), samples_per_second=windows[-1].rate,
                expected=runs * job.windows * last)  # single runs for latency come last, as many as the windows had
+    apart = (meters.apart(lambda: window(session, placed, runs, batch=job.batch, meters=meters)),
+             ) if meters.disturbing else ()
     count = min(MOST_LATENCIES, max(LEAST_LATENCIES, runs * job.windows))  # they take as long as the windows did
     return Measured(first, tuple(seconds for seconds, _ in warmup), settled, tuple(windows),
-                    tuple(once() for _ in range(count)), copies(session, batch))
+                    tuple(once() for _ in range(count)), copies(session, batch), apart)
 
 
 def window(session: Session, placed: Any, runs: int, *, batch: int, meters: Metering) -> Window:

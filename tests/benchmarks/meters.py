@@ -4,7 +4,7 @@
 
 Meters are read as everywhere, NVIDIA's from a recording of so many boards made here (tests/boards.py), so the time that
 the driver itself takes to answer is not in it; where GPUs are, --gpus real reads them. Throughput is compared pair by
-pair, in an order drawn anew, with DLCOMPARE_METERS="" as the other side (aim: at least 0.99). On a machine whose speed
+pair, in an order drawn anew; the other side has DLCOMPARE_METERS=none (aim: at least 0.99). On a machine whose speed
 drifts the ratio is an indication; processor time is not.
 """
 
@@ -26,7 +26,7 @@ import psutil
 
 from dlcompare.core.launch import sampling
 from dlcompare.core.plugins.registry import plugins
-from dlcompare.core.variables import METERS, REPLAY_METERS, SAMPLES
+from dlcompare.core.variables import JOB_MARK, METERS, REPLAY_METERS, SAMPLES
 from dlcompare.core.worker.metering import metering
 
 SECONDS = 10.0  # of sampling
@@ -56,6 +56,7 @@ def sampler_share(folder: Path) -> float:
 
 def reading_seconds() -> float:
     """Return how long all meters that are read around windows take for one reading, in the median."""
+    os.environ[JOB_MARK] = "benchmark"  # as in a worker, which looks for all processes of its job
     meters = metering("cpu")
     taken = []
     for _ in range(READINGS):
@@ -63,6 +64,7 @@ def reading_seconds() -> float:
         meters.read()
         taken.append(time.perf_counter() - begin)
     meters.close()
+    del os.environ[JOB_MARK]
     return statistics.median(taken)
 
 
@@ -83,7 +85,7 @@ def pairs(args: argparse.Namespace, variables: dict[str, str]) -> list[float]:
     """Return throughput with meters over that without, round by round."""
     ratios = []
     for _ in range(args.rounds):
-        sides = {"with": variables, "without": {METERS: ""}}
+        sides = {"with": variables, "without": {METERS: "none"}}
         order = random.sample(list(sides), len(sides))
         found = {side: throughput(args, sides[side]) for side in order}
         ratios.append(found["with"] / found["without"])

@@ -35,15 +35,16 @@ PLACE = {name: number for number, names in enumerate(LAYERS) for name in names}
 
 CONTRACTS = {  # what the modules of a plug-in may import of core; besides that, its own folder
     "models": {"core", "core.graph", "core.graph.model", "core.graph.ops"},
-    "frameworks": {"core", "core.data.stream", "core.errors", "core.graph", "core.graph.ops", "core.machine.accelerators",
-                   "core.machine.ports", "core.launch.lifeline", "core.launch.process_group", "core.plugins.backend",
-                   "core.plugins.collectives", "core.plugins.job", "core.plugins.runtime",
+    "frameworks": {"core", "core.data.stream", "core.data.view", "core.errors", "core.graph", "core.graph.ops",
+                   "core.machine.accelerators", "core.machine.ports", "core.launch.lifeline",
+                   "core.launch.process_group", "core.plugins.backend", "core.plugins.collectives", "core.plugins.job",
+                   "core.plugins.runtime",
                    "frameworks.horovod"},  # the last is no plug-in: two of them share it
     "inference.engines": {"core", "core.data.checked", "core.errors", "core.graph", "core.machine.accelerators",
                           "core.plugins.backend", "core.plugins.engine", "core.plugins.inference_job",
                           "core.plugins.registry", "core.plugins.runtime"},
 }
-FRAMEWORKS = {"torch", "torchvision", "tensorflow", "keras", "horovod", "jax", "jaxlib", "flax", "mxnet"}
+FRAMEWORKS = {"torch", "torchvision", "tensorflow", "keras", "horovod", "jax", "jaxlib", "flax", "mxnet", "grain"}
 IMPORTING_BY_NAME = {"core.plugins.registry", "core.data.builtin", "core.kinds.kind"}  # the last: a kind's own files
 FINDING_PLUGINS = {"core.plugins.registry"}  # names the built-in ones
 MOST_FILES = 13  # of a folder, its __init__.py apart

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dlcompare.core.data import Dataset, Looked, deaf
-from dlcompare.core.data.stream import MEAN, STD
+from dlcompare.core.data.view import MEAN, STD
 from dlcompare.core.errors import UsageError
 from dlcompare.core.graph import Input
 

@@ -19,8 +19,8 @@ from PIL import Image
 from dlcompare.core.data.images.pixels import rgb, why
 from dlcompare.core.data.preprocess import COVER
 from dlcompare.core.data.records.formats import Place, encoded
-from dlcompare.core.data.stream import AREA, CROP, RATIO, TRIES
 from dlcompare.core.data.streams import AUGMENT, uniform
+from dlcompare.core.data.view import AREA, CROP, RATIO, TRIES
 from dlcompare.core.errors import JobError
 
 

@@ -136,6 +136,8 @@ def indexed(root: Path, format_: str, split: str, classes: int, about: str, *, o
     said, path = json.loads(about), root / f"index-{split}.json"
     rows = read_json(path)
     try:
+        for row in rows:
+            check_row(row)
         where, labels, names = [tuple(row[:3]) for row in rows], [row[3] for row in rows], [row[4] for row in rows]
         shards = [root / shard["file"] for shard in said["shards"]]
         sizes = {number: shard["bytes"] for number, shard in enumerate(said["shards"])}
@@ -148,6 +150,14 @@ def indexed(root: Path, format_: str, split: str, classes: int, about: str, *, o
     broken = cut_off(shards, sizes, where, names)
     return Shards(names, labels, classes, {}, one_split, format=format_, shards=tuple(map(str, shards)),
                   where=tuple(where), broken=broken)
+
+
+def check_row(row: Any) -> None:
+    """Raise TypeError unless a row is [shard, offset, CRC of the image or None, label, name]."""
+    shard, offset, crc, label, name = row if isinstance(row, list) and len(row) == 5 else [None] * 5
+    numbers = (shard, offset, label, 0 if crc is None else crc)
+    if not isinstance(name, str) or not all(type(one) is int and one >= 0 for one in numbers):
+        raise TypeError(f"a row is {str(row)[:60]}")
 
 
 def cut_off(shards: Sequence[Path], sizes: dict[int, int], where: Sequence[Any],

@@ -8,6 +8,7 @@ Source: dmlc-core's ``include/dmlc/recordio.h``, MXNet's ``python/mxnet/recordio
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -98,7 +99,7 @@ def image_record(data: bytes, path: str | Path, offset: int) -> tuple[int, int, 
     end = HEADER.size + 4 * more
     if more and len(data) >= end:
         label = struct.unpack_from("<f", data, HEADER.size)[0]
-    if len(data) < end or label != label or label != int(label):
+    if len(data) < end or not math.isfinite(label) or label != int(label):
         raise Damage(path, offset, f"it says that {more} labels follow its first, {label}, which is no image's header")
     return int(label), number, data[end:]
 

@@ -116,9 +116,12 @@ def samples_of(path: str) -> Iterator[tuple[int, bytes]]:
 
 def header(head: bytes, path: str | Path, offset: int) -> tarfile.TarInfo:
     try:
-        return tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
-    except tarfile.HeaderError as error:
+        about = tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
+    except (tarfile.HeaderError, ValueError) as error:
         raise Damage(path, offset, f"its tar header is damaged ({error})") from error
+    if about.size < 0:
+        raise Damage(path, offset, f"its tar header is damaged (it says that {about.size} bytes follow)")
+    return about
 
 
 def pax_name(data: bytes) -> str | None:

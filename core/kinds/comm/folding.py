@@ -12,7 +12,7 @@ from dlcompare.core.records.stats import median
 
 from .result import CommRecord, Point, RankPoint, RankResult, caveats
 
-WHAT = ("size", "in_place", "refused", "ended", "warmup")
+WHAT = ("size", "in_place", "refused", "ended", "warmup", "checked")
 
 
 def fold(kind: Kind, job: CollectiveJob, ranks: Sequence[RankResult], about: Started) -> CommRecord:

@@ -57,13 +57,13 @@ def check(result: np.ndarray, collective: str, size: int, *, rank: int, world: i
     }.get(collective, [(0, count, weight(world))])
     if result.shape != (wanted := sum(length for _, length, _ in pieces),):
         return Wrong(rank, wanted, 0, float(result.size), float(wanted), turn)
-    place = 0
+    place, number, first = 0, 0, None
     for begin, length, times in pieces:
         if found := differing(result[place:place + length], begin, times, world=world, turn=turn):
-            number, at, got, want = found
-            return Wrong(rank, number, place + at, got, want, turn)
+            number += found[0]
+            first = first or (place + found[1], *found[2:])
         place += length
-    return None
+    return Wrong(rank, number, *first, turn) if first else None
 
 
 def differing(piece: np.ndarray, begin: int, times: int, *, world: int,

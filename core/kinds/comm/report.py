@@ -46,7 +46,8 @@ def render(answer: Answer, form: str, judging: Judging | None) -> str:
     """Return records in one of the forms, with a verdict for each size where they are to be judged."""
     records: Sequence[CommRecord] = answer.records
     if judging is not None:
-        return comparisons_as(form, kind("comm").compare(records, judging))
+        judged = comparisons_as(form, kind("comm").compare(records, judging))
+        return judged + to_text(below(records), columns()) if form == "table" else judged
     if form == "json":
         return as_json(records)
     if form == "csv":
@@ -88,7 +89,7 @@ def parts(records: Sequence[CommRecord], others: Sequence[Foreign], *, wide: boo
         yield from (part for one in others if one.collective == name for part in foreign(one))
         yield Text("")
     yield from notes(records)
-    yield from remarks(list(enumerate(records, start=1)))
+    yield from below(records)
 
 
 def sizes(records: Sequence[CommRecord], *, wide: bool) -> RenderableType:
@@ -131,7 +132,7 @@ def payload(one: Point) -> Text:
     """Return whether a size's results were right, or why there are none."""
     if one.refused:
         return Text("refused", style="dim")
-    return Text("WRONG", style="bold red") if one.wrong else Text("right", style="green")
+    return Text("WRONG", style="bold red") if one.wrong else Text(f"{one.checked} right", style="green")
 
 
 def lines(record: CommRecord) -> Iterator[Text]:
@@ -175,10 +176,20 @@ def notes(records: Sequence[CommRecord]) -> Iterator[Text]:
     if any(one.figures for record in records for one in record.sizes):
         yield Text("Times are the slowest rank's, from a barrier on; K, M and G are powers of 1,024, MB/s of 1,000. "
                    "algbw: size / time. busbw: that times what a link must carry of each byte, by nccl-tests' "
-                   "definitions. payload: every call's result, on every rank. Where the engine works in place, the "
+                   "definitions. payload: whether results were right on every rank, of so many calls; they are checked "
+                   "before and after the timed calls, and the last of those. Where the engine works in place, the "
                    "other rows hold a copy. These runs were one after another: differences are no verdict; --rounds "
                    "gives one.", style="dim")
+
+
+def below(records: Sequence[CommRecord]) -> Iterator[RenderableType]:
+    """Yield which sizes were refused and why, and what limits or ended records; of rounds that went well, the first."""
+    records = [record for record in records if not record.round or record.status != "ok"]
+    refused: dict[tuple[str, str, str], dict[str, None]] = {}
     for record in records:
-        for reason in dict.fromkeys(one.refused for one in record.sizes if one.refused):
-            which = ", ".join(dict.fromkeys(words(one.size) for one in record.sizes if one.refused == reason))
-            yield Text(f"\n{record.name} {record.collective}, {which} refused: {reason}")
+        for one in record.sizes:
+            if one.refused:
+                refused.setdefault((record.name, record.collective, one.refused), {})[words(one.size)] = None
+    for (name, collective, reason), found in refused.items():
+        yield Text(f"\n{name} {collective}, {', '.join(found)} refused: {reason}")
+    yield from remarks(list(enumerate(records, start=1)))

@@ -9,8 +9,6 @@ from typing import Any
 
 from dlcompare.core.errors import UsageError, unknown
 from dlcompare.core.kinds.kind import Request
-from dlcompare.core.machine.ports import meeting_trouble
-from dlcompare.core.plan.feasibility import default_device, too_few_gpus
 from dlcompare.core.plan.plan import Plan
 from dlcompare.core.plugins.collectives import COLLECTIVES, CollectiveJob
 from dlcompare.core.plugins.job import COMPARED, PLACE
@@ -32,6 +30,8 @@ class Own:
 
 def plan(request: Request) -> Plan:
     """Return a job for each framework and collective; UsageError if one does not exist or a size makes no sense."""
+    from dlcompare.core.plan.feasibility import default_device  # late: it is heavy
+
     given = dict(request.settings)
     if not given.get("framework"):
         raise UsageError("--framework must be given, as in: dlcompare comm --framework pytorch-ddp,jax --workers 2")
@@ -64,6 +64,9 @@ def names(text: str, *, everything: Any) -> list[str]:
 
 def refusal(job: CollectiveJob) -> str | None:
     """Return why a job cannot run here: the backend's reason, too few GPUs, or processes that cannot meet."""
+    from dlcompare.core.machine.ports import meeting_trouble
+    from dlcompare.core.plan.feasibility import too_few_gpus
+
     backend = plugins().backend(job.framework)
     if reason := backend.refuse_collective(job):
         return reason

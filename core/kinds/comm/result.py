@@ -28,7 +28,7 @@ class Wrong:
     position: int
     got: float
     wanted: float
-    call: int  # counted from 0; warm-up calls are negative
+    call: int  # timed calls from 0; before them negative, after them higher
 
     @property
     def text(self) -> str:
@@ -40,16 +40,20 @@ class Wrong:
 class Measured:
     """What is known of one size, in place or not, besides its times.
 
-    ``asked`` is the size before it was cut to whole parts for all ranks; ``ended``: what came first, "calls" or
-    "seconds"; ``refused``: why it was not measured.
+    ``asked`` is the size before it was cut to whole parts for all ranks; ``checked``: calls whose result was, on
+    each rank; ``ended``: what came first, "calls" or
+    "seconds"; ``watched``: seconds of all calls with what was between them, barriers and checks, over which
+    ``foreign_cores`` and the like are; ``refused``: why it was not measured.
     """
 
     size: int
     asked: int
     in_place: bool
     warmup: int = 0
+    checked: int = 0
     ended: str = ""
     started: float = 0.0
+    watched: float = 0.0
     foreign_cores: float | None = None
     throttled: int | None = None
     paused: float | None = None
@@ -114,7 +118,8 @@ def bus_factor(collective: str, world: int) -> float:
 class Point(Measured):
     """One size: microseconds of each call on the slowest rank, the median of each rank, and what follows from them.
 
-    Every call's result was checked on every rank; none of a size with a wrong one is in ``figures``.
+    Results were checked on every rank, before, after and of the last timed call; a size with a wrong one has no
+    ``figures``.
     """
 
     micros: tuple[float, ...] = ()
@@ -129,7 +134,8 @@ class Point(Measured):
     def derived(self, factor: float, usable: float | None) -> Point:
         """Return it with what follows from its raw values."""
         figures = Figures.of(self.size, self.seconds, factor) if self.micros and not self.wrong else None
-        return dataclasses.replace(self, figures=figures, disturbed=disturbance(self.window, usable) is not None)
+        whole = dataclasses.replace(self.window, seconds=(self.watched,)) if self.watched else self.window
+        return dataclasses.replace(self, figures=figures, disturbed=disturbance(whole, usable) is not None)
 
     @property
     def window(self) -> Window:
@@ -190,9 +196,12 @@ class CommRecord(Record):
         return wrong_reason(self.collective, found) if found else None
 
     def by_size(self) -> list[CommRecord]:
-        """Return a record for each size that has numbers, with calls a second as its throughput."""
+        """Return a record for each size that has numbers, with calls a second as its throughput; what holds for all
+        sizes, start-up and warnings, stays here.
+        """
         return [dataclasses.replace(self, status="ok", reason=None, sizes=(one,), fits=(), disturbed=one.disturbed,
-                                    windows=(one.window,), throughput=rate(one)) for one in self.sizes if one.figures]
+                                    windows=(one.window,), throughput=rate(one), startup={}, warnings=())
+                for one in self.sizes if one.figures]
 
 
 def rate(point: Point) -> Throughput:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from dlcompare.core.plugins.collectives import Call, Collectives
 
 LEAST_CALLS = 5
+CHECKING_SHARE = 0.5  # of the time that a size may take: for calls that are checked and not timed
 LEAST_WARMUP, MOST_WARMUP = 3, 20
 FREE_SHARE = 0.9  # of free memory: what is left is for everything else
 
@@ -65,7 +66,8 @@ class Bench:
     backend: Backend
     engine: Collectives
     events: Events
-    wrong: list[Wrong] = field(default_factory=list)  # of the size at hand, the first alone
+    wrong: list[Wrong] = field(default_factory=list)  # of the size at hand
+    checked: int = 0
 
     def points(self, sizes: Iterable[int]) -> Iterator[RankPoint]:
         """Yield what was measured of each size, out of place, then in place where the engine is."""
@@ -87,39 +89,64 @@ class Bench:
                 f"{words(fits)} fit")
 
     def measured(self, point: RankPoint) -> RankPoint:
-        """Return a point with the times of its calls, every result of which is checked between them."""
+        """Return a point with the times of its calls; others are checked before and after, and the last of these.
+
+        Nothing but the barrier lies between two timed calls: checks there made them up to four times as slow on a
+        machine that had other work.
+        """
         job, engine = self.job, self.engine
-        self.wrong = []
+        self.wrong, self.checked = [], 0
         payloads = [given(job.collective, point.size, rank=engine.rank, world=engine.world, turn=turn)
                     for turn in range(TURNS)]
         call = engine.call(job.collective, payloads, in_place=point.in_place)
-        steps, seconds = itertools.count(), 0.0
-        for seconds, _ in warm_up(lambda: max(engine.gather(clock(lambda: self.once(call, point, -1 - next(steps))))),
-                                  least=LEAST_WARMUP, most=MOST_WARMUP):
-            self.tell(point, expected=seconds)
-        in_time = max(LEAST_CALLS, math.floor(job.size_seconds / seconds))
-        calls = min(job.iterations, in_time)
-        self.tell(point, expected=calls * seconds)
-        started = time.time()
-        taken, around = watch(lambda: tuple(self.once(call, point, number) for number in range(calls)))
+        slow = max(self.checking(call, point, number) for number in range(-TURNS, 0))
+        warm = [seconds for seconds, _ in warm_up(lambda: max(engine.gather(clock(lambda: self.once(call, 0)))),
+                                                  least=LEAST_WARMUP, most=MOST_WARMUP)]
+        calls = min(job.iterations, max(LEAST_CALLS, math.floor(job.size_seconds / warm[-1])))
+        checks = min(calls, max(TURNS, math.floor(CHECKING_SHARE * job.size_seconds / slow)))
+        self.tell(point, expected=calls * warm[-1] + checks * slow)
+        started, begin = time.time(), time.perf_counter()
+        taken, around = watch(lambda: self.timed(call, point, calls))
+        watched = time.perf_counter() - begin
+        for number in range(calls, calls + checks):
+            self.checking(call, point, number)
         return dataclasses.replace(
-            point, seconds=taken, warmup=next(steps), ended="calls" if calls == job.iterations else "seconds",
-            started=started, foreign_cores=around.foreign_cores, throttled=around.throttled, paused=around.paused,
-            wrong=self.wrong[0] if self.wrong else None)
+            point, seconds=taken, warmup=len(warm), checked=self.checked, started=started, watched=watched,
+            ended="calls" if calls == job.iterations else "seconds", foreign_cores=around.foreign_cores,
+            throttled=around.throttled, paused=around.paused, wrong=self.wrong[0] if self.wrong else None)
 
-    def once(self, call: Call, point: RankPoint, number: int) -> float:
-        """Run one call when all ranks have come, check what it left, and return its seconds on this rank."""
-        turn = number % TURNS
-        call.ready(turn)
+    def timed(self, call: Call, point: RankPoint, calls: int) -> tuple[float, ...]:
+        """Return the seconds of so many calls on this rank; the last one's result is checked."""
+        last = calls - 1
+        call.ready(0)
+        taken = [self.once(call, number % TURNS) for number in range(last)]
+        call.ready(last % TURNS)
+        taken.append(self.once(call, last % TURNS))
+        self.check(call, point, last)
+        return tuple(taken)
+
+    def once(self, call: Call, turn: int) -> float:
+        """Run one call when all ranks have come, and return its seconds on this rank."""
         self.engine.barrier()
         begin = time.perf_counter()
         call.run(turn)
-        seconds = time.perf_counter() - begin
+        return time.perf_counter() - begin
+
+    def checking(self, call: Call, point: RankPoint, number: int) -> float:
+        """Run one call and check what it left; return the seconds of all that on the slowest rank."""
+        begin = time.perf_counter()
+        call.ready(number % TURNS)
+        self.once(call, number % TURNS)
+        self.check(call, point, number)
+        return max(self.engine.gather(time.perf_counter() - begin))
+
+    def check(self, call: Call, point: RankPoint, number: int) -> None:
+        """Hold a result against what it must be, and keep what is wrong with it."""
+        self.checked += 1
         found = check(call.result(), self.job.collective, point.size, rank=self.engine.rank, world=self.engine.world,
-                      turn=turn)
+                      turn=number % TURNS)
         if found:
             self.wrong.append(dataclasses.replace(found, call=number))
-        return seconds
 
     def tell(self, point: RankPoint, *, expected: float) -> None:
         if self.engine.rank == 0:

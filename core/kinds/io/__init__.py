@@ -6,7 +6,7 @@ from dlcompare.core import hookimpl
 from dlcompare.core.kinds.kind import Kind
 from dlcompare.core.plugins.runtime import Runtime
 
-from .request import IoJob, Own, runtime_of
+from .request import IoJob, runtime_of
 
 
 class Io(Kind):
@@ -21,7 +21,6 @@ class Io(Kind):
     title = "input pipelines and storage"
     command = "io"
     job = IoJob
-    own = Own
     refused = ("pipeline",)
     repeats = False
 

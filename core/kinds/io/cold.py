@@ -1,18 +1,26 @@
-"""Files out of memory and what of them is in it, and what the job's processes read and computed meanwhile."""
+"""A cell's files, out of memory and in it, and what the job's processes read and computed meanwhile."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from dlcompare.core.data.stream import NATIVE, Source, source_of
+from dlcompare.core.machine.topology import topology
 from dlcompare.core.meters import foreign_load
+from dlcompare.core.meters.host.page_cache import residency
 from dlcompare.core.meters.host.storage import moved
 from dlcompare.core.variables import JOB_MARK
 
+from .request import IoJob
+from .result import COLD
+
 PROC = Path("/proc")
+TRIES, PAUSE = 6, 0.5  # seconds between two of them
 
 
 class Used(NamedTuple):
@@ -29,10 +37,21 @@ class Used(NamedTuple):
 
 
 def evict(files: Sequence[Path]) -> None:
-    """Have the kernel drop the pages of files, which needs the right to read them and no more.
+    """Have the kernel drop the pages of files, as often as needed: a pipeline may still be reading ahead.
 
-    Dirty pages would only begin to be written, so they are brought to the disk first; pages that some process has
-    mapped stay, as ``residency`` then tells.
+    Pages that some process has mapped stay, as ``residency`` then tells.
+    """
+    for _ in range(TRIES):
+        drop(files)
+        if (residency(files).share or 0.0) <= COLD:
+            return
+        time.sleep(PAUSE)
+
+
+def drop(files: Sequence[Path]) -> None:
+    """Have the kernel drop the pages of files once, which needs the right to read them and no more.
+
+    Dirty pages would only begin to be written, so they are brought to the disk first.
     """
     for file in files:
         with contextlib.suppress(OSError):  # whoever reads it afterwards says what is wrong with it
@@ -52,3 +71,25 @@ def used() -> Used:
     known = [one.read for one in found if one is not None]
     return Used(sum(map(foreign_load.seconds, there)) if there else None,
                 sum(known) if known and len(known) == len(found) else None)
+
+
+def source_for(job: IoJob) -> Source:
+    """Return what a cell reads, without the samples that it leaves out."""
+    return source_of(job.source, job.inputs, batch=job.batch, loaders=job.loaders[0], seed=job.seed,
+                     skip=job.skip, numbered=job.pipeline == NATIVE)
+
+
+def files_of(source: Source) -> list[Path]:
+    """Return the files that hold a split."""
+    shards = [Path(path) for path in source.files]
+    return shards or [Path(str(source.found.place(row))) for row in range(len(source.found.names))]
+
+
+def size(files: Sequence[Path]) -> int:
+    """Return the bytes of some files."""
+    return sum(file.stat().st_size for file in files)
+
+
+def hypervisor() -> bool:
+    """Return whether this is a virtual machine, whose host may hold what was dropped here."""
+    return bool(topology().get("hypervisor"))

@@ -18,9 +18,8 @@ from .result import COLD, WARM, IoRecord, RankResult
 def fold(kind: Kind, job: IoJob, ranks: Sequence[RankResult], about: Started) -> IoRecord:
     """Return the record of a cell whose process ended well; failed if samples came twice or with wrong labels."""
     rank = ranks[0]
-    windows = rank.second.windows if rank.second else rank.windows
     made: IoRecord = kind.outline(
-        job, about, status="ok", windows=windows, first=rank.first, second=rank.second, bytes=rank.bytes,
+        job, about, status="ok", windows=rank.windows, first=rank.first, second=rank.second, bytes=rank.bytes,
         files=rank.files, hypervisor=rank.hypervisor, ids=rank.ids, pixels=rank.pixels, settings=rank.settings,
         environment=rank.versions, rss_bytes=rank.rss_bytes)
     if reason := wrong_samples(rank):

@@ -25,7 +25,7 @@ from .result import IoRecord, Pass
 
 MB = 1e6
 SAME = 0.01  # of 255: what normalising in float32, and undoing it, costs
-NARROW = 100  # columns, below which intervals are left to JSON
+NARROW = 100  # columns, below which intervals and the second pass are left to JSON
 WORDS = {
     "residency unknown": lambda v: "nobody could tell whether the files were in memory, so the first pass may be warm",
     "not evicted": lambda v: (f"{100 * v['share']:.0f} % of the files stayed in memory when they were to be dropped, "
@@ -56,8 +56,9 @@ def parts(records: Sequence[IoRecord], width: int) -> Iterator[RenderableType]:
                f"{device(seen)}\n")
     if read := [row for row in rows if not row[1].model]:
         yield passes(read, wide=width >= NARROW)
-        yield Text("\nEach row a process of its own that reads the training split twice, images/s from the files to "
-                   "arrays; MB: from the device; cores: busy on average. " + temperature([one for _, one in read]),
+        yield Text("\nEach row is a process of its own that reads the training split several times: images/s from "
+                   "files to arrays in the first pass and, as the median, in later ones; MB from the device, and cores "
+                   "that were busy, in the first and the second. " + temperature([one for _, one in read]),
                    style="dim")
     if trained := [row for row in rows if row[1].model]:
         yield Text("")
@@ -70,14 +71,14 @@ def parts(records: Sequence[IoRecord], width: int) -> Iterator[RenderableType]:
 def passes(rows: Sequence[tuple[int, IoRecord]], *, wide: bool) -> RenderableType:
     """Return the table of what was read twice."""
     made = plain_table()
-    heads = ["#", "data", "pipeline", "loaders", "first/s", "MB", "cores", "second/s", *(["95 % interval"] * wide),
-             "MB", "cores", "status"]
+    later = ["95 % interval", "MB", "cores"] if wide else []
+    heads = ["#", "data", "pipeline", "loaders", "first/s", "MB", "cores", "later/s", *later, "status"]
     for name in heads:
         made.add_column(name, overflow="fold", justify="left" if name in ("data", "pipeline", "status") else "right")
     for place, one in rows:
         rate = one.throughput
-        middle = [interval(rate.low, rate.high) if rate else ""] * wide
-        second = [number(rate.value) if rate else "-", *middle, *told(one.second)[1:]]
+        more = [interval(rate.low, rate.high) if rate else "", *told(one.second)[1:]] if wide else []
+        second = [number(rate.value) if rate else "-", *more]
         cells = [str(place), one.form, one.framework, str(one.loaders), *told(one.first), *second]
         made.add_row(*map(Text, cells), state(one))
     return made

@@ -49,7 +49,8 @@ class IoJob(BaseJob):
     batch: int = setting(32, group=TRAINS, least=1, told=True, metavar="N", help="Samples of a batch.")
     threads: int = setting(1, group=TRAINS, least=1, machine=True, metavar="N",
                            help="CPU threads of training; default: all cores.")
-    windows: int = setting(3, group=MEASURED, least=1, metavar="N", help="Windows of training, of 2 seconds each.")
+    windows: int = setting(3, group=MEASURED, least=1, metavar="N", told=True,
+                           help="Warm passes, and windows of training of 2 seconds each.")
     on_bad_sample: str = setting("fail", group=TRAINS, choices=("fail", "skip"),
                                  help="What to do about samples that cannot be read.")
     seed: int = setting(0, group=TRAINS, help="Of the order of the samples.")
@@ -87,11 +88,6 @@ class IoJob(BaseJob):
                    classes=max(2, self.classes), batch=self.batch, threads=self.threads, loaders=self.loaders[0],
                    pipeline=self.pipeline, seed=self.seed, windows=self.windows, skip=self.skip,
                    execution=next(iter(plugins().backend(self.framework).executions)))
-
-
-@dataclass(frozen=True)
-class Own:
-    """There are no options but the job's."""
 
 
 class Interpreter(Runtime):

@@ -25,7 +25,6 @@ class Pass:
     cpu: float | None
     read: int | None
     resident: float | None
-    windows: tuple[Window, ...]
 
     @property
     def rate(self) -> float:
@@ -62,7 +61,8 @@ class Pixels:
 
 @dataclass(frozen=True, kw_only=True)
 class RankResult:
-    """What one process measured: two passes, or windows of training."""
+    """What one process measured: a cold pass and the first warm one, all warm ones as windows, or those of training.
+    """
 
     first: Pass | None = None
     second: Pass | None = None
@@ -79,7 +79,7 @@ class RankResult:
 
 @dataclass(frozen=True, kw_only=True)
 class IoRecord(Record):
-    """One pipeline on one form of data. ``throughput`` is of the second pass, or of training; ``stall`` the share of
+    """One pipeline on one form of data. ``throughput`` is of the warm passes, or of training; ``stall`` the share of
     training's windows spent waiting for input; ``bytes`` are those of all files of the split.
     """
 

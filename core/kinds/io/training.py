@@ -17,6 +17,7 @@ from dlcompare.core.records.choices import Choices
 from dlcompare.core.records.record import Window
 from dlcompare.core.worker.ranks import resident_bytes
 
+from .cold import files_of, hypervisor, size, source_for
 from .request import IoJob
 from .result import RankResult
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 def train(job: IoJob, events: Events) -> RankResult:
     """Train under the window protocol and return the windows."""
-    from .worker import files_of, hypervisor, source_for
-
     asked = job.training()
     graph = plugins().model(asked.model).graph(asked.image_size, asked.classes)
     trainer = build_trainer(asked, graph, initial_params(graph, asked.seed), events, [time.perf_counter()])
@@ -43,7 +42,7 @@ def train(job: IoJob, events: Events) -> RankResult:
     files = files_of(source_for(job))
     told = {**trainer.settings(), **(stream.settings() if stream else {})}
     found = RankResult(windows=tuple(window(one, asked.batch) for one in loop.windows), files=len(files),
-                       bytes=sum(file.stat().st_size for file in files), hypervisor=hypervisor(),
+                       bytes=size(files), hypervisor=hypervisor(),
                        settings=Choices.of(told), versions=trainer.versions(), rss_bytes=resident_bytes())
     trainer.close()
     return found

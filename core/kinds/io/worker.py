@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import math
 import platform
 import time
 from collections import Counter
@@ -19,8 +18,8 @@ from dlcompare.core.data.checked import open_dataset
 from dlcompare.core.data.feed import Feed
 from dlcompare.core.data.images.decode import view_of
 from dlcompare.core.data.order import epoch_order
-from dlcompare.core.data.stream import MEAN, NATIVE, STD, Drawn, Source, Stream, source_of
-from dlcompare.core.machine.topology import topology
+from dlcompare.core.data.stream import NATIVE, Drawn, Source, Stream, source_of
+from dlcompare.core.data.view import MEAN, STD
 from dlcompare.core.meters.host.page_cache import residency
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.records.choices import Choices
@@ -28,14 +27,14 @@ from dlcompare.core.records.record import Window
 from dlcompare.core.worker.ranks import leave, resident_bytes
 from dlcompare.core.worker.windows import watch
 
-from .cold import evict, used
+from .cold import evict, files_of, hypervisor, size, source_for, used
 from .request import IoJob
 from .result import Ids, Pass, Pixels, RankResult
+from .training import train
 
 if TYPE_CHECKING:
     from dlcompare.core.launch.lifeline import Events
 
-PARTS = 5  # windows of a pass
 LOOKED_AT = 64  # images whose pixels are held against the neutral ones
 Batches = list[tuple[np.ndarray, np.ndarray]]  # places and labels of each batch
 
@@ -66,8 +65,6 @@ class Neutral(Stream):
 def work(job: IoJob, folder: Path, events: Events) -> None:
     """Measure a cell and leave its raw result."""
     if job.model:
-        from .training import train
-
         leave(train(job, events), folder)
         return
     events("import")
@@ -79,18 +76,12 @@ def work(job: IoJob, folder: Path, events: Events) -> None:
             next(begun)  # starts processes, imports what they need; evicted next, so nothing of it counts
         evict(files)
         given: Batches = []
-        first = one_pass(stream, 0, files, events, given)
-        second = one_pass(stream, 1, files, events, [])
+        first, _ = one_pass(stream, 0, files, events, given)
+        warm = [one_pass(stream, number + 1, files, events, []) for number in range(job.windows)]
     pixels = pixels_apart(job) if job.pipeline == NATIVE else None
-    leave(RankResult(first=first, second=second, bytes=sum(file.stat().st_size for file in files), files=len(files),
-                     hypervisor=hypervisor(), ids=checked(given, source), pixels=pixels,
+    leave(RankResult(first=first, second=warm[0][0], windows=tuple(window for _, window in warm), bytes=size(files),
+                     files=len(files), hypervisor=hypervisor(), ids=checked(given, source), pixels=pixels,
                      settings=Choices.of(stream.settings()), versions=versions(), rss_bytes=resident_bytes()), folder)
-
-
-def source_for(job: IoJob) -> Source:
-    """Return what a cell reads, without the samples that it leaves out."""
-    return source_of(job.source, job.inputs, batch=job.batch, loaders=job.loaders[0], seed=job.seed,
-                     skip=job.skip, numbered=job.pipeline == NATIVE)
 
 
 def stream_of(job: IoJob, source: Source) -> Stream:
@@ -100,37 +91,27 @@ def stream_of(job: IoJob, source: Source) -> Stream:
     return Neutral(source, job)
 
 
-def files_of(source: Source) -> list[Path]:
-    """Return the files that hold a split."""
-    shards = [Path(path) for path in source.files]
-    return shards or [Path(str(source.found.place(row))) for row in range(len(source.found.names))]
-
-
-def one_pass(stream: Stream, number: int, files: list[Path], events: Events, given: Batches) -> Pass:
+def one_pass(stream: Stream, number: int, files: list[Path], events: Events, given: Batches) -> tuple[Pass, Window]:
     """Take an epoch and return what it took; places and labels of its batches are put into ``given``."""
-    resident = residency(files).share
+    resident, label, batches = residency(files).share, stream.source.label, 0
     events("pass", done=number)
-    before, ticks = used(), [0.0]
-    started, label = time.time(), stream.source.label
+    before, started = used(), time.time()
 
-    def take() -> None:
+    def take() -> float:
+        nonlocal batches
         begin = time.perf_counter()
         for rows, batch in stream.epoch(number):
-            ticks.append(time.perf_counter() - begin)
+            batches += 1
             given.append((rows, batch[label]))
-            if len(ticks) % 50 == 0:
-                events("pass", done=number, samples_per_second=len(ticks) * len(rows) / ticks[-1])
+            if batches % 50 == 0:
+                events("pass", done=number, samples_per_second=batches * len(rows) / (time.perf_counter() - begin))
+        return time.perf_counter() - begin
 
-    _, around = watch(take)
-    taken = used().since(before)
-    samples, batches = stream.source.batch, len(ticks) - 1
-    step = math.ceil(batches / PARTS)
-    windows = tuple(
-        Window(steps=end - begin, samples=(end - begin) * samples, seconds=(ticks[end] - ticks[begin],),
-               started=started + ticks[begin], foreign_cores=around.foreign_cores, throttled=around.throttled,
-               paused=around.paused)
-        for begin in range(0, batches, step) for end in [min(begin + step, batches)])
-    return Pass(batches * samples, ticks[-1], taken.cpu, taken.read, resident, windows)
+    seconds, around = watch(take)
+    taken, samples = used().since(before), batches * stream.source.batch
+    window = Window(steps=batches, samples=samples, seconds=(seconds,), started=started,
+                    foreign_cores=around.foreign_cores, throttled=around.throttled, paused=around.paused)
+    return Pass(samples, seconds, taken.cpu, taken.read, resident), window
 
 
 def checked(given: Batches, source: Source) -> Ids:
@@ -162,10 +143,6 @@ def pixels_apart(job: IoJob) -> Pixels | None:
     if not apart:
         return None
     return Pixels(len(apart), float(np.mean([one.mean() for one in apart])), float(max(one.max() for one in apart)))
-
-
-def hypervisor() -> bool:
-    return bool(topology().get("hypervisor"))
 
 
 def versions() -> dict[str, Any]:

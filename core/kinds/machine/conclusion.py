@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from dlcompare.core.kinds.kind import Run
-from dlcompare.core.machine.measured import COPY, DISK, EXCHANGE, MEMORY, Measured, Rate, fingerprint, keep
+from dlcompare.core.machine.measured import DISK, Measured, Rate, fingerprint, keep, known
 from dlcompare.core.machine.system import system
 from dlcompare.core.machine.topology import topology
 from dlcompare.core.plan.plan import Plan
@@ -16,34 +16,28 @@ from dlcompare.core.records.disturbance import windows_that_count
 from dlcompare.core.records.record import Record
 
 from . import matrix
-from .request import BUSY, IDLE, WHOLE, MachineJob
+from .request import BUSY, IDLE, MEMORY, SORTS, WHOLE, MachineJob
 from .result import MachineRecord
 
 if TYPE_CHECKING:
     from . import Machine
 
-# What a probe's rate is, and what it is called.
-SORTS = {
-    "memory": (MEMORY, "triad"), "gpu-memory": (MEMORY, "copy"), "disk-warm": (DISK, "warm"),
-    "pipe": (EXCHANGE, "pipe"), "shared-memory": (EXCHANGE, "shared memory"), "loopback": (EXCHANGE, "loopback"),
-    "gpu-host-to-device": (COPY, "host to device"), "gpu-device-to-host": (COPY, "device to host"),
-    "gpu-host-to-device-pageable": (COPY, "host to device, pageable"),
-    "gpu-device-to-host-pageable": (COPY, "device to host, pageable"),
-}
-
 
 def conclude(kind: Machine, plan: Plan, run: Run, records: Sequence[MachineRecord]) -> Iterator[Record]:
     """Yield the record of all that was found, having kept it for others to read; nothing that was disturbed is."""
     began = min((window.started for one in records for window in one.windows), default=time.time())
-    products, lacking = matrix.rates(run, str(plan.asked.get("matrix", "all")))
     seen = dict(system())
+    before = None if plan.asked.get("again") else known(seen)
+    kept = before.rates if before else ()
+    products, lacking = matrix.rates(run, str(plan.asked.get("matrix", "all")), kept)
     idle = next((one for one in records if one.framework == IDLE and one.watts), None)
-    rates = (*products, *(rate(one) for one in records if one.throughput and not one.disturbed))
+    rates = (*kept, *products, *(rate(one) for one in records if one.throughput and not one.disturbed))
     found = Measured(
         fingerprint=fingerprint(seen), measured=stamp(time.time()), seconds=time.time() - began, rates=rates,
-        idle_watts=dict(idle.watts or {}) if idle and not idle.disturbed else {}, absent={**absent(records), **lacking},
+        idle_watts=dict(idle.watts or {}) if idle and not idle.disturbed else before.idle_watts if before else {},
+        absent={**absent(records), **lacking},
         topology=topology(), versions={one.by: one.version for one in rates if one.version})
-    if any(one.what == MEMORY for one in rates):  # else it was too busy for anything: what was known before stays
+    if rates:
         keep(found)
     job = MachineJob(probe=WHOLE)
     busy = any(one.disturbed for one in records) or any(why == BUSY for why in lacking.values())

@@ -21,10 +21,9 @@ from dlcompare.core.plugins.runtime import EnvironmentSpec
 from dlcompare.core.records.disturbance import cores, disturbance, windows_that_count
 from dlcompare.core.records.record import Throughput, Window
 
-from .request import BUSY
+from .request import ALL, BUSY, NOBODY
 
 OPS = "ops"
-ALL, NOBODY = "all", "none"
 TRIES = 3  # of a framework, as long as the machine is busy with something else while its products are timed
 SIZES = {"cpu": (1024, 2048), "cuda": (4096, 8192)}  # sides of the square matrices
 MANY, LARGE = 8, 4096  # cores from which on smaller matrices cannot occupy all, and the side of one that can
@@ -35,10 +34,11 @@ EMULATED = "this processor has no units for it"
 FEWEST = 3  # windows in which the machine was left to the job
 
 
-def rates(run: Run, wanted: str) -> tuple[tuple[Rate, ...], dict[str, str]]:
+def rates(run: Run, wanted: str, before: Sequence[Rate]) -> tuple[tuple[Rate, ...], dict[str, str]]:
     """Return the rates that frameworks reach, by device, precision and size, and why what is not there is not.
 
-    On a processor with all threads, and with one those of the framework that was best with all.
+    On a processor with all threads, and with one those of the framework that was best with all. Whoever has a rate
+    among those known ``before`` is not asked again.
     """
     if wanted == NOBODY:
         return (), {MATRIX: "--matrix none: no framework was asked"}
@@ -54,15 +54,24 @@ def rates(run: Run, wanted: str) -> tuple[tuple[Rate, ...], dict[str, str]]:
                 lacking[f"{MATRIX}: {precision} on cpu"] = EMULATED
                 continue
             able = [name for name in names if precision in plugins().backend(name).precisions]
-            of_all, why = asked(run, able, device, precision)
+            every = usable() if device == "cpu" else None
+            old = [one for one in before if one.what == MATRIX and (one.device, one.name) == (device, precision)]
+            of_all = [one for one in old if one.threads == every]
+            had = {one.by for one in of_all}
+            new, why = asked(run, [name for name in able if name not in had], device, precision)
             lacking |= why
-            found += of_all
-            best = max(of_all, key=lambda one: one.value, default=None)
-            if device == "cpu" and best and (best.threads or 1) > 1:
-                of_one, why = asked(run, [best.by], device, precision, threads=1)
+            found += new
+            best = max([*of_all, *new], key=lambda one: one.value, default=None)
+            if best and every and every > 1 and not any(one.threads == 1 for one in old):
+                new, why = asked(run, [best.by], device, precision, threads=1)
                 lacking |= why
-                found += of_one
+                found += new
     return tuple(found), lacking
+
+
+def usable() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def has_units(precision: str) -> bool:
@@ -118,7 +127,7 @@ def asking(names: Sequence[str], device: str, precision: str, threads: int | Non
     """Return the plan that times matrix products; None if nobody is to be asked, or can do them."""
     of = kind(OPS)
     sizes: tuple[int, ...] = SIZES[device]
-    count = threads or len(os.sched_getaffinity(0))
+    count = threads or usable()
     if device == "cpu" and count >= MANY:
         sizes = (*sizes, LARGE)
     settings: dict[str, Any] = {
@@ -127,7 +136,7 @@ def asking(names: Sequence[str], device: str, precision: str, threads: int | Non
     if not names:
         return None
     try:
-        plan = of.plan(Request(settings, of.own()))
+        plan = of.plan(Request(settings, of.own(verify="off")))
     except UsageError:  # none of them runs on this device as it is here
         return None
     able = tuple(job for job in plan.jobs if job.id not in plan.refusals)

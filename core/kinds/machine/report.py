@@ -134,7 +134,8 @@ def called(found: Measured, one: Rate) -> str:
 def how(one: Rate, between: str) -> str:
     """Return by whom a rate was reached, and over how much."""
     over = "" if one.size is None else f"{one.size} x {one.size}" if one.what == MATRIX else size(one.size)
-    return between.join(filter(None, (f"{one.by} {one.version}".strip(), over)))
+    who = one.version if one.version.startswith(f"{one.by} ") else f"{one.by} {one.version}"
+    return between.join(filter(None, (who.strip(), over)))
 
 
 def figures(one: Rate) -> tuple[str, str]:

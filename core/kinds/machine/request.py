@@ -10,19 +10,31 @@ from typing import Any, ClassVar
 
 from dlcompare.core.errors import UsageError
 from dlcompare.core.kinds.kind import Request
+from dlcompare.core.machine import measured
 from dlcompare.core.machine.accelerators import gpus
+from dlcompare.core.machine.measured import COPY, DISK, EXCHANGE, Measured
 from dlcompare.core.plan.plan import Plan
 from dlcompare.core.plugins.job import MEASURED, PLACE, BaseJob
+from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.plugins.runtime import Runtime
 from dlcompare.core.settings import setting
 
-MATRIX, WHOLE = "matrix", "whole"  # not probes of ours: asked of frameworks, and all that was found
-MEMORY, IDLE = "memory", "idle"
+ALL, NOBODY = "all", "none"  # frameworks
+MATRIX, WHOLE = measured.MATRIX, "whole"  # not probes of ours: asked of frameworks, and all that was found
+MEMORY, IDLE = measured.MEMORY, "idle"
 PROBES = (MEMORY, "disk-cold", "disk-warm", "pipe", "shared-memory", "loopback", IDLE)
 COPIES = ("gpu-memory", "gpu-host-to-device", "gpu-device-to-host", "gpu-host-to-device-pageable",
           "gpu-device-to-host-pageable")
+# What a probe's rate is, and what it is called.
+SORTS = {
+    "memory": (MEMORY, "triad"), "gpu-memory": (MEMORY, "copy"), "disk-warm": (DISK, "warm"),
+    "pipe": (EXCHANGE, "pipe"), "shared-memory": (EXCHANGE, "shared memory"), "loopback": (EXCHANGE, "loopback"),
+    "gpu-host-to-device": (COPY, "host to device"), "gpu-device-to-host": (COPY, "device to host"),
+    "gpu-host-to-device-pageable": (COPY, "host to device, pageable"),
+    "gpu-device-to-host-pageable": (COPY, "device to host, pageable"),
+}
 BUSY = ("the machine was busy with something else all the time: that would be no bound. Close other programs, and "
-        "measure again with: dlcompare machine --again")
+        "measure what is lacking with: dlcompare machine")
 NO_GPU = "there is no NVIDIA GPU here that a program started here may use"
 
 
@@ -61,8 +73,9 @@ class MachineJob(BaseJob):
 class Own:
     """What is asked besides probes."""
 
-    again: bool = setting(False, group=MEASURED, help="Measure again, although it is known.")
-    matrix: str = setting("all", group=MEASURED, metavar="NAME[,NAME...]",
+    again: bool = setting(False, group=MEASURED,
+                          help="Measure all again; without it, only what is not known, for the machine was too busy.")
+    matrix: str = setting(ALL, group=MEASURED, metavar="NAME[,NAME...]",
                           help="Frameworks whose matrix products are timed: 'all' that are installed, or 'none'.")
     plot: Path | None = setting(None, group=PLACE, metavar="FILE",
                                 help="Draw the roofline of this machine, as .png or .svg.")
@@ -71,9 +84,12 @@ class Own:
 
 
 def check(own: Own) -> None:
-    """Raise UsageError if what is to be drawn cannot be, before anything is measured."""
+    """Raise UsageError if what is to be drawn cannot be, or who is to be asked does not exist; nothing is measured yet.
+    """
     from dlcompare.core.reports.sweeps.drawing import check as check_file
 
+    for name in () if own.matrix in (ALL, NOBODY) else own.matrix.split(","):
+        plugins().backend(name.strip())
     if own.plot:
         check_file(own.plot)
     elif own.points:
@@ -81,17 +97,38 @@ def check(own: Own) -> None:
 
 
 def plan(request: Request) -> Plan:
-    """Return a job for each probe, refused where this machine has nothing of the kind."""
+    """Return a job for each probe that is to be taken, refused where this machine has nothing of the kind.
+
+    All, if that was asked for or nothing is known; else those that the machine was too busy for.
+    """
     cores = len(os.sched_getaffinity(0))
     memory = tuple(MachineJob(**{**request.settings, "probe": MEMORY, "threads": count})
                    for count in sorted({1, cores}))
     jobs = (*memory, *(MachineJob(**{**request.settings, "probe": name}) for name in (*PROBES[1:], *COPIES)))
-    return Plan("machine", jobs, refusals(jobs), asked=asked(request))
+    before = None if request.own.again else measured.known()
+    wanted = tuple(job for job in jobs if before is None or is_lacking(job, before))
+    return Plan("machine", wanted, refusals(wanted), asked=asked(request))
+
+
+def is_more(own: Own, found: Measured) -> bool:
+    """Return whether more is asked than is known: the machine was too busy for it, or frameworks were named."""
+    return BUSY in found.absent.values() or own.matrix not in (ALL, NOBODY)
+
+
+def is_lacking(job: MachineJob, before: Measured) -> bool:
+    """Return whether a probe has no rate among those that are known."""
+    if job.probe == IDLE:
+        return not before.idle_watts
+    what, name = SORTS.get(job.probe, (DISK, None))
+    device = "cuda" if job.probe in COPIES else "cpu"
+    threads = job.threads if job.probe == MEMORY else None
+    return not any(one.threads == threads for one in before.of(what, name, device=device)
+                   if name or one.name != "warm")
 
 
 def asked(request: Request) -> Mapping[str, Any]:
-    """Return what decides what is run besides the jobs: whose matrix products are timed."""
-    return {MATRIX: request.own.matrix}
+    """Return what decides what is run besides the jobs: whose matrix products are timed, and whether all anew."""
+    return {MATRIX: request.own.matrix, "again": request.own.again}
 
 
 def refusals(jobs: tuple[MachineJob, ...]) -> dict[str, str]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dlcompare.core import hookimpl
-from dlcompare.core.kinds.kind import Kind
+from dlcompare.core.kinds.kind import Kind, Prepared, Run
 
 from .request import OpsJob, Own
 
 if TYPE_CHECKING:
     from dlcompare.core.judging.judging import Judging
     from dlcompare.core.judging.verdict import Comparison
+    from dlcompare.core.plan.plan import Plan
+    from dlcompare.core.records.record import Record
 
 
 class Ops(Kind):
@@ -31,6 +33,16 @@ class Ops(Kind):
     refused = ("data", "weights", "workers", "loaders", "on_bad_sample", "lr", "schedule", "momentum", "weight_decay",
                "steps", "save", "port")
     room = 4 << 20
+
+    def conclude(self, plan: Plan, run: Run, records: Sequence[Any], prepared: Prepared) -> Iterator[Record]:
+        from .proof import prove
+
+        yield from prove(plan, run, records)
+
+    def passed(self, records: Sequence[Any]) -> bool:
+        """Return whether all ran, every operator of each, and none computes something else than the reference."""
+        return (super().passed(records) and all(one.verified["passed"] for one in records if one.verified)
+                and not any(timed.reason for one in records for timed in one.timed))
 
     def compare(self, records: Sequence[Any], judging: Judging) -> list[Comparison]:
         """Return what may be concluded of each operator by itself, and of networks' whole steps."""

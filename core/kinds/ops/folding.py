@@ -22,6 +22,8 @@ def fold(kind: Kind, job: OpsJob, ranks: Sequence[RankResult], about: Started) -
     outline: OpsRecord = kind.outline(
         job, about, status="ok", timed=timed, windows=steps_together(rank.timed), environment=rank.versions,
         settings=rank.settings, startup=rank.startup, peak_bytes=rank.peak_bytes, rss_bytes=rank.rss_bytes)
+    if reason := outline.refutation():
+        return dataclasses.replace(outline, status="failed", reason=reason)
     record = discard_disturbed(outline)
     windows = windows_that_count(record.windows)
     return dataclasses.replace(record, throughput=Throughput.of(windows, record.unit) if windows else None,

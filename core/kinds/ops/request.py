@@ -11,10 +11,12 @@ from typing import Any, ClassVar
 from dlcompare.core.errors import UsageError
 from dlcompare.core.graph import Graph
 from dlcompare.core.graph.alone import Layer, frame, layers
+from dlcompare.core.graph.alone import sides as sides_of
 from dlcompare.core.graph.cost import cost, training_bytes
 from dlcompare.core.graph.named import operator
 from dlcompare.core.kinds.kind import Request
-from dlcompare.core.kinds.training.request import Compiled, settle
+from dlcompare.core.kinds.training.request import Proved, settle
+from dlcompare.core.machine.memory import free_memory
 from dlcompare.core.plan.feasibility import check_batch_norm, default_device, refusal
 from dlcompare.core.plan.matrix import distinct, sides
 from dlcompare.core.plan.plan import Plan
@@ -22,9 +24,11 @@ from dlcompare.core.plugins.job import COMPARED, MEASURED, TRAINS, Job
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.settings import default_of, setting
 
-from .published import PUBLISHED, published
+from .published import in_words, operators
 
-WHOLE, FRAME = "whole step", "frame"  # the cells of a network besides its layers
+PASSES = FORWARD, STEP = "forward", "step"
+WHOLE, FRAME = "whole step", "frame"  # what is timed of a network besides its layers
+
 
 
 @dataclass(frozen=True)
@@ -32,11 +36,11 @@ class OpsJob(Job):
     """One framework timed on operators, one after another in one process.
 
     ``ops`` are their names, or with ``model`` the distinct layers of a network (all if none is named). The batch is
-    part of an operator's name; ``batch`` is that of a network. ``window_seconds`` is how long each window lasts, of
-    which every operator has ``windows`` forward and as many of training steps, in alternation.
+    part of an operator's name; ``batch`` is that of a network. Of each of the ``passes`` an operator has ``windows``,
+    in alternation, each about ``window_seconds`` long.
     """
 
-    model: str = setting("", group=COMPARED, arithmetic=True, told=True, flag="--from-model", metavar="NAME",
+    model: str = setting("", group=COMPARED, arithmetic=True, flag="--from-model", metavar="NAME",
                          help="Time the distinct layers of this network, and its whole step.")
     ops: tuple[str, ...] = setting((), group=COMPARED, flag="--op", metavar="NAME[,NAME...]",
                                    help="matmul:N, matmul:MxKxN, conv2d:BxHxWxC:HxWxCxF:STRIDE[:PAD], the published "
@@ -44,6 +48,7 @@ class OpsJob(Job):
                                         "names of layers.")
     batch: int = setting(8, group=TRAINS, least=1, machine=True, side=True, metavar="N",
                          per_device={"cuda": 64, "tpu": 64}, help="Samples of a step of --from-model.")
+    passes: tuple[str, ...] = PASSES
     window_seconds: float = setting(0.25, group=MEASURED, above=0, metavar="SECONDS", help="Length of a window.")
     kind: ClassVar[str] = "ops"
     command: ClassVar[str] = "dlcompare ops"
@@ -61,14 +66,15 @@ class OpsJob(Job):
 
 
 @dataclass(frozen=True)
-class Own(Compiled):
+class Own(Proved):
     """What ``ops`` offers beside the fields of its job."""
 
 
 @dataclass(frozen=True)
 class Cell:
     """One thing that is timed: a graph and its batch. ``flops`` are of a forward pass, ``products`` how many times that
-    a training step takes; ``count`` how often a step of the network has it; ``of`` is the layer's op, FRAME or WHOLE.
+    a training step takes; ``count`` how often a step of the network has it; ``of`` is the layer's op, FRAME or WHOLE;
+    ``framed`` names the frames that stand around it, each of which counts by half.
     """
 
     name: str
@@ -79,6 +85,7 @@ class Cell:
     graph: Graph
     flops: int
     products: float
+    framed: tuple[str, ...] = ()
 
     @property
     def step_flops(self) -> int:
@@ -93,7 +100,7 @@ def cells(job: OpsJob) -> list[Cell]:
         UsageError: an operator or a layer does not exist.
     """
     if not job.model:
-        return [_of_layer(name, one.layer, one.batch) for name in job.ops for one in [operator(published(name))]]
+        return [_of_layer(name, one.layer, one.batch) for name in job.ops for one in [operator(in_words(name))]]
     graph = plugins().model(job.model).graph(job.image_size, job.classes)
     found = layers(graph)
     unknown = set(job.ops) - {one.name for one in found}
@@ -101,16 +108,17 @@ def cells(job: OpsJob) -> list[Cell]:
         raise UsageError(f"{job.model} has no layer {', '.join(sorted(unknown))} of its own work; it has: "
                          f"{', '.join(one.name for one in found)}")
     chosen = [one for one in found if one.name in job.ops or not job.ops]
-    shapes = dict.fromkeys(shape for one in chosen for shape in (*one.inputs, one.shape) if shape)
+    shapes = dict.fromkeys(shape for one in chosen for shape in one.framed)
     flops = 2 * job.batch * cost(graph).multiply_adds
     return [Cell(WHOLE, f"{job.model}, all of it", WHOLE, 1, job.batch, graph, flops, 3),
             *(_of_layer(one.name, one, job.batch) for one in chosen),
-            *(Cell("x".join(map(str, shape)), "what stands around a layer", FRAME, 0, job.batch, frame(shape), 0, 0)
+            *(Cell(sides_of(shape), "what stands around a layer", FRAME, 0, job.batch, frame(shape), 0, 0)
               for shape in shapes)]
 
 
 def _of_layer(name: str, one: Layer, batch: int) -> Cell:
-    return Cell(name, one.about, one.op, one.count, batch, one.graph, 2 * batch * one.multiply_adds, one.products)
+    return Cell(name, one.about, one.op, one.count, batch, one.graph, 2 * batch * one.multiply_adds, one.products,
+                tuple(map(sides_of, one.framed)))
 
 
 def plan(request: Request) -> Plan:
@@ -129,7 +137,8 @@ def plan(request: Request) -> Plan:
     reasons = {job.id: reason for job in jobs if (reason := _refusal(job))}
     named = {job.id: side.text for job, side in zip(jobs, asked, strict=True) if side.text}
     return Plan("ops", tuple(jobs), reasons, named, rounds=request.repetition.least,
-                until=request.repetition.until_decided, judging=request.judging, seed=jobs[0].seed)
+                until=request.repetition.until_decided, judging=request.judging, seed=jobs[0].seed,
+                asked={"verify": request.own.verify})
 
 
 def check_named(given: dict[str, Any]) -> None:
@@ -142,13 +151,19 @@ def check_named(given: dict[str, Any]) -> None:
 
 def _expanded(names: Collection[str]) -> Iterator[str]:
     for name in names:
-        yield from PUBLISHED if name == "published" else (name,)
+        yield from operators() if name == "published" else (name,)
 
 
 def _refusal(job: OpsJob) -> str | None:
-    """Return why a job cannot run here: what holds for a training of the operator that needs most memory."""
+    """Return why a job cannot run here: too little memory for an operator, or what refuses any training."""
     found = cells(job)
     for cell in found:
         check_batch_norm(cell.graph, cell.batch)
-    largest = max(found, key=lambda cell: training_bytes(cell.graph, cell.batch))
-    return refusal(plugins(), dataclasses.replace(job, batch=largest.batch), largest.graph)
+    needs = {cell.name: training_bytes(cell.graph, cell.batch) for cell in found}
+    largest = max(needs, key=lambda name: needs[name])
+    free = free_memory()
+    if job.device == "cpu" and needs[largest] > free:
+        remedy = "use a smaller --batch" if job.model else "leave it out, or name a smaller one"
+        return (f"a training step of {largest} needs at least {needs[largest] / 2**30:.1f} GiB and {free / 2**30:.1f} "
+                f"GiB are free; {remedy}")
+    return refusal(plugins(), dataclasses.replace(job, batch=1), found[0].graph)

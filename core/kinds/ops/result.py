@@ -6,20 +6,24 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dlcompare.core.judging.kernels import Breakdown, LayerTime
+from dlcompare.core.kinds.training.result import beyond_physics
+from dlcompare.core.machine.peaks import peak_flops
 from dlcompare.core.records.choices import Choices
 from dlcompare.core.records.disturbance import windows_that_count
 from dlcompare.core.records.record import Json, Record, Throughput, Window
 from dlcompare.core.records.stats import median
 
+from .request import FORWARD, FRAME, STEP, WHOLE
+
 FLOPS = "FLOP/s"
-FORWARD, STEP = "forward", "step"
 
 
 @dataclass(frozen=True)
 class Timed:
     """One operator's windows; see ``request.Cell``. ``flops`` are of a forward pass, ``step_flops`` of a step.
 
-    ``reason`` is why there are no windows; ``why_no_forward`` why there are none of the forward pass alone.
+    There are no forward windows where a backend cannot run that alone; ``reason`` is why there are none at all.
     """
 
     name: str
@@ -29,6 +33,7 @@ class Timed:
     batch: int
     flops: int
     step_flops: int
+    framed: tuple[str, ...] = ()
     forward: tuple[Window, ...] = ()
     step: tuple[Window, ...] = ()
     settled: bool = True
@@ -71,6 +76,7 @@ class OpsRecord(Record):
     timed: tuple[Timed, ...] = ()
 
     unit = FLOPS
+    provable = True
 
     @property
     def conditions(self) -> str:
@@ -78,7 +84,32 @@ class OpsRecord(Record):
         return f"{self.precision}, {self.job.get('threads')} threads{of}"
 
     def derived(self, windows: Sequence[Window]) -> Json:
+        """Return what follows from the windows; those of each operator speak for themselves, see :class:`Timed`."""
         return super().derived(windows)
+
+    def refutation(self) -> str | None:
+        """Return why it cannot be true: the first rate that is above the published peak of the device."""
+        peak = peak_flops(self.system, self.device, self.precision, devices=1)
+        rates = ((f"{one.name}, {what}", rate.value) for one in self.timed for what in (FORWARD, STEP)
+                 if (rate := one.rate(what)))
+        return next((f"{who}: {reason}" for who, rate in rates if (reason := beyond_physics(rate, peak))), None)
+
+    def breakdown(self) -> Breakdown | None:
+        """Return where the time of a network's step goes; None for operators by name, or where some were not timed.
+
+        Of each layer's step half of each frame around it is taken off, for a frame is a factor before and a square
+        behind a tensor, and a layer has one factor before each of its inputs and one square behind its result.
+        """
+        by = {one.name: one.seconds(STEP) for one in self.timed if one.of in (FRAME, WHOLE)}
+        layers = [one for one in self.timed if one.of not in (FRAME, WHOLE)]
+        alone = [(one, one.seconds(STEP)) for one in layers]
+        whole = by.get(WHOLE)
+        if whole is None or any(seconds is None for _, seconds in alone) or None in by.values():
+            return None
+        return Breakdown(whole, tuple(
+            LayerTime(one.name, one.about, one.count,
+                      one.count * ((seconds or 0.0) - sum((by[name] or 0.0) / 2 for name in one.framed)))
+            for one, seconds in alone))
 
     def parts(self) -> list[OpsRecord]:
         """Return a record for each operator, or one for the network as a whole."""

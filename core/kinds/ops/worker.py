@@ -21,7 +21,7 @@ from dlcompare.core.records.record import Window
 from dlcompare.core.worker.ranks import known_rank, leave, resident_bytes
 from dlcompare.core.worker.windows import warm_up, watch
 
-from .request import Cell, OpsJob, cells
+from .request import FORWARD, STEP, Cell, OpsJob, cells
 from .result import RankResult, Timed
 
 if TYPE_CHECKING:
@@ -42,12 +42,10 @@ def work(job: OpsJob, folder: Path, events: Events) -> None:
     imported = time.perf_counter() - begin
     bench = Bench(job, backend, events)
     timed = bench.network(cells(job)) if job.model else [bench.timed(cell) for cell in cells(job)]
-    if bench.last is None:
+    if not bench.said:
         raise JobError(f"no operator could be timed: {timed[0].reason}")
-    leave(RankResult(timed=tuple(timed), versions=bench.last.versions(), settings=Choices.of(bench.last.settings()),
-                     startup={"import": imported, "build": sum(one.build_seconds for one in timed)},
-                     peak_bytes=bench.last.peak_bytes(), rss_bytes=resident_bytes()), folder)
-    bench.last.close()
+    leave(RankResult(timed=tuple(timed), startup={"import": imported, "build": sum(one.build_seconds for one in timed)},
+                     rss_bytes=resident_bytes(), **bench.said), folder)
 
 
 @dataclass
@@ -73,17 +71,17 @@ class Ready:
 
 
 class Bench:
-    """Times cells on one backend; ``last`` is the last trainer that was built."""
+    """Times cells on one backend; ``said`` is what the last trainer said of itself."""
 
     def __init__(self, job: OpsJob, backend: Backend, events: Events) -> None:
         self.job, self.backend, self.events = job, backend, events
-        self.last: Trainer | None = None
+        self.said: dict[str, Any] = {}
 
     def network(self, found: Sequence[Cell]) -> list[Timed]:
         """Time the cells of a network; windows of its whole step are spread over the time that the others take."""
         whole, *others = found
         ready = self.ready(whole)
-        taken: dict[str, list[Window]] = {"forward": [], "step": []}
+        taken: dict[str, list[Window]] = {FORWARD: [], STEP: []}
         timed = []
         every = max(1, len(others) // max(1, self.job.windows - 1))
         for number, cell in enumerate(others):
@@ -91,6 +89,7 @@ class Bench:
                 self.take(ready, taken)
             timed.append(self.timed(cell))
         self.take(ready, taken)
+        ready.trainer.close()
         return [told(ready, taken), *timed]
 
     def timed(self, cell: Cell) -> Timed:
@@ -101,26 +100,29 @@ class Bench:
         except JobError:
             raise
         except Exception as error:  # whatever a framework raises of an operator, others go on
-            return Timed(cell.name, cell.about, cell.of, cell.count, cell.batch, cell.flops, cell.step_flops,
-                         reason=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+            return Timed(**known(cell), reason=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
         taken: dict[str, list[Window]] = {what: [] for what in ready.calls}
         for _ in range(self.job.windows):
             self.take(ready, taken)
-        del ready.trainer, ready.placed, ready.calls
+        self.said = {"versions": ready.trainer.versions(), "settings": Choices.of(ready.trainer.settings()),
+                     "peak_bytes": ready.trainer.peak_bytes()}
+        found = told(ready, taken)
+        if not self.job.model:  # else another trainer is at work, and closing one may clear what all of them share
+            ready.trainer.close()
+        del ready
         gc.collect()  # its memory is the next one's
-        return told(ready, taken)
+        return found
 
     def ready(self, cell: Cell) -> Ready:
         """Build the trainer of a cell and warm it up."""
         begin = time.perf_counter()
         job = dataclasses.replace(self.job, batch=cell.batch)
         trainer = self.backend.trainer(cell.graph, initial_params(cell.graph, job.seed), job)
-        self.last = trainer
         placed = trainer.place(invented(cell.graph.inputs, cell.batch, seed=job.seed))
-        ready = Ready(cell, trainer, placed, {"step": lambda: trainer.step(placed, RATE)})
-        ready.build_seconds = time.perf_counter() - begin
-        if type(trainer).forward is not _base().forward:
-            ready.calls = {"forward": lambda: trainer.forward(placed), **ready.calls}
+        calls: dict[str, Callable[[], None]] = {STEP: lambda: trainer.step(placed, RATE)}
+        if FORWARD in job.passes and type(trainer).forward is not _base().forward:
+            calls = {FORWARD: lambda: trainer.forward(placed), **calls}
+        ready = Ready(cell, trainer, placed, calls, build_seconds=time.perf_counter() - begin)
         for what, call in ready.calls.items():
             *_, (seconds, settled) = warm_up(partial(ready.seconds, call, 1), least=2, most=MOST_WARMUP)
             ready.steps[what] = max(1, round(self.job.window_seconds / seconds))
@@ -131,7 +133,7 @@ class Bench:
         """Take one window of each kind."""
         for what, call in ready.calls.items():
             steps = ready.steps[what]
-            flops = ready.cell.flops if what == "forward" else ready.cell.step_flops
+            flops = ready.cell.flops if what == FORWARD else ready.cell.step_flops
             started = time.time()
             seconds, around = watch(partial(ready.seconds, call, steps))
             taken[what].append(Window(steps=steps, samples=max(1, steps * flops), seconds=(seconds,), started=started,
@@ -148,9 +150,14 @@ def _base() -> type[Trainer]:
 
 def told(ready: Ready, taken: Mapping[str, list[Window]]) -> Timed:
     """Return what was timed of a cell."""
-    cell = ready.cell
-    return Timed(cell.name, cell.about, cell.of, cell.count, cell.batch, cell.flops, cell.step_flops,
-                 tuple(taken.get("forward", ())), tuple(taken["step"]), ready.settled, ready.build_seconds)
+    return Timed(**known(ready.cell), forward=tuple(taken.get(FORWARD, ())), step=tuple(taken[STEP]),
+                 settled=ready.settled, build_seconds=ready.build_seconds)
+
+
+def known(cell: Cell) -> dict[str, Any]:
+    """Return what a cell says of what is timed."""
+    own = {spec.name for spec in dataclasses.fields(Timed)}
+    return {**{name: value for name, value in vars(cell).items() if name in own}, "step_flops": cell.step_flops}
 
 
 def invented(inputs: Mapping[str, Input], batch: int, *, seed: int) -> Arrays:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dlcompare.core.judging.attribution import Kept, Move, attribute
+from dlcompare.core.judging.attribution import Explanation, Kept, Move, attribute
+from dlcompare.core.judging.kernels import Breakdown, Kernels, kernels
 from dlcompare.core.judging.verdict import Comparison, Side, compare
-from dlcompare.core.kinds.kind import Answer
+from dlcompare.core.kinds.kind import Answer, kind
 from dlcompare.core.plan.feasibility import refusal
 from dlcompare.core.plan.plan import LEAST_ROUNDS, Plan
 from dlcompare.core.plan.variants import Variant, parse
@@ -21,6 +22,9 @@ from dlcompare.core.settings import having
 from .result import TrainingRecord
 
 SYNTHETIC = "synthetic"
+OPS = "ops"  # the kind that times layers alone
+QUICK: dict[str, Any] = {"kind": OPS, "workers": 1, "windows": 2, "window_seconds": 0.05, "passes": ["step"],
+                         "steps": None, "save": False, "weights": None, "data": SYNTHETIC, "skip": []}
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,27 @@ def explain(plan: Plan, records: Sequence[TrainingRecord], carry_out: Callable[[
     slow, fast = found
     wanted = study(plugins(), plan, slow, fast)
     more = carry_out(wanted.plan)
-    return Answer(records, attribute(wanted.slow, wanted.fast, wanted.moves, wanted.kept, more), more)
+    said = attribute(wanted.slow, wanted.fast, wanted.moves, wanted.kept, more)
+    if isinstance(said, Explanation):
+        said = dataclasses.replace(said, kernels=by_layers(plan, slow, fast, carry_out))
+    return Answer(records, said, more)
+
+
+def by_layers(plan: Plan, slow: Side, fast: Side, carry_out: Callable[[Plan], list[Any]]) -> Kernels | str:
+    """Time the layers of both sides alone, with settings as they were; return what they make of the gap."""
+    of = kind(OPS)
+    own = {spec.name for spec in dataclasses.fields(of.job) if spec.init} - {"ops"}
+    jobs = [of.job.from_plain({**{name: value for name, value in side.ran[0].job.items() if name in own}, **QUICK})
+            for side in (slow, fast)]
+    variants = {job.id: text for side, job in zip((slow, fast), jobs, strict=True) if (text := parse(side.name).text)}
+    found = carry_out(Plan(OPS, tuple(jobs), variants=variants, rounds=LEAST_ROUNDS, seed=plan.seed))
+    failed = [f"{one.name} {one.status}: {one.reason}" for one in found if one.status != "ok"]
+    if failed:
+        return f"layers could not be timed alone: {failed[0]}"
+    rounds: list[dict[int, Breakdown]] = [
+        {one.round: made for one in found if one.name == side.name and (made := one.breakdown())}
+        for side in (slow, fast)]
+    return kernels(slow.name, fast.name, *rounds, run=found[0].run)
 
 
 def gap(comparisons: Sequence[Comparison]) -> tuple[Side, Side] | str:

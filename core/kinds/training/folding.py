@@ -139,7 +139,7 @@ def disagreement(job: Job, ranks: Sequence[RankResult]) -> str | None:
         for name in ONE_FOR_ALL:
             if getattr(other, name) != getattr(first, name):
                 return f"the ranks disagree on {_difference(name, first, other)}"
-        for name in ("windows", "losses"):
+        for name in ("windows", "losses", "apart"):
             if _steps(getattr(other, name)) != _steps(getattr(first, name)):
                 return f"the ranks disagree on {name}: rank 0 and rank {other.rank} stopped the clock at other steps"
     return _bad_window(ranks)
@@ -186,7 +186,8 @@ def combine(ranks: Sequence[RankResult]) -> Json:
     digests = "".join(result.first_batch_sha256 for result in ranks)
     warmup = Warmup.of(first.warmup, settled=all(result.warmup_settled for result in ranks))
     return {
-        "windows": tuple(window(number, ranks) for number in range(len(first.windows))),
+        "windows": tuple(window(parts, ranks) for parts in zip(*(one.windows for one in ranks), strict=True)),
+        "apart": tuple(window(parts, ranks) for parts in zip(*(one.apart for one in ranks), strict=True)),
         "warmup": warmup,
         "discarded": (Caveat.of("warm-up steps", steps=warmup.steps, seconds=warmup.seconds),) if first.warmup else (),
         "loss": tuple(LossPoint(item.step, mean([r.losses[i].loss for r in ranks], ranks))
@@ -205,9 +206,8 @@ def combine(ranks: Sequence[RankResult]) -> Json:
     }
 
 
-def window(number: int, ranks: Sequence[RankResult]) -> Window:
-    """Return one window of all ranks."""
-    parts: list[RankWindow] = [result.windows[number] for result in ranks]
+def window(parts: Sequence[RankWindow], ranks: Sequence[RankResult]) -> Window:
+    """Return one window of all ranks, of each of which it has one part."""
     first = parts[0]
     return Window(
         step=first.step, steps=first.steps, samples=first.steps * sum(result.samples_per_step for result in ranks),

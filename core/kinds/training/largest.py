@@ -22,8 +22,9 @@ from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.typed_json import from_plain, to_plain
 
 FOLDER = "largest"
-STEPS = 2  # of a short job, warm-up included: the second allocates what the first left, as momentum does
-MOST_TRIES = 16
+WARM_UP, STEPS = 3, 2  # of a short job: later steps allocate what the first left, as momentum and batches read ahead do
+TWICE = 2  # a batch must fit so often, each time in a fresh process: near the edge the same job may fit or not
+MOST_TRIES = 20
 MOST_SECONDS = 900.0  # after which no further batch is tried
 FINENESS = 16  # the search ends when the next batch to try is less than 1 / 16 larger than one that fits
 MOST = 1 << 16
@@ -36,28 +37,37 @@ def search(attempt: Attempt, *, start: int, most: int, least: int = 1,
     """Return what was tried until the largest batch that fits was found, or tries or time were used up.
 
     From ``start`` the batch is doubled while it fits, or halved until it does, and what lies between the largest that
-    fits and the smallest that does not is bisected; ``most`` is the largest that there is data for.
+    fits and the smallest that does not is bisected; ``most`` is the largest that there is data for. The one that is
+    found is tried again, and passed over if it does not fit then.
     """
     tried: list[Trial] = []
-    begun, fits, fails = clock(), 0, most + 1
-    batch = max(least, min(start, most))
-    while len(tried) < MOST_TRIES and clock() - begun < MOST_SECONDS:
+    begun = clock()
+    while (batch := following(tried, start=start, most=most, least=least)) is not None:
         before = clock()
         reason = attempt(batch)
         tried.append(Trial(batch, reason is None, clock() - before, reason))
-        fits, fails = (max(fits, batch), fails) if reason is None else (fits, min(fails, batch))
-        if fails - max(fits, least - 1) <= max(1, fits // FINENESS):
+        if len(tried) >= MOST_TRIES or clock() - begun >= MOST_SECONDS:
             break
-        if not fits:
-            batch = max(least, fails // 2)
-        else:
-            batch = min(2 * fits, most) if fails > most else (fits + fails) // 2
     return tried
 
 
+def following(tried: Sequence[Trial], *, start: int, most: int, least: int) -> int | None:
+    """Return the batch to try next; None when the search is at its end."""
+    if not tried:
+        return max(least, min(start, most))
+    fits = best(tried) or 0
+    fails = min((one.batch for one in tried if not one.fits), default=most + 1)
+    if fails - max(fits, least - 1) <= max(1, fits // FINENESS):
+        return fits if fits and [one.batch for one in tried].count(fits) < TWICE else None
+    if not fits:
+        return max(least, fails // 2)
+    return min(2 * fits, most) if fails > most else (fits + fails) // 2
+
+
 def best(tried: Sequence[Trial]) -> int | None:
-    """Return the largest batch that fits among those that were tried; None if none does."""
-    return max((one.batch for one in tried if one.fits), default=None)
+    """Return the largest batch among those that were tried that fitted whenever it was; None if none did."""
+    failed = {one.batch for one in tried if not one.fits}
+    return max((one.batch for one in tried if one.batch not in failed), default=None)
 
 
 def with_largest(run: Run, job: BaseJob) -> BaseJob:
@@ -92,7 +102,8 @@ def attempt(run: Run, job: Job, batch: int) -> str | None:
     Raises:
         JobError: it failed for another reason, of which a smaller batch is no cure.
     """
-    short = dataclasses.replace(job, batch=batch, largest=False, windows=1, steps=1, warmup_steps=STEPS - 1, save=False)
+    short = dataclasses.replace(job, batch=batch, largest=False, windows=1, steps=STEPS, warmup_steps=WARM_UP,
+                                save=False)
     graph = plugins().model(job.model).graph(job.image_size, job.classes)
     if job.device == "cpu" and (reason := too_large(short, graph)):
         return reason

@@ -126,6 +126,15 @@ class Loop:
         return dataclasses.replace(window, foreign_cores=around.foreign_cores, throttled=around.throttled,
                                    joules=around.joules, counted=around.counted)
 
+    def take_apart(self) -> tuple[RankWindow, ...]:
+        """Run one more window for meters that disturb, if every rank has one; its loss is in no series."""
+        if not min(self.trainer.gather(float(self.meters.disturbing))):
+            return ()
+        count = len(self.losses)
+        window = self.meters.apart(lambda: self.watched(self.window_steps()))
+        del self.losses[count:]
+        return (window,)
+
     def _report(self, phase: str, step_seconds: float, *, expected: float) -> None:
         """Tell what was done, and in about how many seconds there should be more to tell."""
         if self.trainer.rank == 0:

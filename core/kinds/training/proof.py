@@ -30,9 +30,14 @@ def prove(plan: Plan, run: Run, records: Sequence[TrainingRecord]) -> Iterator[R
     for number, group in enumerate(alike(lacking)):
         verify(run, f"{VERIFICATION}-{number}", group, anew=wanted == "full")
     changed = {one.id: certified(one) for one in lacking}
-    if wanted != "off" and not plan.points:  # a sweep is of speed: it would be tried anew at each point
+    if wanted != "off" and not plan.points and not unlike(records):  # a sweep would have it tried anew at each point
         changed |= explain_losses(run, [changed.get(one.id, one) for one in records])
     yield from changed.values()
+
+
+def unlike(records: Sequence[TrainingRecord]) -> bool:
+    """Return whether batches that were searched for came out unlike: then losses part for that reason."""
+    return len({one.global_batch for one in records if one.job.get("tried")}) > 1
 
 
 def certified(record: TrainingRecord) -> TrainingRecord:

@@ -8,6 +8,7 @@ from dlcompare.core.kinds.kind import Answer
 from dlcompare.core.published.report import beside
 from dlcompare.core.reports.forms import comparisons_as, records_as
 from dlcompare.core.reports.sweeps import tables as sweeps
+from dlcompare.core.reports.sweeps.cells import cells
 from dlcompare.core.reports.text import columns, to_text
 
 from . import table
@@ -16,8 +17,8 @@ from . import table
 def render(answer: Answer, form: str, judging: Judging | None) -> str:
     """Return records, and the explanation of a gap if there is one, in one of the forms."""
     text = shown(answer, form, judging)
-    published = list(beside(answer.records)) if form == "table" else []
-    return f"{text}\n{to_text(published, columns())}" if published else text
+    more = [*sweeps.largest(list(enumerate(cells(answer.records), start=1))), *beside(answer.records)]
+    return f"{text}\n{to_text(more, columns())}" if more and form == "table" else text
 
 
 def shown(answer: Answer, form: str, judging: Judging | None) -> str:

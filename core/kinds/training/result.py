@@ -93,6 +93,7 @@ class RankResult:
     data_classes: int | None = None  # that the labels are of, None if nobody knows
     meters: tuple[Metered, ...] = ()  # that were read around its windows
     devices: tuple[str, ...] | None = None  # names by which drivers know them
+    apart: tuple[RankWindow, ...] = ()  # in which meters that disturb were read
     page_cache: tuple[Residency, ...] = ()  # of the dataset's files on rank 0, before warm-up and after the windows
 
 

@@ -62,29 +62,36 @@ def run_rank(job: Job, folder: Path, events: Events, result: type[RankResult], m
         loop = Loop(job, trainer, feed, events, meters)
         settled = loop.warm_up()
         more = measure(loop, graph, sampler.steps) or {}
+        apart = () if job.save else loop.take_apart()  # what is kept was not trained further
         page_cache = tuple(one for one in (held, held and cached(dataset)) if one)
         first_batch = str(feed.first_batch_sha256)  # known: warm-up has read it
         feed_rate = input_rate(feed, share)
     trained = trained_params(trainer, events) if job.save else {}
     leave(result(
-        rank=trainer.rank, world=trainer.world, pid=os.getpid(), samples_per_step=share,
-        feed_rate=feed_rate,
+        rank=trainer.rank, world=trainer.world, pid=os.getpid(), samples_per_step=share, feed_rate=feed_rate,
         warmup=tuple(loop.warmup), warmup_settled=settled, windows=tuple(loop.windows), losses=tuple(loop.losses),
         trained_sha256=params_sha256(trained) if job.save else None, params_sha256=digest,
-        passed_over=dict(dataset.passed_over),
-        sample_order_sha256=(stream.order_sha256() if stream else
-                             order_sha256(dataset.size, job.seed, names=dataset.names)),
-        first_batch_sha256=first_batch, versions=trainer.versions(),
-        settings=Choices.of({**trainer.settings(), **(stream.settings() if stream else {})}),
-        weights_unread=weights.unread, weights_drawn=weights.drawn,
-        data_classes=kind.classes(argument) if kind.classes else None,
-        peak_bytes=trainer.peak_bytes(), rss_bytes=resident_bytes(), startup=phases(times, loop),
-        meters=meters.metered(), devices=trainer.device_ids(), page_cache=page_cache, **more),
-        folder, rank=trainer.rank)
+        first_batch_sha256=first_batch, weights_unread=weights.unread, weights_drawn=weights.drawn,
+        data_classes=kind.classes(argument) if kind.classes else None, startup=phases(times, loop),
+        meters=meters.metered(), page_cache=page_cache, apart=apart, **said_of_input(job, dataset, stream),
+        **said_by(trainer, stream), **more), folder, rank=trainer.rank)
     if job.save and trainer.rank == 0:  # large, so last: running statistics included, as rank 0 has them
         write_params(folder / WEIGHTS, trained)
     trainer.gather(0.0)  # nobody leaves, and is taken for dead, before all have written
     trainer.close()
+
+
+def said_of_input(job: Job, dataset: Checked, stream: Stream | None) -> dict[str, Any]:
+    """Return what a rank's result holds of the samples: their order, and which files were passed over."""
+    order = stream.order_sha256() if stream else order_sha256(dataset.size, job.seed, names=dataset.names)
+    return {"passed_over": dict(dataset.passed_over), "sample_order_sha256": order}
+
+
+def said_by(trainer: Trainer, stream: Stream | None) -> dict[str, Any]:
+    """Return what a rank's result holds of its framework and its process."""
+    settings = Choices.of({**trainer.settings(), **(stream.settings() if stream else {})})
+    return {"versions": trainer.versions(), "settings": settings, "peak_bytes": trainer.peak_bytes(),
+            "rss_bytes": resident_bytes(), "devices": trainer.device_ids()}
 
 
 def own_stream(job: Job, graph: Graph, trainer: Trainer, share: int) -> Stream | None:

@@ -18,10 +18,12 @@ OWN_CORES = "sys/bus/event_source/devices/*/cpus"  # only where a processor has 
 
 class Events(Meter):
     """Hardware events of each worker with the threads and processes that it starts. The kernel's part is left out, so
-    that machines which forbid counting it give the same number."""
+    that machines which forbid counting it give the same number. What counting costs depends on the machine, and most of
+    all on a hypervisor, so it is done apart."""
 
     name = "perf"
     title = "cycles, instructions, cache misses of the workers (perf)"
+    disturbs = True
 
     def __init__(self, root: Path = Path("/"), perf: Perf | None = None) -> None:
         self.root, self.perf = root, perf or Perf()
@@ -38,7 +40,7 @@ class Events(Meter):
                 counting.append(Counting(event, self.perf))
             except OSError as error:
                 absent[f"{SCOPE} {event.name}"] = refusal(error, self.root, level=2)
-        sum(range(100_000))  # a millisecond of work, which a counter that counts must have seen
+        work(counting)
         for one in counting:
             if one.read() == 0 and one.event.name in ("cycles", "instructions"):
                 absent[f"{SCOPE} {one.event.name}"] = "the counter opens but stands still, as in some virtual machines"
@@ -47,6 +49,15 @@ class Events(Meter):
         if not there:
             raise Absent(next(iter(absent.values())))
         return Counted(there, absent)
+
+
+def work(counting: Sequence[Counting]) -> None:
+    """Work for a millisecond, which a counter that counts must have seen."""
+    for one in counting:
+        one.perf.start(one.handle)
+    sum(range(100_000))
+    for one in counting:
+        one.perf.stop(one.handle)
 
 
 class Counting:
@@ -82,6 +93,14 @@ class Counted(Opened):
 
     def read(self) -> Sequence[float | None]:
         return [*[one.read() for one in self.counting], max(one.uncounted for one in self.counting)]
+
+    def begin(self) -> None:
+        for one in self.counting:
+            one.perf.start(one.handle)
+
+    def end(self) -> None:
+        for one in self.counting:
+            one.perf.stop(one.handle)
 
     def close(self) -> None:
         for one in self.counting:

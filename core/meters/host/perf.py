@@ -1,11 +1,12 @@
 """Linux's perf_event_open, called directly: 64-bit counters of a process and all it starts, or of a core.
 
-``Perf`` asks the kernel; anything with its three methods can stand in its place, as a recording does (``recording``).
+``Perf`` asks the kernel; anything with its methods can stand in its place, as a recording does (``recording``).
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import platform
 import struct
@@ -15,15 +16,16 @@ from pathlib import Path
 SYSCALL = {"x86_64": 298, "aarch64": 241, "riscv64": 241, "ppc64le": 319, "s390x": 331}
 ATTR = struct.Struct("=IIQQQQQIIQ")  # perf_event_attr as first published, 64 bytes: later fields are 0
 TIMES = 1 | 2  # read_format: TOTAL_TIME_ENABLED, TOTAL_TIME_RUNNING
-INHERIT, NO_KERNEL, NO_HYPERVISOR = 1 << 1, 1 << 5, 1 << 6
+DISABLED, INHERIT, NO_KERNEL, NO_HYPERVISOR = 1 << 0, 1 << 1, 1 << 5, 1 << 6
 CLOSE_ON_EXEC = 8
+ENABLE, DISABLE = 0x2400, 0x2401  # ioctls
 PARANOID = Path("proc/sys/kernel/perf_event_paranoid")
 
 
 @dataclass(frozen=True)
 class Event:
     """One event: its name here, and the kernel's type (of a PMU) and number in it. ``cpu``: of that core as a whole,
-    whoever runs on it; None: of this process and whatever it starts from now on, in user mode."""
+    whoever runs on it; None: of this thread and whatever it starts from now on, in user mode."""
 
     name: str
     type: int
@@ -44,12 +46,16 @@ class Perf:
     """The kernel's own counters."""
 
     def open(self, event: Event) -> int:
-        """Return a handle of an event that is counted from now on. Raises OSError as the kernel says."""
+        """Return a handle of an event: of a core, it is counted from now on; of a process, from :meth:`start` on.
+
+        Raises:
+            OSError: as the kernel says.
+        """
         import ctypes  # some milliseconds, which only who measures pays
 
         if (number := SYSCALL.get(platform.machine())) is None:
             raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-        flags = INHERIT | NO_KERNEL | NO_HYPERVISOR if event.cpu is None else 0
+        flags = DISABLED | INHERIT | NO_KERNEL | NO_HYPERVISOR if event.cpu is None else 0
         attr = ctypes.create_string_buffer(
             ATTR.pack(event.type, ATTR.size, event.config, 0, 0, TIMES, flags, 0, 0, 0), ATTR.size)
         pid, cpu = (0, -1) if event.cpu is None else (-1, event.cpu)
@@ -60,6 +66,14 @@ class Perf:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code))
         return found
+
+    def start(self, handle: int) -> None:
+        """Count from now on, in all that inherited the event."""
+        fcntl.ioctl(handle, ENABLE, 0)
+
+    def stop(self, handle: int) -> None:
+        """Count no more, until it is started again."""
+        fcntl.ioctl(handle, DISABLE, 0)
 
     def read(self, handle: int) -> Count:
         """Return what was counted so far, of all that inherited the event, ended or not."""

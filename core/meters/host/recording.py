@@ -54,6 +54,8 @@ class Recorder(Perf):
         except OSError as error:
             self.opened[key(event)] = {"errno": error.errno}
             raise
+        if event.cpu is None:
+            self.start(handle)
         self.opened[key(event)] = handle
         return handle
 
@@ -89,6 +91,11 @@ class Replay(Perf):
             raise OSError(found["errno"], os.strerror(found["errno"]))
         self.handles.append(key(event))
         return len(self.handles) - 1
+
+    def start(self, handle: int) -> None:
+        """Do nothing: what was recorded was counted."""
+
+    stop = start
 
     def read(self, handle: int) -> Count:
         return Count(**self._moment()["perf"][self.handles[handle]])

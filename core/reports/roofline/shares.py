@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from rich.console import RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from dlcompare.core.machine.measured import REMEDY
@@ -26,7 +28,7 @@ def share(record: Any) -> float | None:
     return found.shares.get(ARITHMETIC) if found else None
 
 
-def near(rows: Sequence[Row]) -> Iterator[Text]:
+def near(rows: Sequence[Row]) -> Iterator[RenderableType]:
     """Yield what the rows that ran come to of this machine's bounds, or how to know them."""
     known = [(place, name, bounds, rate) for place, name, record, rate in rows
              if rate and (bounds := getattr(record, "bounds", None))]
@@ -35,7 +37,10 @@ def near(rows: Sequence[Row]) -> Iterator[Text]:
     if told:
         when = f" (measured {' and '.join(measured)})" if measured else ""
         yield Text(f"\nOf what this machine can do{when}:", style="bold")
-        yield from (Text(f"  {line}") for line in told)
+        lines = Table.grid(padding=(0, 1))
+        for line in told:
+            lines.add_row(" ", Text(line))
+        yield lines
     if known and not measured:
         yield Text(f"How much of this machine that is, nobody knows yet: {REMEDY} measures it, once.", style="dim")
 
@@ -57,4 +62,4 @@ def sentence(bounds: Bounds, rate: float) -> str:
 
 def times(factor: float) -> str:
     """Return a factor for people to read."""
-    return f"{number(factor)}x" if factor < 1000 else "over 1,000x"
+    return f"{factor:.2g}x" if factor < 99.5 else f"{factor:.0f}x" if factor < 1000 else "over 1,000x"

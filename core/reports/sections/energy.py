@@ -10,13 +10,16 @@ from rich.text import Text
 from dlcompare.core.records.energy import Spent, over_rounds
 from dlcompare.core.records.record import Record
 
-from ..text import interval, number, plain_table
+from ..text import WIDE, columns, interval, number, plain_table
 
 
 def energy_parts(rows: Sequence[tuple[int, str, Sequence[Record]]]) -> Iterator[RenderableType]:
     """Yield a table of what sides spent, by number and name, if any of them has a number, and what its columns mean."""
-    yield from spent_parts([(str(place), name, over_rounds([one.energy for one in records if one.throughput]))
-                            for place, name, records in rows], ("#", "framework"))
+    found = [(str(place), name, over_rounds([one.energy for one in records if one.throughput]))
+             for place, name, records in rows]
+    yield from spent_parts(found, ("#", "framework"))
+    if any(each for *_, each in found):
+        yield from sharing([one for *_, records in rows for one in records])
 
 
 def spent_parts(rows: Sequence[tuple[str, str, Sequence[Spent]]], heads: tuple[str, str]) -> Iterator[RenderableType]:
@@ -24,21 +27,32 @@ def spent_parts(rows: Sequence[tuple[str, str, Sequence[Spent]]], heads: tuple[s
     found = [(first, name, one) for first, name, each in rows for one in each]
     if not found:
         return
-    made = plain_table()
+    made, wide = plain_table(), columns() >= WIDE
     for name in (*heads, "of"):
         made.add_column(name, overflow="fold")
-    for name in ("J/sample", "[95 %]", "W", "peak", "at rest"):
+    for name in ("J/sample", "[95 %]", "W", "peak") if wide else ("J/sample\n[95 %]", "W\npeak"):
         made.add_column(name, justify="right", no_wrap=True)
+    made.add_column("at rest", justify="right", no_wrap=True)
     made.add_column("by", overflow="fold")
     for first, name, one in found:
-        made.add_row(*map(Text, (first, name, one.scope, number(one.per_sample), interval(one.low, one.high),
-                                 number(one.watts), number(one.peak_watts), at_rest(one), how(one))))
+        joules = [number(one.per_sample), interval(one.low, one.high)]
+        watts = [number(one.watts), number(one.peak_watts)]
+        pairs = [*joules, *watts] if wide else ["\n".join(joules), "\n".join(watts)]
+        made.add_row(*map(Text, (first, name, one.scope, *pairs, at_rest(one), how(one))))
     yield Text("\nEnergy", style="bold")
     yield made
     yield Text("J/sample: median over windows, idle power and other programs included; the interval is of repetition "
                "and of a window's edges, not of the meter's own error. at rest: W before and after the job. by: the "
                "driver's counter of energy, or the integral of its power, and by how much the other differs.",
                style="dim")
+
+
+def sharing(records: Sequence[Record]) -> Iterator[Text]:
+    """Yield that the process that sampled meters had no core for itself, if that is so."""
+    beside = [meter.about["sampler"] for record in records for meter in record.meters if "sampler" in meter.about]
+    if any(one.get("core") is None for one in beside):
+        yield Text("Meters were sampled on the job's own cores, for it used all: fewer --threads leave one to them.",
+                   style="dim")
 
 
 def at_rest(one: Spent) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from rich.console import RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from dlcompare.core.meters.host.page_cache import Residency
@@ -15,12 +17,16 @@ SHARED = 0.01  # of the workers' time, from which on it is said that counters mi
 UNITS = ((1e9, "GB/s"), (1e6, "MB/s"), (1e3, "kB/s"), (1.0, "B/s"))
 
 
-def hosts(rows: Sequence[tuple[int, Record]]) -> Iterator[Text]:
+def hosts(rows: Sequence[tuple[int, Record]]) -> Iterator[RenderableType]:
     """Yield a line for each record of which anything is known."""
-    lines = [(number_, line(record)) for number_, record in rows]
+    lines = [(number, line(record)) for number, record in rows]
     if any(said for _, said in lines):
         yield Text("\nHost, during the windows:", style="dim")
-        yield from (Text(f"{number_:>3}  {said}", style="dim") for number_, said in lines if said)
+        table = Table.grid(padding=(0, 1, 0, 0))
+        for number, said in lines:
+            if said:
+                table.add_row(f" {number}", Text(said), style="dim")
+        yield table
 
 
 def line(record: Record) -> str:

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dlcompare.core.judging.verdict import Side, sides
+from dlcompare.core.judging.pairs import log_ratios
+from dlcompare.core.judging.verdict import Interval, Side, sides
 from dlcompare.core.records.energy import Spent, over_rounds
 from dlcompare.core.records.record import Record
+from dlcompare.core.records.stats import mean_interval
 
 Point = Mapping[str, Any]
 BATCH, WORKERS, THREADS = "batch", "workers", "threads"
@@ -57,6 +59,17 @@ class Line:
         ours, theirs = cell and cell.side.throughput, base and base.side.throughput
         return ours / theirs if ours and theirs else None
 
+    def interval_over_first(self, value: Any) -> Interval:
+        """Return the 95 % interval of that ratio over the rounds that both ran in undisturbed; none from one round."""
+        base, cell = self.first(), self.cells.get(value)
+        if base is None or cell is None or cell is base:
+            return None, None
+        logs = log_ratios(cell.side.by_round, base.side.by_round)
+        if len(logs) < 2 or not cell.side.interleaved:
+            return None, None
+        low, high = mean_interval(logs, anytime=cell.side.open_ended)
+        return math.exp(low), math.exp(high)
+
     @property
     def text(self) -> str:
         """Return what tables and legends call it."""
@@ -82,10 +95,12 @@ def axes(found: Sequence[Cell]) -> dict[str, list[Any]]:
 
 
 def lines(found: Sequence[Cell], axis: str) -> list[Line]:
-    """Return the lines along an axis, in the order of their first cells."""
+    """Return the lines along an axis, in the order of their first cells; those of several runs are named by run too."""
+    several = len({cell.side.run for cell in found}) > 1
     made: dict[tuple[Any, ...], dict[Any, Cell]] = {}
     for cell in found:
         if axis in cell.point:
+            run = (("run", cell.side.run),) if several else ()
             others = tuple((name, value) for name, value in cell.point.items() if name != axis)
-            made.setdefault((cell.side.run, cell.side.name, others), {})[cell.point[axis]] = cell
-    return [Line(name, dict(others), of) for (_, name, others), of in made.items()]
+            made.setdefault((cell.side.name, (*run, *others)), {})[cell.point[axis]] = cell
+    return [Line(name, dict(others), of) for (name, others), of in made.items()]

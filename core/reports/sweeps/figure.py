@@ -23,6 +23,7 @@ from .drawing import DASHES, MARKS, colour, label, save
 
 SCALING = (WORKERS, THREADS)
 RELATED = (*SCALING, "precision", "execution")  # where times the first value mean something
+MOST_BESIDE = 3  # panels
 DODGE = 0.1  # of a doubling: how far points at one value are moved apart in all
 FEW = 20  # windows or rounds, up to which each is drawn too
 Value = tuple[float, float | None, float | None]  # with its interval
@@ -62,11 +63,16 @@ def figure(found: Sequence[Cell], axis: str) -> Any:
     """Return the figure of one axis."""
     from matplotlib.figure import Figure
 
+    found = [cell for cell in found if axis in cell.point]
     drawn, panels = lines(found, axis), list(panels_of(found, axis))
-    canvas = Figure(figsize=(5.2 * len(panels) + 1.4, 4.8), layout="constrained")
-    places = positions(found, axis)
-    for panel, plot in zip(panels, canvas.subplots(1, len(panels), squeeze=False)[0], strict=True):
+    down, places = -(-len(panels) // MOST_BESIDE), positions(found, axis)
+    beside = -(-len(panels) // down)
+    canvas = Figure(figsize=(5.2 * beside + 1.4, 4.4 * down + 0.4), layout="constrained")
+    plots = list(canvas.subplots(down, beside, squeeze=False).flat)
+    for panel, plot in zip(panels, plots, strict=False):
         draw_panel(plot, panel, drawn, places, axis)
+    for plot in plots[len(panels):]:
+        plot.remove()
     canvas.suptitle(f"{', '.join(dict.fromkeys(one.record.model for one in found))}{pixels(found, axis)}, by "
                     f"{axis.replace('_', ' ')}", parse_math=False)
     canvas.supxlabel(caption(found), fontsize=7, color="#444444", parse_math=False)
@@ -79,7 +85,7 @@ def panels_of(found: Sequence[Cell], axis: str) -> Iterator[Panel]:
     yield Panel(unit, throughput, dots=True)
     if axis in RELATED:
         first = axes(found)[axis][0]
-        yield Panel(f"times {unit} with {axis} {first}", relative, ideal=axis in SCALING)
+        yield Panel(f"speed-up over {axis} {first}", relative, ideal=axis in SCALING)
     for scope in dict.fromkeys(scope for cell in found for scope in cell.energy()):
         yield Panel(f"J/sample, {scope}", energy(scope))
         yield Panel(f"W, {scope}", power(scope))
@@ -92,7 +98,7 @@ def throughput(line: Line, value: Any) -> Value | None:
 
 def relative(line: Line, value: Any) -> Value | None:
     over = line.over_first(value)
-    return (over, None, None) if over else None
+    return (over, *line.interval_over_first(value)) if over else None
 
 
 def energy(scope: str) -> Of:

@@ -45,7 +45,6 @@ def parts(records: Sequence[Record], judging: Judging | None, width: int) -> Ite
     for axis, values in axes(found).items():
         if len(values) > 1:
             yield from along(found, axis, values)
-    yield from largest(rows)
     yield from fair(rows)
     yield from doubts(rows)
 
@@ -60,6 +59,7 @@ def main_table(rows: Rows, found: Sequence[Comparison], width: int, *, judged: b
     apart = not judged or width >= NARROW + AXIS_WIDTH * len(swept)  # whether axes have columns of their own
     made = main_columns(rows[0][1].record.unit, swept if apart else [], wide=wide, judged=judged)
     before: Any = None
+    several = len({cell.side.run for _, cell in rows}) > 1
     for place, cell in rows:
         one = next(one for one in found if any(same(cell, side) for side in one.sides))
         shown = (judged_cells(one, one.side(cell.side.run, cell.side.name), wide=wide) if judged else
@@ -67,7 +67,7 @@ def main_table(rows: Rows, found: Sequence[Comparison], width: int, *, judged: b
         known = {name: where(cell, name) for name in swept}
         point = ["" if cell.point == before and cell.point.get(name) != LARGEST else known[name] for name in swept]
         name = cell.side.name if wide else cell.side.name.replace(":", "\n")
-        name += "" if apart else f"\n{in_words(known)}"
+        name += (f"\n{cell.side.run}" if several else "") + ("" if apart else f"\n{in_words(known)}")
         made.add_row(str(place), *(point if apart else []), Text(name), *shown)
         before = cell.point
     return made
@@ -172,7 +172,7 @@ def largest(rows: Rows) -> Iterator[Text]:
         tried = cell.record.job["tried"]
         failed = min((one["batch"] for one in tried if not one["fits"]), default=None)
         beyond = f"{failed} did not" if failed else "there are data, or patience, for no more"
-        yield Text(f"\n{place} {cell.side.name}: {cell.record.batch_per_worker} is the largest batch that fits of "
+        yield Text(f"{place} {cell.side.name}: {cell.record.batch_per_worker} is the largest batch that fits of "
                    f"{len(tried)} that were tried ({beyond}), {sum(one['seconds'] for one in tried):.0f} s")
     if len({cell.record.batch_per_worker for _, cell in searched}) > 1:
         yield Text("These rows are of unlike batch, each the largest that fits: a ratio of them is no verdict.",

@@ -109,7 +109,16 @@ def refusal(*words: str) -> str:
     (("--lr", "nan"), "lr must be finite, not nan"),
     (("--lr", "inf"), "lr must be finite, not inf"),
     (("--momentum", "nan"), "momentum must be finite, not nan"),
-    (("--batch", "many"), "'many' is not a valid integer"),
+    (("--batch", "many"), "'many' is not a valid integer range, nor max"),
+    (("--batch", "8,0"), "0 is not in the range x>=1"),
+    (("--batch", ","), "takes one value or several, such as 1,2, not ','"),
+    (("--precision", "fp32,fp31"), "'fp31' is not one of 'fp32', 'tf32', 'bf16', 'fp16'"),
+    (("--batch", "8,16", "--target", "top1=0.9"),
+     "--batch takes one value for time to train a network to an accuracy, not 8,16"),
+    (("--batch", "max", "--target", "top1=0.9"),
+     "--batch takes a value for time to train a network to an accuracy, not max"),
+    (("--batch", "8", "--plot", "a.png"), "--plot draws a sweep"),
+    (("--batch", "8,16", "--plot", "a.pdf"), "--plot draws .png or .svg files, not 'a.pdf'"),
     (("--precision", "fp31"), "'fp31' is not one of 'fp32', 'tf32', 'bf16', 'fp16'"),
     (("--device", "gpu"), "'gpu' is not one of 'cpu', 'cuda', 'tpu'"),
     (("--schedule", "linear:3"), "constant, warmup:STEPS, cosine:STEPS"),
@@ -189,3 +198,18 @@ def test_verification_takes_few_samples_on_every_device(device: str, batch: int)
     """The float64 reference must go through them too."""
     assert planned("pytorch-ddp", of="verification", device=device).jobs[0].batch == batch
     assert planned("pytorch-ddp", device=device).jobs[0].batch == {"cpu": 8, "cuda": 64}[device]
+
+
+@pytest.mark.parametrize("words", [("--batch", "16,8"), ("--batch", "16", "--batch", "8"), ("--batch", "8, 16,8")])
+def test_values_are_separated_by_commas_or_the_option_is_repeated(plans: Callable[..., Plan],
+                                                                  words: tuple[str, ...]) -> None:
+    plan = plans(*SMALL, *words)
+    assert [dict(plan.points[job.id]) for job in plan.jobs] == [{"batch": 8}, {"batch": 16}]
+
+
+def test_the_largest_batch_is_left_to_a_search(plans: Callable[..., Plan]) -> None:
+    (job,) = plans(*SMALL, "--batch", "max").jobs
+    assert isinstance(job, Job) and job.largest and job.batch == 8
+    plan = plans(*SMALL, "--batch", "max,4")
+    assert [(plan.points[job.id]["batch"], job.largest) for job in plan.jobs if isinstance(job, Job)] == [
+        (4, False), ("max", True)]

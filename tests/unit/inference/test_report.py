@@ -344,3 +344,14 @@ def without_chance(results: Results) -> Json:
     return data | {"cells": [{key: row[key] for key in keys} for row in data["cells"]],
                    "accuracy": [{key: value for key, value in row.items() if key != "build"}
                                 for row in data["accuracy"]]}
+
+
+def test_the_share_of_the_measured_peak_stands_beside_a_speed_where_it_is_known(results: Results) -> None:
+    assert "of peak" not in render(results)
+    limits = {"limits": {"arithmetic": 1000.0}}
+    known = [cell if cell["precision"] == "int8" else {**cell, "bounds": limits} for cell in results.cells]
+    found = dataclasses.replace(results, cells=known)
+    one = next(one for one in speeds(found) if one.precision == "fp32")
+    assert one.of_peak == pytest.approx(one.throughput / 1000.0)
+    assert {one.of_peak for one in speeds(found) if one.precision == "int8"} <= {None}
+    assert "of peak" in render(found) and f"{100 * one.of_peak:.2g} %" in render(found)

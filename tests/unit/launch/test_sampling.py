@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from boards import Board, Clock, job, record
@@ -115,6 +116,15 @@ def test_one_that_does_not_begin_is_no_harm(recording: Path, tmp_path: Path, mon
     assert "ended before it had opened any" in str(told.reason)
 
 
+def test_one_that_cannot_be_started_is_told_of_and_the_job_goes_on(recording: Path, tmp_path: Path,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling.sys, "executable", str(tmp_path / "no-python"))
+    with sampling.sampled(Job("reference", "resnet18"), tmp_path):
+        done = True
+    (told,) = sampling.read(tmp_path / SAMPLES)
+    assert done and "cannot be started" in str(told.reason)
+
+
 def test_it_has_a_core_of_its_own_where_there_is_one_to_spare() -> None:
     assert sampling.spare_core(Job("reference", "resnet18", threads=2, workers=3), range(8)) == 7
     assert sampling.spare_core(Job("reference", "resnet18", threads=4, workers=2), range(8)) is None
@@ -124,3 +134,15 @@ def test_it_has_a_core_of_its_own_where_there_is_one_to_spare() -> None:
             child = subprocess.run(["python3", "-c", "import os; print(*os.sched_getaffinity(0))"], text=True,
                                    capture_output=True, check=True).stdout
         assert set(map(int, child.split())) == cores - {max(cores)} and os.sched_getaffinity(0) == cores
+
+
+def test_only_where_rest_tells_something_is_it_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DLCOMPARE_METERS", "memory")  # of the host, which has no power
+    process, resting = sampling.start(tmp_path / SAMPLES, "cpu", None)
+    sampling.end(process)
+    assert not resting and [one.name for one in sampling.read(tmp_path / SAMPLES)] == ["memory"]
+    slept: list[float] = []
+    monkeypatch.setattr(sampling, "time", SimpleNamespace(sleep=slept.append))
+    with sampling.sampled(Job("reference", "resnet18"), tmp_path, idle=77):
+        pass
+    assert slept == []

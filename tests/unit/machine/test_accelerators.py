@@ -73,7 +73,8 @@ def test_no_tool_is_an_empty_list(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc, to compile a library that answers as CUDA's does")
-def test_a_gpu_s_name_is_what_the_driver_calls_the_one_of_that_number(tmp_path: Path) -> None:
+def test_a_gpu_s_name_is_what_the_driver_calls_the_one_of_that_number(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, library = tmp_path / "cuda.c", tmp_path / "libcuda.so"
     source.write_text("""
         #include <string.h>
@@ -87,3 +88,5 @@ def test_a_gpu_s_name_is_what_the_driver_calls_the_one_of_that_number(tmp_path: 
     assert accelerators.cuda_uuid(2, str(library)) is None, "there is none of that number"
     assert accelerators.cuda_uuid(0, "libnothing.so.1") is None
     assert accelerators.cuda_uuids([]) == ()
+    monkeypatch.setattr(accelerators, "cuda_uuid", lambda number: "first" if number == 0 else None)
+    assert accelerators.cuda_uuids([0]) == ("first",) and accelerators.cuda_uuids([0, 1]) is None, "part of a total"

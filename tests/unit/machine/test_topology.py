@@ -73,6 +73,7 @@ def test_extensions_that_are_there_and_that_are_not_are_told(tmp_path: Path) -> 
      {"cpus": 1.5, "memory_bytes": 1 << 30, "pids": 512}),
     ("0::/a/b", {"a/b/memory.max": "4096", "a/memory.max": "2048", "a/cpu.max": "200000 100000"},
      {"cpus": 2.0, "memory_bytes": 2048}),
+    ("0::/a/b", {"a/b/memory.max": "1024", "a/memory.max": "2048"}, {"memory_bytes": 1024}),
     ("4:memory:/job\n1:cpu:/", {"memory/job/memory.limit_in_bytes": "8192", "cpu/cpu.cfs_quota_us": "-1",
                                 "cpu/cpu.cfs_period_us": "100000", "memory/memory.limit_in_bytes": str(2**63 - 4096)},
      {"memory_bytes": 8192}),

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from dlcompare.core.errors import UsageError
 from dlcompare.core.meters import foreign_load
 from dlcompare.core.meters.host import dlcompare_meters
 from dlcompare.core.meters.host.events import Events
@@ -25,7 +26,8 @@ from dlcompare.core.meters.host.recording import Replay, record
 from dlcompare.core.meters.host.state import Clock, Memory
 from dlcompare.core.meters.host.storage import Storage
 from dlcompare.core.meters.meter import Absent, Meter, Opened
-from dlcompare.core.variables import JOB_MARK
+from dlcompare.core.plugins.registry import plugins
+from dlcompare.core.variables import JOB_MARK, METERS
 from dlcompare.core.worker.metering import Metering
 
 from .recorded import count, replay, write
@@ -123,11 +125,15 @@ def test_the_kernel_counts_for_a_process_and_all_it_starts() -> None:
         handle = perf.open(Event("page faults", 1, 2))
     except OSError as error:
         pytest.skip(f"needs leave to call perf_event_open: {error}")
+    perf.start(handle)
     first = perf.read(handle)
     pages = 2000
     code = f"import mmap\nm = mmap.mmap(-1, {pages * mmap.PAGESIZE})\nfor i in range({pages}): m[i * mmap.PAGESIZE] = 1"
     subprocess.run([sys.executable, "-c", code], check=True)
     last = perf.read(handle)
+    perf.stop(handle)
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert perf.read(handle).value - last.value < pages / 10, "it was stopped"
     perf.close(handle)
     assert last.value - first.value >= pages
     assert last.enabled > first.enabled and last.running > first.running
@@ -351,3 +357,12 @@ def test_all_together_are_read_around_windows_and_each_tells_what_it_lacks() -> 
     assert {"cores watched", "cores busy", "workers user time", "lo received"} <= used.counted.keys()
     assert not [one.lost for one in meters.metered() if one.lost]
     assert all(one.quantities or one.reason for one in meters.metered())
+
+
+def test_a_variable_names_the_meters_that_may_be_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    for told, names in (("usage, perf", ["usage", "perf"]), ("none", []), ("", [])):
+        monkeypatch.setenv(METERS, told)
+        assert list(plugins().meters()) == names
+    monkeypatch.setenv(METERS, "processor")
+    with pytest.raises(UsageError, match=r"unknown meter 'processor'.*'processors'"):
+        plugins().meters()

@@ -16,6 +16,7 @@ import tiny
 import toy_kind
 
 from dlcompare.core.data import DatasetKind
+from dlcompare.core.data.builtin import SHARDS
 from dlcompare.core.graph.model import Model
 from dlcompare.core.graph.params import initial_params
 from dlcompare.core.kinds import kind as kind_contract
@@ -64,7 +65,7 @@ def test_dlcompare_datasets(plugins: Plugins) -> None:
     assert all(isinstance(kind, DatasetKind) for kind in plugins.datasets().values())
     inputs = plugins.model("tiny-residual").inputs
     for kind in plugins.datasets().values():
-        if kind.name not in ("imagefolder", "arrays", "words"):  # files, with tests of their own; sentences
+        if kind.name not in ("imagefolder", *SHARDS, "arrays", "words"):  # files, with tests of their own; sentences
             argument = {"shapes": "classes=10"}.get(kind.name, "")  # the model tells 10 apart
             kind.check(argument, inputs)
             dataset = kind.open(argument, inputs, seed=0, train=True, loaders=1)

@@ -12,7 +12,7 @@ from dlcompare.core.graph.cost import cost, least_traffic, least_training_flops
 from dlcompare.core.machine.measured import EXCHANGE, MATRIX, MEMORY, Measured, Rate
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.records import bounds as of
-from dlcompare.core.records.bounds import ARITHMETIC, INPUT, Bounds, Trained, above, bounds_of
+from dlcompare.core.records.bounds import ARITHMETIC, INPUT, Bounds, Trained, above, bounds_of, bounds_of_answers
 from dlcompare.core.reports.roofline.shares import sentence
 
 VERSIONS = {"torch": "2.13.0", "python": "3.11.7", "numpy": "2.4.6"}
@@ -71,7 +71,7 @@ def test_what_fits_into_the_caches_is_not_bound_by_memory() -> None:
 def test_activations_of_two_bytes_move_less() -> None:
     half = bounds_of(graph(), dataclasses.replace(TRAINED, precision="bf16"), MACHINE, None)
     assert half.limits[of.MEMORY] > bounds_of(graph(), TRAINED, MACHINE, None).limits[of.MEMORY]
-    assert half.peak is None and "no matrix products" in half.absent[ARITHMETIC]
+    assert half.peak is None and "no bf16 matrix products" in half.absent[ARITHMETIC]
 
 
 def test_a_machine_that_was_not_measured_bounds_nothing_but_its_input_is_known() -> None:
@@ -114,4 +114,12 @@ def test_the_fewest_operations_are_no_more_than_the_models(name: str) -> None:
 def test_people_read_shares_and_room() -> None:
     said = sentence(bounds_of(graph(), TRAINED, MACHINE, 1000.0), 50.0)
     assert "of what its matrix units give (pytorch-ddp, fp32)" in said
-    assert "the input pipeline would allow 20.00x as much" in said and "the nearest bound is" in said
+    assert "the input pipeline would allow 20x as much" in said and "the nearest bound is" in said
+
+
+def test_answers_have_the_matrix_units_for_a_yardstick_and_no_ceiling() -> None:
+    found = bounds_of_answers(graph(), "cpu", "fp32", 2, MACHINE)
+    assert found.limits == pytest.approx({ARITHMETIC: 200e9 / (2 * cost(graph()).multiply_adds)})
+    assert found.ceiling is None and found.refutation(1e12) is None
+    assert "no fp16 matrix products" in bounds_of_answers(graph(), "cpu", "fp16", 2, MACHINE).absent[ARITHMETIC]
+    assert bounds_of_answers(graph(), "cpu", "fp32", 2, None).limits == {}

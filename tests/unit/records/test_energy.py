@@ -11,7 +11,8 @@ import pytest
 from boards import Board, Clock, job, record
 
 from dlcompare.core.meters.meter import Metered, Quantity
-from dlcompare.core.records.energy import ALL, Span, Spent, doubts, of_accelerators, over_rounds, spent, temperatures
+from dlcompare.core.records.energy import ALL, Span, Spent, headline, of_accelerators, over_rounds, spent, temperatures
+from dlcompare.core.run.energy_doubts import doubts
 
 ONE = (("gpu 0",),)
 WINDOWS = [Span(4.0 + 2 * number, 2.0, 100) for number in range(3)]  # of a job from 3 to 11 s
@@ -122,6 +123,23 @@ def test_joules_read_around_windows_are_told_as_well() -> None:
 
 def test_records_from_before_there_were_meters_have_no_energy() -> None:
     assert spent((), (), [Span(None, 2.0, 10, {"cpu package-0": 3.0})]) == ()
+
+
+def test_clocks_that_were_held_back_are_told_of(measured: Callable[..., tuple[Metered, ...]]) -> None:
+    meters = measured()
+    (caveat,) = [one for one in doubts(meters, ONE, WINDOWS, ()) if one.kind == "clocks held back"]
+    assert caveat.values["shares"] == {"the power limit": pytest.approx(1.0, abs=0.1)}
+    assert "clocks held back" not in kinds(measured(load=job(3, 11, busy=200.0)))
+
+
+def test_one_number_stands_for_a_job() -> None:
+    packages = [Spent(f"cpu package-{n}", 2.0, 1.9, 2.1, "counter", 50.0, 5) for n in range(2)]
+    memory = Spent("cpu dram-0", 1.0, None, None, "counter", 5.0, 5)
+    both = headline([*packages, memory])
+    assert both and (both.per_sample, both.watts, both.low) == (4.0, 100.0, None)
+    assert headline([packages[0], memory]) == packages[0] and headline([memory]) is None and headline([]) is None
+    gpu = Spent("gpu 0", 3.0, None, None, "counter", 300.0, 5, devices=1)
+    assert headline([*packages, gpu]) == gpu
 
 
 def test_rounds_are_told_together() -> None:

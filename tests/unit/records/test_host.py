@@ -14,6 +14,7 @@ from dlcompare.core.records.host import host
 from dlcompare.core.records.recompute import recomputed
 from dlcompare.core.records.record import Window
 from dlcompare.core.reports.sections.host import hosts, line
+from dlcompare.core.reports.text import to_text
 
 METERS = [Metered("processors", "window", about={"cores": 4})]
 COUNTED = {"cores watched": 2.0, "cores busy": 6.0, "cores stolen": 0.1, "job busy": 5.0, "lo received": 3e6,
@@ -29,7 +30,7 @@ def window(**less: Any) -> Window:
 
 
 def test_counters_become_rates_of_the_time_that_was_watched() -> None:
-    found = host(METERS, [window(), window(**{"cores busy": 8.0})])
+    found = host(METERS, [window(), window(**{"cores busy": 8.0})], [window()])
     assert found and (found.seconds, found.cores) == (4.0, 4)
     assert (found.cores_busy, found.cores_stolen, found.job_cores) == (3.5, 0.05, 2.5)
     assert (found.storage_read, found.storage_written) == (2e6, 0.0)
@@ -56,14 +57,16 @@ def test_one_line_says_what_matters() -> None:
     assert "about 1.50 instr" in line(with_host(**{"workers uncounted": 1.0}))
     less = {"lo received": 0.0, "lo sent": None, "workers cycles": None, "job read from storage": 9.0}
     assert line(with_host(**less)) == "3.00 of 4 cores busy (the job 2.50), 0.05 stolen"
-    assert [one.plain[:4] for one in hosts([(7, with_host()), (8, fabricated.finished(fabricated.job()))])] == [
-        "\nHos", "  7 "], "one that nothing is known of has no line"
+    rows = [(7, with_host()), (8, fabricated.finished(fabricated.job()))]
+    assert to_text(hosts(rows), 60) == (
+        "\nHost, during the windows:\n 7 3.00 of 4 cores busy (the job 2.50), 0.05 stolen, storage\n"
+        "   2 MB/s, lo 1.5 MB/s, 1.50 instructions/cycle at 3.00 GHz\n"), "nothing is known of the other"
     assert not list(hosts([(1, fabricated.finished(fabricated.job()))])), "nothing is known"
 
 
 def with_host(page_cache: tuple[Residency, ...] = (), **less: Any) -> Any:
     record = fabricated.finished(fabricated.job())
-    return dataclasses.replace(record, host=host(METERS, [window(**less)]), page_cache=page_cache)
+    return dataclasses.replace(record, host=host(METERS, [window(**less)], [window(**less)]), page_cache=page_cache)
 
 
 def test_what_was_altered_is_found_when_it_is_read_again() -> None:

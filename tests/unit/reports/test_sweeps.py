@@ -98,6 +98,9 @@ def test_largest_batches_are_told_with_how_they_were_found(monkeypatch: pytest.M
     text = " ".join(shown(records, monkeypatch, 120).split())
     assert "1 pytorch-ddp: 16 is the largest batch that fits of 4 that were tried (24 did not), 12 s" in text or (
         "16 is the largest batch that fits of 4 that were tried (32 did not), 12 s" in text)
+    alone = [dataclasses.replace(one, point={}) for one in records if one.point["threads"] == 1]
+    plain = " ".join(shown(alone, monkeypatch, 120).split())
+    assert "2 jax: 24 is the largest batch that fits" in plain and "a ratio of them is no verdict" in plain
     assert "max (16)" in text and "max (24)" in text and "unlike batch" in text
 
 
@@ -168,6 +171,15 @@ def test_words_are_dots_that_no_line_joins() -> None:
     assert list(relative) == pytest.approx([1.0, 2.0])
 
 
+def test_a_speed_up_has_the_interval_of_its_rounds() -> None:
+    (line, *_) = cells.lines(cells.cells(swept(3)), "threads")
+    low, high = line.interval_over_first(2)
+    assert low is not None and high is not None and low <= (line.over_first(2) or 0) * (1 + 1e-9) <= high * (1 + 2e-9)
+    assert line.interval_over_first(1) == (None, None), "it is what others are related to"
+    (once, *_) = cells.lines(cells.cells(swept()), "threads")
+    assert once.interval_over_first(2) == (None, None) and once.over_first(2) == pytest.approx(2 ** 0.9)
+
+
 def test_frameworks_have_colours_of_their_own_that_do_not_change() -> None:
     shades = {name: drawing.colour(name) for name in (*SETTINGS, "jax", "jax-local", "mxnet", "mxnet-horovod",
                                                       "pytorch-dp", "reference")}
@@ -180,6 +192,16 @@ def test_labels_are_moved_apart(places: list[float]) -> None:
     order = sorted(moved)
     assert all(two - one >= drawing.GAP - 1e-9 for one, two in itertools.pairwise(order))
     assert max(moved) <= 1.0 and sorted(places) == [p for _, p in sorted(zip(moved, places, strict=True))]
+
+
+def test_records_of_several_runs_and_of_none_that_swept_stand_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = [dataclasses.replace(one, run="20251122-080000-ffff") for one in swept() if one.point["threads"] == 1]
+    records = [finished(job("pytorch-ddp")), *swept(), *other]
+    text = shown(records, monkeypatch, 100)
+    assert text.partition("samples/s:")[0].count("20251122-080000-ffff") == 6
+    assert "pytorch-ddp, run 20251122-080000-ffff, threads 1" in text
+    assert {line.name for line in cells.lines(cells.cells(records), "batch")} == {"pytorch-ddp", "jax"}
+    assert len(figure.figure(cells.cells(records), "threads").axes) == 2
 
 
 def test_nothing_to_draw_is_said(tmp_path: Path) -> None:

@@ -83,3 +83,56 @@ def test_what_is_absent_has_its_reason(error: Exception, reason: str) -> None:
 def test_what_a_counter_grew_by(wraps: float | None, before: float | None, after: float | None,
                                 grown: float | None) -> None:
     assert difference(Quantity("cpu", "energy", "J", wraps=wraps), before, after) == grown
+
+
+class Disturbing(Known):
+    """A meter that costs speed while it counts."""
+
+    disturbs = True
+
+
+class Counting(Recorded):
+    """Notes when it is told to count."""
+
+    def __init__(self, *readings: Sequence[float | None] | Exception) -> None:
+        super().__init__(list(readings), BYTES)
+        self.told: list[str] = []
+
+    def begin(self) -> None:
+        self.told.append("begin")
+
+    def end(self) -> None:
+        self.told.append("end")
+
+
+def test_a_meter_that_disturbs_counts_in_a_window_of_its_own_alone() -> None:
+    counting = Counting((1,), (5,))
+    meters = Metering([Disturbing(counting), named("calm", Recorded([(1.0,), (2.0,), (4.0,), (7.0,)], PACKAGE))],
+                      "cpu")
+    assert meters.disturbing
+    _, calm = watch(lambda: counting.told.append("a window"), meters=meters)
+    assert (calm.joules, calm.counted, counting.told) == ({"cpu package-0": 1.0}, {}, ["a window"])
+    _, apart = meters.apart(lambda: watch(lambda: counting.told.append("its own"), meters=meters))
+    assert (apart.joules, apart.counted) == ({"cpu package-0": 3.0}, {"workers read": 4})
+    assert counting.told == ["a window", "begin", "its own", "end"]
+    assert [(one.name, one.apart) for one in meters.metered()] == [("known", True), ("calm", False)]
+
+
+def named(name: str, found: Opened) -> Known:
+    meter = Known(found)
+    meter.name = name  # type: ignore[misc]
+    return meter
+
+
+def test_a_meter_that_cannot_begin_is_lost_and_the_window_is_taken() -> None:
+    class Broken(Counting):
+        def begin(self) -> None:
+            raise OSError("no such counter any more")
+
+    meters = Metering([Disturbing(Broken())], "cpu")
+    assert meters.apart(lambda: "taken") == "taken" and not meters.disturbing
+    assert meters.metered()[0].lost == "OSError: no such counter any more"
+
+
+def test_without_such_a_meter_no_window_is_taken_apart() -> None:
+    assert not Metering([Disturbing(Absent("not here"))], "cpu").disturbing

@@ -48,7 +48,7 @@ def folded(probe: str, taken: Sequence[Window], **more: Any) -> MachineRecord:
 
 def concluded(records: Sequence[MachineRecord], monkeypatch: pytest.MonkeyPatch,
               products: tuple[Rate, ...] = ()) -> MachineRecord:
-    monkeypatch.setattr(matrix, "rates", lambda run, wanted: (products, {}))
+    monkeypatch.setattr(matrix, "rates", lambda run, wanted, before: (products, {}))
     monkeypatch.setattr(conclusion, "system", lambda: SYSTEM)
     run: Any = SimpleNamespace(folder=Path("run"))
     found, = conclusion.conclude(MACHINE, MACHINE.plan(Request(own=Own())), run, records)  # type: ignore[arg-type]
@@ -88,9 +88,39 @@ def test_a_rate_of_a_busy_machine_is_refused_and_the_rest_is_kept(monkeypatch: p
 
 
 def test_a_machine_too_busy_for_anything_leaves_what_was_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert concluded([folded("memory", windows(1.0, 1.0, 1.0))], monkeypatch).measured and known(SYSTEM) is None
     before = concluded([folded("memory", windows(0.0, 0.0, 0.0))], monkeypatch).measured
-    concluded([folded("memory", windows(1.0, 1.0, 1.0))], monkeypatch)
-    assert known(SYSTEM) == before
+    concluded([folded("pipe", windows(1.0, 1.0, 1.0))], monkeypatch)
+    after = known(SYSTEM)
+    assert before and after and after.rates == before.rates and after.absent == {"exchange: pipe": BUSY}
+
+
+def test_what_the_machine_was_too_busy_for_is_measured_the_next_time_and_the_rest_is_not(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(dataclasses.replace(whole(), fingerprint=measured.fingerprint(measured_system())))
+    wanted = {(job.probe, job.threads) for job in MACHINE.plan(Request(own=Own())).jobs}  # type: ignore[attr-defined]
+    assert {"pipe", "shared-memory", "disk-warm"} <= {probe for probe, _ in wanted}
+    assert not {"loopback", "disk-cold", "idle"} & {probe for probe, _ in wanted} and ("memory", 1) not in wanted
+    everything = MACHINE.plan(Request(own=Own(again=True))).jobs
+    assert {job.probe for job in everything} >= set(PROBES)  # type: ignore[attr-defined]
+    answer = MACHINE.answer(Request(own=Own()), lambda plan: [])
+    assert answer.explanation is None  # it was measured on
+
+
+def test_frameworks_whose_rates_are_known_are_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def ask(run: Any, names: Sequence[str], device: str, precision: str, *, threads: int | None = None) -> Any:
+        asked.append((list(names), precision, threads))
+        return [], {}
+
+    monkeypatch.setattr(matrix, "asked", ask)
+    monkeypatch.setattr(matrix, "gpus", lambda: 0)
+    monkeypatch.setattr(matrix, "usable", lambda: 2)
+    monkeypatch.setattr(matrix, "has_units", lambda precision: precision == "fp32")
+    _, lacking = matrix.rates(SimpleNamespace(), "jax,mxnet,tf-horovod", RATES)  # type: ignore[arg-type]
+    assert asked == [(["mxnet"], "fp32", None), (["tf-horovod"], "fp32", 1)]
+    assert lacking["matrix: bf16 on cpu"] == matrix.EMULATED
 
 
 def test_a_machine_left_alone_takes_watts_by_what_a_meter_covers() -> None:
@@ -206,7 +236,8 @@ def test_what_is_known_is_told_without_measuring(monkeypatch: pytest.MonkeyPatch
     def never(plan: Any) -> Any:
         raise AssertionError("it measured")
 
-    keep(mine := dataclasses.replace(whole(), fingerprint=measured.fingerprint(measured_system())))
+    mine = whole(fingerprint=measured.fingerprint(measured_system()), absent={"copy: host to device": NO_GPU})
+    keep(mine)
     answer = MACHINE.answer(Request(own=Own()), never)
     assert answer.explanation == mine and json.loads(MACHINE.report(answer, "json", None))["seconds"] == 61.0
     with pytest.raises(AssertionError, match="it measured"):
@@ -236,6 +267,8 @@ def test_the_roofline_is_drawn_and_refused_in_words(tmp_path: Path, monkeypatch:
     assert (tmp_path / "roof.png").read_bytes()[:4] == b"\x89PNG"
     with pytest.raises(UsageError, match="no roof is known"):
         figure.draw(whole(rates=()), tmp_path / "none.png", [])
-    for own, words in ((Own(plot=Path("roof.gif")), "--plot draws"), (Own(points="runs/x"), "name its file as well")):
+    for own, words in ((Own(plot=Path("roof.gif")), "--plot draws"), (Own(points="runs/x"), "name its file as well"),
+                       (Own(plot=tmp_path / "a.png", points=str(tmp_path / "none")), "holds no records.json"),
+                       (Own(matrix="pytroch"), "unknown framework 'pytroch'")):
         with pytest.raises(UsageError, match=words):
             MACHINE.answer(Request(own=own), lambda plan: [])

@@ -56,6 +56,14 @@ def test_a_triad_that_computes_something_else_measures_nothing() -> None:
         memory.prove([np.array([7.0, 6.0])])
 
 
+@pytest.mark.parametrize("compilers", [memory.COMPILERS, ()])
+def test_a_triad_is_proved_before_it_is_timed(compilers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "COMPILERS", compilers)
+    monkeypatch.setattr(memory, "FACTOR", float("nan"))  # which equals nothing
+    with pytest.raises(ArithmeticError), memory.triad(1):
+        pass
+
+
 def test_arrays_that_do_not_fit_are_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "free_memory", lambda: 4 << 20)
     with pytest.raises(Absent, match="free some"), memory.triad(1):
@@ -83,6 +91,19 @@ def test_a_file_is_read_cold_and_warm_and_is_gone_afterwards(on_disk: Path) -> N
                 disk.drop(on_disk / disk.FILE)
                 assert disk.resident(on_disk / disk.FILE) < disk.COLD
     assert not list(on_disk.iterdir())
+
+
+def test_each_cold_reading_comes_from_the_disk_and_no_warm_one_does(on_disk: Path) -> None:
+    for cold, wanted in ((True, 3 * 16 << 20), (False, 0)):
+        with disk.reading(on_disk, 16, cold=cold) as probe:
+            before = from_disk()
+            probe.take(3)
+            assert from_disk() - before == pytest.approx(wanted, abs=1 << 20)
+
+
+def from_disk() -> int:
+    """Return how many bytes this process has had read from a disk."""
+    return int(Path("/proc/self/io").read_text().partition("read_bytes: ")[2].split()[0])
 
 
 def test_pages_that_somebody_has_mapped_cannot_be_dropped_and_that_is_told(on_disk: Path) -> None:

@@ -90,7 +90,7 @@ def test_no_gap_is_no_study(factor: float, words: str) -> None:
 def test_a_real_gap_falls_apart_into_what_makes_it(start_slow: Callable[..., Command]) -> None:
     """``tuned`` is 1.5 times slower for its execution and 1.25 times for its layout."""
     command = start_slow("--framework", "rival,tuned", "--explain", "--windows", "3", SLOW_STEP="0.02")
-    assert command.wait(120) == 0, command.told
+    assert command.wait(300) == 0, command.told
     found = json.loads(command._printed.read_text())
     told = found["explanation"]
     assert (told["slow"], told["fast"], told["rounds"]) == ("tuned", "rival", 3), told
@@ -100,5 +100,6 @@ def test_a_real_gap_falls_apart_into_what_makes_it(start_slow: Callable[..., Com
     assert factors["layout"][0]["after"] == "NHWC" and 1.1 < factors["layout"][1] < 1.45
     assert 0.8 < factors["input path"][1] < 1.25 and 0.75 < told["unexplained"]["ratio"] < 1.35
     assert {kept["setting"] for kept in told["kept"]} == {"threads", "precision"}
-    assert len(command.runs) == 2 and len(found["comparisons"]) == 2
+    assert told["kernels"]  # a real backend's layers, timed alone, or why they say nothing
+    assert len(command.runs) == 3 and len(found["comparisons"]) == 2
     assert len(json.loads((command.runs[1] / "records.json").read_text())) == 3 * 6

@@ -12,6 +12,7 @@ from fabricated import CERTIFICATE, STARTED, SYSTEM, finished, job, ranks, sha
 
 from dlcompare.core.kinds.training import folding
 from dlcompare.core.kinds.training.result import LossPoint, RankResult, beyond_physics
+from dlcompare.core.meters.meter import Metered, Quantity
 from dlcompare.core.records.choices import Choices
 from dlcompare.core.records.circumstances import Circumstances
 from dlcompare.core.reports.words import sentences
@@ -177,3 +178,24 @@ def test_another_number_of_classes_than_the_data_have_is_said(network: int | Non
     one = job(classes=network)
     made = finished(one, ranks(one, data_classes=data))
     assert [words for words in sentences(made.warnings) if "classes" in words] == told
+
+
+def metered(results: list[RankResult], counted: list[dict[str, float]]) -> list[RankResult]:
+    """Return results whose ranks have read a counter of the machine and one of their own in each window."""
+    own = Quantity("workers", "read", "B", own=True)
+    meter = Metered("any", "window", quantities=(Quantity("lo", "sent", "B"), own))
+    return [dataclasses.replace(result, meters=(meter,), windows=tuple(
+        dataclasses.replace(window, counted=one, joules={"cpu package-0": 90.0} if result.rank == 0 else {}, clock=7.0)
+        for window in result.windows)) for result, one in zip(results, counted, strict=True)]
+
+
+def test_what_processes_counted_of_themselves_is_summed_and_the_rest_is_rank_0_s() -> None:
+    found = finished(job(), metered(ranks(job()), [{"lo sent": 5.0, "workers read": 1.0}, {"workers read": 2.0}]))
+    assert {(one.counted["lo sent"], one.counted["workers read"]) for one in found.windows} == {(5.0, 3.0)}
+    assert {one.joules["cpu package-0"] for one in found.windows} == {90.0} and found.windows[0].clock == 7.0
+    assert [one.scope for one in found.energy] == ["cpu package-0"], "which the meters' shortest window allows"
+
+
+def test_a_sum_that_lacks_a_rank_is_none() -> None:
+    found = finished(job(), metered(ranks(job()), [{"lo sent": 5.0, "workers read": 1.0}, {}]))
+    assert {tuple(one.counted) for one in found.windows} == {("lo sent",)}

@@ -26,18 +26,19 @@ def test_what_is_found_fits_and_little_more_would_not(limit: int, start: int) ->
     tried = found(limit, start=start)
     largest = best(tried)
     assert largest is not None and largest <= limit <= largest + max(1, largest // FINENESS)
-    assert len({one.batch for one in tried}) == len(tried) <= MOST_TRIES, "nothing is tried twice"
+    assert len({one.batch for one in tried}) == len(tried) - 1 < MOST_TRIES, "nothing is tried twice but what is found"
+    assert tried[-1].batch == largest
     assert [one.fits for one in tried] == [one.batch <= limit for one in tried]
 
 
 def test_doubling_comes_first_and_bisection_then() -> None:
-    assert [one.batch for one in found(100)] == [8, 16, 32, 64, 128, 96, 112, 104, 100]
-    assert [one.batch for one in found(3, start=64)] == [64, 32, 16, 8, 4, 2, 3]
+    assert [one.batch for one in found(100)] == [8, 16, 32, 64, 128, 96, 112, 104, 100, 100]
+    assert [one.batch for one in found(3, start=64)] == [64, 32, 16, 8, 4, 2, 3, 3]
 
 
 def test_there_is_no_more_than_the_data_have() -> None:
-    assert [one.batch for one in found(10**9, most=50)] == [8, 16, 32, 50]
-    assert [one.batch for one in found(10**9, most=5)] == [5]
+    assert [one.batch for one in found(10**9, most=50)] == [8, 16, 32, 50, 50]
+    assert [one.batch for one in found(10**9, most=5)] == [5, 5]
 
 
 def test_nothing_fits() -> None:
@@ -51,20 +52,35 @@ def test_time_bounds_the_search() -> None:
     assert [one.batch for one in tried] == [1]
 
 
+def test_what_does_not_fit_a_second_time_is_passed_over() -> None:
+    seen: list[int] = []
+
+    def moody(batch: int) -> str | None:
+        seen.append(batch)
+        return "memory ran out" if batch > 64 or (batch == 64 and seen.count(64) > 1) else None
+
+    tried = search(moody, start=32, most=1000)
+    largest = best(tried)
+    assert seen[:6] == [32, 64, 128, 96, 80, 72] and seen.count(64) == 2
+    assert largest is not None and 60 <= largest < 64 and [one.batch for one in tried].count(largest) == 2
+
+
 @pytest.mark.slow
 def test_a_real_limit_on_memory_is_found_kept_and_resumed(start_slow: Start) -> None:
-    words = ("--framework", "reference", "--batch", "max", "--data", "synthetic", "--rounds", "2")
+    words = ("--framework", "reference", "--batch", "max", "--data", "synthetic")
     command = start_slow(*words, DLCOMPARE_MEMORY=str(500 << 20))
-    assert command.wait(240) == 0, command.told
-    records: list[dict[str, Any]] = json.loads(command.printed)["records"]
+    command.wait(400)
+    records: list[dict[str, Any]] = json.loads(command.printed)
     tried = records[0]["job"]["tried"]
     (largest,) = {record["batch_per_worker"] for record in records}
-    assert largest == max(one["batch"] for one in tried if one["fits"]) > 8
+    assert largest == max(one["batch"] for one in tried if one["fits"]) > 8 and tried[-1]["batch"] == largest
     refused = [one for one in tried if not one["fits"]]
     assert refused and all("memory ran out" in one["reason"] for one in refused)
     assert f"--batch {largest}" in records[0]["reproduce"]
     again = start_slow(*words, "--resume", DLCOMPARE_MEMORY=str(500 << 20))
-    assert again.wait(60) == 0 and "trying" not in again.told
+    again.wait(120)
+    assert "trying" not in again.told
+    assert json.loads(again.printed)[0]["batch_per_worker"] == largest
 
 
 @pytest.mark.slow

@@ -1,0 +1,276 @@
+"""Operators timed alone: what is planned, what one process times of them, what is made of that."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fabricated import RUN, SYSTEM
+from golden import flowing
+
+from dlcompare.core.errors import UsageError
+from dlcompare.core.graph import Graph
+from dlcompare.core.graph.alone import layers
+from dlcompare.core.graph.cost import node_costs
+from dlcompare.core.graph.named import operator, small
+from dlcompare.core.graph.params import initial_params
+from dlcompare.core.judging.judging import Judging
+from dlcompare.core.judging.kernels import Breakdown, LayerTime, kernels
+from dlcompare.core.kinds.kind import Answer, Request, Started, kind
+from dlcompare.core.kinds.ops import folding, report, worker
+from dlcompare.core.kinds.ops.published import operators
+from dlcompare.core.kinds.ops.request import FORWARD, FRAME, STEP, WHOLE, Cell, OpsJob, cells
+from dlcompare.core.kinds.ops.result import OpsRecord, RankResult, Timed
+from dlcompare.core.plan.plan import Plan
+from dlcompare.core.plugins.backend import Trainer
+from dlcompare.core.plugins.job import Job
+from dlcompare.core.plugins.registry import plugins
+from dlcompare.core.published.tables import table
+from dlcompare.core.records.choices import Choices
+from dlcompare.core.records.record import Window
+from dlcompare.core.typed_json import from_plain
+from dlcompare.frameworks.reference import Reference
+from dlcompare.frameworks.reference.trainer import ReferenceTrainer
+
+OPS = kind("ops")
+QUICK: Mapping[str, Any] = {"windows": 2, "window_seconds": 0.001, "device": "cpu", "threads": 1}
+
+
+def planned(*frameworks: str, **settings: Any) -> Plan:
+    return OPS.plan(Request({"framework": ",".join(frameworks), **QUICK, **settings}, OPS.own()))
+
+
+def carried_out(job: OpsJob, folder: Path) -> OpsRecord:
+    """Return the record of a job that is done here, in this process."""
+    told: list[dict[str, Any]] = []
+    worker.work(job, folder, lambda phase, **more: told.append({"phase": phase, **more}))
+    rank = from_plain(RankResult, json.loads((folder / "rank-0.json").read_text()), what="rank")
+    about = Started(run=RUN, system=SYSTEM, folder=folder, tell=lambda *_: None)
+    assert {one["phase"] for one in told} >= {"import", "window"}
+    return folding.fold(OPS, job, [rank], about)
+
+
+def test_published_operators_cost_what_is_printed_of_them() -> None:
+    rows = table("wang2020_table4_operators").rows
+    printed = {f"{row['operator']}-{row['size']}": float(row["flops"]) for row in rows}
+    assert len(printed) == 6 and list(operators()) == list(printed)
+    for name, text in operators().items():
+        one = operator(text)
+        assert 2 * one.batch * one.layer.multiply_adds == pytest.approx(printed[name], rel=5e-3), name
+    assert planned("reference", ops=("published",)).jobs[0].to_plain()["ops"] == list(printed)
+
+
+def test_matrices_need_not_be_square() -> None:
+    one = operator("matmul:3x5x7")
+    assert (one.batch, one.layer.multiply_adds, one.layer.about) == (3, 35, "dense 5 -> 7")
+    assert small("matmul:8192x16x4096") == "matmul:1024x16x1024" and small("conv2d:x") == "conv2d:x"
+
+
+@pytest.mark.parametrize("name, words", [
+    ("matmul:x", "is none that can be read; write matmul:N"), ("matmul:0", "from 1 to"), ("fft:8", "write matmul:N"),
+    ("conv2d:1x8x8x3:3x3x4x8:1", "3 channels, and the filters read 4"),
+    ("conv2d:1x2x2x3:5x5x3x8:1", "makes an empty tensor"), ("matmul-IV", "is none that can be read")])
+def test_an_operator_that_cannot_be_says_why(name: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        planned("reference", ops=(name,))
+
+
+def test_something_must_be_named_and_layers_exist() -> None:
+    with pytest.raises(UsageError, match="either --op or --from-model must be given"):
+        planned("reference")
+    with pytest.raises(UsageError, match="has no layer conv9 of its own work; it has: conv1, bn1"):
+        planned("reference", model="resnet18", image_size=32, ops=("conv9",))
+    chosen = cells(OpsJob("reference", model="resnet18", image_size=32, ops=("layer1.0.conv1",)))
+    assert [(one.of, one.count) for one in chosen] == [(WHOLE, 1), ("conv", 4), (FRAME, 0)]
+
+
+@pytest.mark.parametrize("model, size", [("resnet18", 32), ("googlenet", 64), ("bert-tiny", None)])
+def test_layers_are_all_of_the_network_each_kind_once(model: str, size: int | None) -> None:
+    graph = plugins().model(model).graph(size)
+    found = layers(graph)
+    needed = {node.name for node in graph.needed("loss")}
+    assert sum(one.count * one.multiply_adds for one in found) == sum(
+        one.multiply_adds for name, one in node_costs(graph).items() if name in needed)
+    assert len({one.name for one in found}) == len(found) < len(needed)
+
+
+def test_the_first_layer_passes_no_gradient_on() -> None:
+    found = {one.name: one for one in layers(plugins().model("resnet18").graph(32))}
+    assert (found["conv1"].products, found["layer1.0.conv1"].products, found["relu"].products) == (2, 3, 2)
+    assert found["conv1"].about == "conv 7x7/2 3x32x32 -> 64x16x16" and found["loss"].about == "cross_entropy 1000 -> 1"
+    assert found["conv1"].framed == ((64, 16, 16),) and found["loss"].framed == ((1000,),)
+    assert found["layer1.0.add"].framed == ((64, 8, 8),) * 3
+
+
+@pytest.mark.parametrize("model, size", [("resnet18", 32), ("bert-tiny", None)])
+def test_every_layer_alone_trains_and_its_forward_gives_the_loss(model: str, size: int | None) -> None:
+    for one in layers(plugins().model(model).graph(size)):
+        if one.op == "dropout":
+            continue  # the reference draws no masks
+        job = Job("reference", "resnet18")
+        trainer = plugins().backend("reference").trainer(one.graph, initial_params(one.graph, 0), job)
+        placed = trainer.place(worker.invented(one.graph.inputs, 2, seed=0))
+        trainer.forward(placed)
+        loss = trainer.wait()
+        trainer.step(placed, 0.1)
+        assert trainer.wait() == loss and math.isfinite(loss), one.name
+        trainer.forward(placed)
+        assert trainer.wait() != loss or not one.framed, f"{one.name}: nothing was learned"
+
+
+def test_operators_become_a_record_with_rates(tmp_path: Path) -> None:
+    job = planned("reference", ops=("matmul:32", "conv2d:2x8x8x3:3x3x3x4:1:1")).jobs[0]
+    assert isinstance(job, OpsJob)
+    record = carried_out(job, tmp_path)
+    product, image = record.timed
+    assert (product.flops, product.step_flops) == (2 * 32**3, 6 * 32**3) and image.batch == 2
+    assert len(product.forward) == len(product.step) == 2
+    for what, flops in ((FORWARD, product.flops), (STEP, product.step_flops)):
+        rate, seconds = product.rate(what), product.seconds(what)
+        fastest, slowest = sorted(flops * one.steps / one.seconds[0] for one in product.windows(what))
+        assert rate and seconds and fastest <= rate.value <= slowest and fastest <= flops / seconds <= slowest
+    window = record.windows[0]
+    assert window.seconds[0] == pytest.approx(product.step[0].seconds[0] + image.step[0].seconds[0])
+    assert window.samples == product.step[0].samples + image.step[0].samples
+    assert record.throughput and record.throughput.unit == "FLOP/s" and record.breakdown() is None
+    assert [one.model for one in record.parts()] == list(job.ops)
+    assert OpsRecord.from_json(record.to_json()) == record
+    assert record.reproduce.startswith("dlcompare ops --framework reference --precision fp32")
+    assert record.reproduce.endswith("--op matmul:32,conv2d:2x8x8x3:3x3x3x4:1:1") and "model" not in record.reproduce
+    shown = OPS.report(Answer([record]), "table", None)
+    assert "matmul:32" in shown and "with: dlcompare machine" in flowing(shown)
+
+
+def test_a_network_becomes_a_breakdown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def quick(job: OpsJob) -> list[Cell]:
+        whole, *others = cells(job)  # the reference takes seconds for a whole step
+        return [dataclasses.replace(whole, graph=others[0].graph), *others]
+
+    monkeypatch.setattr(worker, "cells", quick)
+    job = planned("reference", model="resnet18", image_size=32, classes=10, batch=2,
+                  ops=("layer4.0.conv2", "layer4.0.relu1", "layer4.0.add")).jobs[0]
+    assert isinstance(job, OpsJob)
+    record = carried_out(job, tmp_path)
+    found = record.breakdown()
+    assert found and [(one.name, one.count) for one in found.layers] == [
+        ("layer4.0.relu1", 4), ("layer4.0.conv2", 3), ("layer4.0.add", 2)]
+    assert found.inside + found.beyond == pytest.approx(found.whole)
+    assert record.windows == record.timed[0].step and len(record.windows) >= 2
+    shown = OPS.report(Answer([record]), "table", None)
+    assert "beyond its layers" in shown and "conv 3x3/1 512x1x1 -> 512x1x1" in flowing(shown)
+
+
+def timed(name: str, of: str, seconds: float, **more: Any) -> Timed:
+    window = Window(steps=2, samples=1, seconds=(2 * seconds,), started=0.0)
+    return dataclasses.replace(Timed(name, name, of, 1, 8, 100, 300, step=(window,)), **more)
+
+
+def test_half_of_each_frame_around_a_layer_is_taken_off() -> None:
+    about = Started(run=RUN, folder=Path(), tell=lambda *_: None)
+    record = dataclasses.replace(
+        OPS.outline(OpsJob("jax", model="resnet18"), about, status="ok"),
+        timed=(timed(WHOLE, WHOLE, 10.0), timed("a", "conv", 3.0, count=2, framed=("8", "4")),
+               timed("b", "add", 1.5, framed=("8", "8", "8")), timed("8", FRAME, 0.6), timed("4", FRAME, 0.2)))
+    found = record.breakdown()
+    assert [one.seconds for one in found.layers] == pytest.approx([2 * (3.0 - 0.3 - 0.1), 1.5 - 0.9])
+    assert (found.whole, found.beyond) == pytest.approx((10.0, 10.0 - 5.2 - 0.6))
+    missing = dataclasses.replace(record, timed=(*record.timed, timed("c", "conv", 1.0, step=(), reason="no")))
+    assert missing.breakdown() is None and not OPS.passed([missing])
+
+
+def breakdown(whole: float, *layers: float) -> Breakdown:
+    return Breakdown(whole, tuple(LayerTime(name, name, 1, s) for name, s in zip("ab", layers, strict=True)))
+
+
+def test_a_rate_above_the_devices_peak_is_no_result(tmp_path: Path) -> None:
+    job = planned("reference", ops=("matmul:8",)).jobs[0]
+    assert isinstance(job, OpsJob)
+    card = {**SYSTEM, "accelerators": [{"name": "NVIDIA Tesla V100"}]}
+    fast = timed("matmul:8", "dense", 1e-9, flops=10**9, step_flops=10**9)
+    window = dataclasses.replace(fast.step[0], samples=2 * 10**9)
+    rank = RankResult(timed=(dataclasses.replace(fast, step=(window,)),), versions={}, settings=Choices(), startup={},
+                      peak_bytes=None, rss_bytes=1)
+    about = Started(run=RUN, system=card, folder=tmp_path, tell=lambda *_: None)
+    record = folding.fold(OPS, dataclasses.replace(job, device="cuda"), [rank], about)
+    assert record.status == "failed" and str(record.reason).startswith("matmul:8, step: impossible: 1e+09 GFLOP/s is")
+
+
+def test_what_does_not_fit_into_memory_is_refused() -> None:
+    job = planned("reference", ops=("matmul:8", "matmul:10000000"))
+    assert "a training step of matmul:10000000 needs at least" in next(iter(job.refusals.values()))
+    whole = planned("reference", model="resnet18", batch=1 << 22)
+    assert "use a smaller --batch" in next(iter(whole.refusals.values()))
+
+
+def test_an_operator_that_a_framework_cannot_do_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = Reference.trainer
+
+    def trainer(self: Reference, graph: Graph, params: Any, job: Job) -> Any:
+        if graph.params()["layer.weight"].shape == (7, 7):
+            raise RuntimeError("no kernel\nfor seven")
+        return make(self, graph, params, job)
+
+    monkeypatch.setattr(Reference, "trainer", trainer)
+    record = carried_out(planned("reference", ops=("matmul:8", "matmul:7")).jobs[0], tmp_path)
+    eight, seven = record.timed
+    assert eight.step and not eight.reason and (seven.reason, seven.step) == ("RuntimeError: no kernel for seven", ())
+    assert record.status == "ok" and not OPS.passed([record])
+    assert "1 reference matmul:7 failed: RuntimeError: no kernel for seven" in flowing(
+        OPS.report(Answer([record]), "table", None))
+
+
+def test_a_backend_without_a_forward_pass_is_timed_by_steps_alone(tmp_path: Path,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ReferenceTrainer, "forward", Trainer.forward)
+    (one,) = carried_out(planned("reference", ops=("matmul:8",)).jobs[0], tmp_path).timed
+    assert one.step and not one.forward and one.rate(FORWARD) is None
+
+
+def test_layers_and_the_rest_multiply_to_the_gap() -> None:
+    slows = {n: breakdown(10.0 * w, 6.0 * w, 2.0 * w) for n, w in enumerate((1.0, 1.1, 0.9))}
+    fasts = {n: breakdown(2.0 * w, 1.0 * w, 0.5 * w) for n, w in enumerate((1.0, 1.1, 0.9))}
+    found = kernels("jax", "torch", slows, fasts, run=RUN)
+    assert not isinstance(found, str)
+    assert found.gap.ratio == pytest.approx(5.0) and found.factor.ratio == pytest.approx(10.0 / 3.5)
+    assert found.factor.ratio * found.rest.ratio == pytest.approx(found.gap.ratio)
+    assert found.factor.share + found.rest.share == pytest.approx(1.0)
+    assert [(one.name, round(one.share, 3)) for one in found.layers] == [("a", 0.625), ("b", 0.188)]
+
+
+def test_layers_that_cannot_be_told_from_the_rest_are_no_explanation() -> None:
+    assert "too few rounds" in str(kernels("a", "b", {0: breakdown(1, 1, 1)}, {}, run=RUN))
+    odd = {n: breakdown(1.0, 4.0, 4.0) for n in range(3)}
+    assert "cannot be told from the rest" in str(kernels("a", "b", odd, {n: breakdown(1, 0.1, 0.1) for n in range(3)},
+                                                          run=RUN))
+
+
+def test_samples_are_invented_for_every_role() -> None:
+    graph = plugins().model("bert-tiny").graph()
+    batch = worker.invented(graph.inputs, 3, seed=0)
+    assert all(batch[name].shape == (3, *spec.shape) and batch[name].dtype == spec.dtype
+               for name, spec in graph.inputs.items())
+    assert all(batch[name].max() < spec.high for name, spec in graph.inputs.items() if spec.high)
+    assert all(np.all(batch[name] == 1) for name, spec in graph.inputs.items() if spec.role == "mask")
+
+
+def test_rounds_are_judged_by_operator_and_shown_together(tmp_path: Path) -> None:
+    records = []
+    for number in range(3):
+        for threads in (1, 2):
+            folder = tmp_path / f"{threads}-{number}"
+            folder.mkdir()
+            job = planned("reference", ops=("matmul:24", "matmul:48"), threads=threads).jobs[0]
+            records.append(dataclasses.replace(carried_out(job, folder), round=number, rounds=3, system={},
+                                               variant=f"threads={threads}"))
+    found = OPS.compare(records, Judging())
+    assert [one.model for one in found] == ["matmul:24", "matmul:48"] and all(len(one.sides) == 2 for one in found)
+    shown = OPS.report(Answer(records), "table", Judging())
+    assert shown.count("reference:threads=2") >= 4 and "FLOP/s" in shown
+    assert len(report.together(records)) == 2 and len(report.together(records)[0].timed[0].step) == 3 * 2
+    assert json.loads(OPS.report(Answer(records), "json", Judging()))["comparisons"]
