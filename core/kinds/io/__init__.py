@@ -12,8 +12,8 @@ from .request import IoJob, runtime_of
 class Io(Kind):
     """Measure input pipelines: images/s by loader processes, bytes really read, cold and warm, CPU use, stalls.
 
-    Each cell is a process of its own that reads the training split twice: first with the files' pages dropped from
-    memory, then with whatever the first pass has left there. With --model a network is trained on the data as well,
+    Each cell is a process of its own that reads the training split several times: first with the pages dropped from
+    memory, then with whatever that pass has left there. With --model a network is trained on the data as well,
     and it is told how much of its time it waits for input.
     """
 

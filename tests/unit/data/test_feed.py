@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from dlcompare.core.data import Dataset
-from dlcompare.core.data.feed import Feed, batch_sha256
+from dlcompare.core.data.feed import Feed, StreamFeed, batch_sha256
 from dlcompare.core.data.generated import synthetic
 from dlcompare.core.data.order import Sampler, in_order
+from dlcompare.core.data.stream import Drawn
 from dlcompare.core.errors import JobError
 from dlcompare.core.graph import Input
 
@@ -216,3 +217,20 @@ def test_a_resident_dataset_has_no_rate_of_its_own() -> None:
     with Feed(dataset, endless(), lambda batch: batch) as feed:
         next(feed)
         assert feed.alone() is None
+
+
+def test_a_stream_is_fed_epoch_after_epoch_in_its_own_order() -> None:
+    class Stream:
+        resident = False
+
+        def epoch(self, number: int) -> Iterator[Drawn]:
+            if number == 2:
+                raise JobError("a shard is damaged")
+            for row in (3, 1):
+                yield Drawn(np.array([row]), {"x": np.array([10 * number + row])})
+
+    with StreamFeed(Stream(), first) as feed:  # type: ignore[arg-type]  # what a feed needs of one
+        assert list(itertools.islice(feed, 4)) == [3, 1, 13, 11]
+        assert feed.first_batch_sha256 == batch_sha256({"x": np.array([3])})
+        with pytest.raises(JobError, match="a shard is damaged"):
+            next(feed)
