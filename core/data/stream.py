@@ -6,7 +6,6 @@ epoch, in an order and through decoders that are its own: both are told in words
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass
@@ -119,6 +118,8 @@ class Stream(ABC):
 
     def order_sha256(self) -> str:
         """Return a hash of what decides which sample comes when: the policy, the seed and the samples' names."""
+        import hashlib  # late: OpenSSL takes a fiftieth of a start-up
+
         digest = hashlib.sha256(f"{self.order}\0{self.source.seed}\0".encode())
         digest.update("\0".join(self.source.found.names).encode(errors="surrogateescape"))
         return digest.hexdigest()

@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from dlcompare.core import hookimpl
-
 from .meter import ENERGY, GAUGE, POWER, SERIES, TEMPERATURE, Absent, Meter, Opened, Quantity
 from .recording import Call, DriverError, driver, replaying
 
@@ -194,8 +192,3 @@ class Amd(Meter):
 
     def open(self, device: str) -> Opened:
         return Gpus(driver(library))
-
-
-@hookimpl
-def dlcompare_meters() -> list[Meter]:
-    return [Amd()]

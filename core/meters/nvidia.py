@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dlcompare.core import hookimpl
-
 from . import nvml, series
 from .board import duty
 from .meter import COUNTER, ENERGY, GAUGE, HELD_BACK, POWERS, SERIES, TEMPERATURE, Absent, Meter, Opened, Quantity
@@ -251,8 +249,3 @@ class Nvidia(Meter):
 
     def open(self, device: str) -> Opened:
         return Gpus(driver(nvml.library))
-
-
-@hookimpl
-def dlcompare_meters() -> list[Meter]:
-    return [Nvidia()]

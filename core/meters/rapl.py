@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from dlcompare.core import hookimpl
-
 from .host.perf import Event, Perf, refusal
 from .meter import ENERGY, Absent, Meter, Opened, Quantity
 
@@ -223,8 +221,3 @@ def from_file(file: Path) -> float | None:
         return int(file.read_text()) / 1e6
     except (OSError, ValueError):
         return None
-
-
-@hookimpl
-def dlcompare_meters() -> list[Meter]:
-    return [Rapl()]

@@ -1,12 +1,18 @@
 """What a plugin may offer. Every hook returns a list; an empty plugin is a valid plugin."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from dlcompare.core import hookspec
 from dlcompare.core.data import DatasetKind
 from dlcompare.core.graph.model import Model
-from dlcompare.core.meters.meter import Meter
 
 from .backend import Backend
 from .engine import Engine
+
+if TYPE_CHECKING:
+    from dlcompare.core.meters.meter import Meter
 
 
 @hookspec

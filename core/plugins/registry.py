@@ -14,21 +14,22 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from dlcompare.core.data import DatasetKind
 from dlcompare.core.errors import PluginError, UsageError, unknown
 from dlcompare.core.graph.model import Model
-from dlcompare.core.graph.named import is_operator, operator
-from dlcompare.core.meters.meter import Meter
 from dlcompare.core.variables import METERS, PARENT, PLUGINS
 
 from . import hookspecs, trial
 from .backend import Backend
 from .engine import Engine
 from .framework_engine import FrameworkEngine
+
+if TYPE_CHECKING:
+    from dlcompare.core.meters.meter import Meter
 
 GROUP = "dlcompare"
 BUILTIN = (
@@ -42,10 +43,7 @@ BUILTIN = (
     "dlcompare.core.kinds.io",
     "dlcompare.inference.kind",
     "dlcompare.core.data.builtin",
-    "dlcompare.core.meters.rapl",
-    "dlcompare.core.meters.nvidia",
-    "dlcompare.core.meters.amd",
-    "dlcompare.core.meters.host",
+    "dlcompare.core.meters.offered",
     "dlcompare.models",
     "dlcompare.frameworks.reference",
     "dlcompare.frameworks.pytorch",
@@ -56,14 +54,15 @@ BUILTIN = (
     "dlcompare.inference.engines.openvino",
     "dlcompare.inference.engines.tensorrt",
 )
+LATE = {"dlcompare.core.meters.offered": "dlcompare_meters"}  # loaded when this hook is asked: many start without
 KINDS = "dlcompare.core.kinds.kind"  # holds a hook and its contract; it stands on this module, so it is found by name
 HOOKS: dict[str, tuple[str, type | str]] = {  # what one thing on offer is called, and what it is
     "dlcompare_backends": ("framework", Backend),
     "dlcompare_models": ("model", Model),
     "dlcompare_datasets": ("dataset", DatasetKind),
     "dlcompare_engines": ("engine", Engine),
-    "dlcompare_meters": ("meter", Meter),
-    "dlcompare_kinds": ("kind of measurement", "Kind"),
+    "dlcompare_meters": ("meter", "dlcompare.core.meters.meter.Meter"),
+    "dlcompare_kinds": ("kind of measurement", f"{KINDS}.Kind"),
 }
 
 
@@ -85,8 +84,10 @@ class Plugins:
         self.manager.add_hookspecs(importlib.import_module(KINDS))
         self.broken = [Broken(name, error) for name, error in (broken or {}).items()]
         self._offers: dict[str, list[tuple[str, Any]]] = {hook: [] for hook in HOOKS}  # (plugin, item)
-        for name in dict.fromkeys(modules):
-            if not broken or name not in broken:
+        wanted = [name for name in dict.fromkeys(modules) if not broken or name not in broken]
+        self._late = [name for name in wanted if name in LATE]
+        for name in wanted:
+            if name not in LATE:
                 self._load(name)
 
     def _load(self, name: str) -> None:
@@ -107,7 +108,9 @@ class Plugins:
         callers = getattr(self.manager.hook, hook).get_hookimpls()
         items = [item for caller in callers if caller.plugin_name == plugin for item in caller.function()]
         wanted: Any = HOOKS[hook][1]
-        wanted = getattr(importlib.import_module(KINDS), wanted) if isinstance(wanted, str) else wanted
+        if items and isinstance(wanted, str):
+            module, _, name = wanted.rpartition(".")
+            wanted = getattr(importlib.import_module(module), name)
         for item in items:
             if not isinstance(item, wanted) or not isinstance(getattr(item, "name", None), str):
                 raise PluginError(f"{hook} must return a list of named {wanted.__name__} objects, not of {item!r}")
@@ -116,6 +119,9 @@ class Plugins:
     def by_name(self, hook: str) -> dict[str, Any]:
         """Return all that a hook offers by name. Raises PluginError when two plugins offer one name."""
         found: dict[str, tuple[str, Any]] = {}
+        for name in [name for name in self._late if LATE[name] == hook]:
+            self._late.remove(name)
+            self._load(name)
         for plugin, item in self._offers[hook]:
             if item.name in found:
                 raise PluginError(f"two plugins offer the {HOOKS[hook][0]} {item.name!r}: {found[item.name][0]} and "
@@ -180,6 +186,8 @@ class Plugins:
 
     def model(self, name: str) -> Model:
         """Return one model, also an operator as one. Raises UsageError with what exists and the nearest match."""
+        from dlcompare.core.graph.named import is_operator, operator  # late: few ask for one
+
         if is_operator(name):
             return operator(name).model
         return self.named("dlcompare_models", name)
