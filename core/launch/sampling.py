@@ -16,10 +16,10 @@ from typing import Any
 
 from dlcompare.core.machine.inherited import for_workers
 from dlcompare.core.meters import series
-from dlcompare.core.meters.meter import Metered
+from dlcompare.core.meters.meter import SERIES, Metered
 from dlcompare.core.plugins.job import BaseJob
 from dlcompare.core.plugins.registry import plugins
-from dlcompare.core.typed_json import from_plain
+from dlcompare.core.typed_json import from_plain, to_plain
 from dlcompare.core.variables import PARENT, PLUGINS, SAMPLES
 
 from .sampler import RESTING, wanted
@@ -47,13 +47,24 @@ def sampled(job: BaseJob, folder: Path, *, idle: float = IDLE_SECONDS) -> Iterat
         yield None
         return
     spare = spare_core(job, sorted(os.sched_getaffinity(0)))
-    process, resting = start(folder / SAMPLES, job.device, spare)
+    try:
+        process, resting = start(folder / SAMPLES, job.device, spare)
+    except OSError as error:  # no process or file to be had, which is the job's to meet
+        leave_word(folder / SAMPLES, f"the process that samples meters cannot be started: {error}")
+        yield
+        return
     try:
         yield spare
         if resting and process.poll() is None:
             time.sleep(idle)
     finally:
         end(process)
+
+
+def leave_word(file: Path, reason: str) -> None:
+    """Leave in a sampler's file why there was none."""
+    with contextlib.suppress(OSError):
+        file.write_text(json.dumps({"meters": [to_plain(Metered("sampler", SERIES, reason=reason))]}) + "\n")
 
 
 def start(file: Path, device: str, core: int | None) -> tuple[subprocess.Popen[bytes], bool]:
@@ -112,7 +123,7 @@ def read(file: Path) -> tuple[Metered, ...]:
     lines = list(parsed(file))
     told = [line["meters"] for line in lines if isinstance(line, dict)]
     if not told:
-        return (Metered("sampler", "series", reason="the process that samples meters ended before it had opened any; "
+        return (Metered("sampler", SERIES, reason="the process that samples meters ended before it had opened any; "
                         "nothing was read beside the job"),)
     meters = [from_plain(Metered, one, what="meter") for one in told[-1]]
     if len(told) == 1:

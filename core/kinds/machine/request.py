@@ -15,6 +15,7 @@ from dlcompare.core.machine.accelerators import gpus
 from dlcompare.core.machine.measured import COPY, DISK, EXCHANGE, Measured
 from dlcompare.core.plan.plan import Plan
 from dlcompare.core.plugins.job import MEASURED, PLACE, BaseJob
+from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.plugins.runtime import Runtime
 from dlcompare.core.settings import setting
 
@@ -83,9 +84,12 @@ class Own:
 
 
 def check(own: Own) -> None:
-    """Raise UsageError if what is to be drawn cannot be, before anything is measured."""
+    """Raise UsageError if what is to be drawn cannot be, or who is to be asked does not exist; nothing is measured yet.
+    """
     from dlcompare.core.reports.sweeps.drawing import check as check_file
 
+    for name in () if own.matrix in (ALL, NOBODY) else own.matrix.split(","):
+        plugins().backend(name.strip())
     if own.plot:
         check_file(own.plot)
     elif own.points:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dlcompare.core.judging.pairs import log_ratios
 from dlcompare.core.judging.verdict import Interval, Side, sides
 from dlcompare.core.records.energy import Spent, over_rounds
 from dlcompare.core.records.record import Record
@@ -63,8 +64,7 @@ class Line:
         base, cell = self.first(), self.cells.get(value)
         if base is None or cell is None or cell is base:
             return None, None
-        ours, theirs = cell.side.samples, base.side.samples
-        logs = [math.log(ours[number] / theirs[number]) for number in ours.keys() & theirs.keys()]
+        logs = log_ratios(cell.side.by_round, base.side.by_round)
         if len(logs) < 2 or not cell.side.interleaved:
             return None, None
         low, high = mean_interval(logs, anytime=cell.side.open_ended)

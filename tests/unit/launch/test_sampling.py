@@ -116,6 +116,15 @@ def test_one_that_does_not_begin_is_no_harm(recording: Path, tmp_path: Path, mon
     assert "ended before it had opened any" in str(told.reason)
 
 
+def test_one_that_cannot_be_started_is_told_of_and_the_job_goes_on(recording: Path, tmp_path: Path,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling.sys, "executable", str(tmp_path / "no-python"))
+    with sampling.sampled(Job("reference", "resnet18"), tmp_path):
+        done = True
+    (told,) = sampling.read(tmp_path / SAMPLES)
+    assert done and "cannot be started" in str(told.reason)
+
+
 def test_it_has_a_core_of_its_own_where_there_is_one_to_spare() -> None:
     assert sampling.spare_core(Job("reference", "resnet18", threads=2, workers=3), range(8)) == 7
     assert sampling.spare_core(Job("reference", "resnet18", threads=4, workers=2), range(8)) is None

@@ -140,7 +140,8 @@ def test_what_ran_out_of_memory_is_not_tried_in_further_rounds() -> None:
     left = [one for (one,) in rounds.to_run(plan, records, lambda _: False) if one.folder.startswith(name[:-3])]
     assert not left
     broken = with_record(plan, ("jax", 2, 16), "the loss is not finite", 0)
-    assert len([one for (one,) in rounds.to_run(plan, broken, lambda _: False) if one.folder.startswith(name[:-3])]) == 2
+    tried = [one for (one,) in rounds.to_run(plan, broken, lambda _: False) if one.folder.startswith(name[:-3])]
+    assert len(tried) == 2
 
 
 def test_no_verdict_joins_two_points() -> None:

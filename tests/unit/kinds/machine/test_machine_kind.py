@@ -267,6 +267,8 @@ def test_the_roofline_is_drawn_and_refused_in_words(tmp_path: Path, monkeypatch:
     assert (tmp_path / "roof.png").read_bytes()[:4] == b"\x89PNG"
     with pytest.raises(UsageError, match="no roof is known"):
         figure.draw(whole(rates=()), tmp_path / "none.png", [])
-    for own, words in ((Own(plot=Path("roof.gif")), "--plot draws"), (Own(points="runs/x"), "name its file as well")):
+    for own, words in ((Own(plot=Path("roof.gif")), "--plot draws"), (Own(points="runs/x"), "name its file as well"),
+                       (Own(plot=tmp_path / "a.png", points=str(tmp_path / "none")), "holds no records.json"),
+                       (Own(matrix="pytroch"), "unknown framework 'pytroch'")):
         with pytest.raises(UsageError, match=words):
             MACHINE.answer(Request(own=own), lambda plan: [])
