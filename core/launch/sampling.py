@@ -51,7 +51,7 @@ def sampled(job: BaseJob, folder: Path, *, idle: float = IDLE_SECONDS) -> Iterat
         process, resting = start(folder / SAMPLES, job.device, spare)
     except OSError as error:  # no process or file to be had, which is the job's to meet
         leave_word(folder / SAMPLES, f"the process that samples meters cannot be started: {error}")
-        yield
+        yield None
         return
     try:
         yield spare
