@@ -157,11 +157,11 @@ def notes(one: Comparison) -> Iterator[Text]:
 
 def paired(one: Comparison) -> str:
     """Return in words what ratios are made of: pairs of windows, of all sides or of some, or whole rounds."""
-    turns = {side.name: any(record.turns for record in side.ran) for side in one.sides if side.ran and side.interleaved}
-    if not any(turns.values()):
+    turns = {side.name: [record.turns for record in side.ran] for side in one.sides if side.ran and side.interleaved}
+    if not any(map(any, turns.values())):
         return "round by round"
-    rest = [name for name, taken in turns.items() if not taken]
-    where = f" (whole rounds of {', '.join(rest)})" if rest else ""
+    rest = [name for name, taken in turns.items() if not all(taken)]
+    where = f", and whole rounds where {', '.join(rest)} did not" if rest else ""
     return f"of each round the median over neighbouring windows, which alternated while other sides waited{where}"
 
 

@@ -9,9 +9,10 @@
 # It uses an interpreter that holds the frameworks already and needs no network. Variables:
 #   PYTHON      that interpreter, with torch, jax, onnxruntime and nvidia-ml-py; by default python3
 #   WHEELS      a folder with wheels of what dlcompare itself needs and that interpreter lacks (see pyproject.toml)
-#   PARTS       of: meters train machine ops tensorrt; by default all
+#   PARTS       of: meters machine train ops tensorrt; by default all
 #   FRAMEWORKS  by default pytorch-ddp,jax; MODELS "resnet50 bert-squad"; PRECISIONS "fp32 tf32 bf16 fp16"; ROUNDS 4
 #   BATCH       of each model, by default 64 and 16; COOL_DOWN seconds before each job, 10; MORE options of every training
+#   OPS         options of ops, by default its own choice of operators; LAYERS the network whose layers are timed, resnet50
 # DEVICE=cpu FRAMEWORKS=reference MODELS=resnet18 PRECISIONS=fp32 ROUNDS=2 BATCH=2 COOL_DOWN=0 MORE="--image-size 32"
 # PARTS="meters train" tries the script out without a GPU.
 set -eu
@@ -19,7 +20,7 @@ here=$(cd "$(dirname "$0")/../.." && pwd)
 out=${1:-gpu}
 device=${DEVICE:-cuda}
 python=${PYTHON:-python3}
-parts=${PARTS:-meters train machine ops tensorrt}
+parts=${PARTS:-meters machine train ops tensorrt}
 frameworks=${FRAMEWORKS:-pytorch-ddp,jax}
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
@@ -41,7 +42,6 @@ part() { # NAME, then a command: says what is done, and goes on where it fails
     "$@" > "$out/$name.txt" 2>&1 || failed="$failed $name"
     tail -n 40 "$out/$name.txt"
 }
-offers() { dlcompare --help | grep -q "^. $1  "; } # whether there is a command of that name
 
 dlcompare list > "$out/list.txt" || { echo "dlcompare does not start with $python; see WHEELS"; exit 1; }
 if [ "$device" = cuda ]; then nvidia-smi -q > "$out/gpu.txt"; fi
@@ -75,12 +75,14 @@ for wanted in $parts; do
                         --rounds "${ROUNDS:-4}" --verify full --cool-down "${COOL_DOWN:-10}"
                 done
             done ;;
-        machine) offers machine && part machine dlcompare machine --format json || echo "no command: machine" ;;
+        machine) # before training, whose records then say how much of it they reach
+            part machine dlcompare machine --env current --matrix "$frameworks" --out "$out/runs" ;;
         ops)
-            offers ops || { echo "no command: ops"; continue; }
             for precision in ${PRECISIONS:-fp32 tf32 bf16 fp16}; do
                 part "ops-$precision" dlcompare ops --framework "$frameworks" --device "$device" --env current \
-                    --precision "$precision" --out "$out/runs"
+                    --precision "$precision" --out "$out/runs" ${OPS:-}
+                part "layers-$precision" dlcompare ops --framework "$frameworks" --device "$device" --env current \
+                    --precision "$precision" --from-model "${LAYERS:-resnet50}" --out "$out/runs"
             done ;;
         tensorrt)
             printf '#!/bin/sh\nexec "%s" -m dlcompare.core "$@"\n' "$python" > "$out/dlcompare"

@@ -43,6 +43,7 @@ def main() -> None:
     for name, default in (("times", 30), ("rounds", 3), ("windows", 5), ("steps", 4), ("batch", 32), ("workers", 1)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--framework", default="pytorch-ddp")
+    parser.add_argument("--model", default="resnet18", help="At 32 x 32 pixels, if it is this one.")
     parser.add_argument("--ways", default="windows,rounds", help="How rounds are interleaved, one or both.")
     asked = parser.parse_args()
     for _ in range(asked.times):
@@ -57,8 +58,9 @@ def main() -> None:
 def outcome(asked: argparse.Namespace, *, apart: bool) -> dict[str, Any]:
     """Return what one comparison came to."""
     with tempfile.TemporaryDirectory() as folder:
-        words = ["--framework", f"{asked.framework},{asked.framework}:loaders=3", "--model", "resnet18",
-                 "--image-size", "32", "--verify", "off", "--out", folder,
+        words = ["--framework", f"{asked.framework},{asked.framework}:loaders=3", "--model", asked.model,
+                 *(("--image-size", "32") if asked.model == "resnet18" else ()), "--device", "cpu", "--verify", "off",
+                 "--out", folder,
                  *(word for name in ("rounds", "windows", "steps", "batch", "workers")
                    for word in (f"--{name}", str(getattr(asked, name))))]
         begin = time.monotonic()
@@ -66,7 +68,8 @@ def outcome(asked: argparse.Namespace, *, apart: bool) -> dict[str, Any]:
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         took = time.monotonic() - begin
         records = read(next(Path(folder).iterdir()))
-    return {"rounds": asked.rounds, "seconds": round(took, 1), "given": plain(verdict(records)),
+    return {"framework": asked.framework, "model": asked.model, "rounds": asked.rounds, "seconds": round(took, 1),
+            "given": plain(verdict(records)),
             "all": plain(verdict([undisturbed(record) for record in records])),
             "waiting_cores": max(one.waiting_cores or 0.0 for record in records for one in record.windows),
             "foreign_cores": [round(one.foreign_cores or 0.0, 2) for record in records for one in record.windows],

@@ -51,21 +51,31 @@ def test_windows_alternate_and_whoever_waits_is_idle(start_slow: Start) -> None:
     assert command.nothing_left()
 
 
-def test_a_job_that_dies_or_stands_still_does_not_hold_the_others_up(start_slow: Start) -> None:
-    """The one that is stopped is given up after 10 s of silence, and the other, which waits as long, is not."""
-    for times, number in enumerate((signal.SIGKILL, signal.SIGSTOP), start=1):
-        command = start_slow(*TWO, "--timeout", "10", SLOW_STEP="0.2")
-        assert eventually(lambda wanted=times, of=command: len(of.runs) == wanted, within=20)
-        until_windows(command, "several")
-        (begun,) = events(command, "several", 0, "start")
-        os.kill(begun["pid"], number)
-        command.wait(90)
-        found = records(command)
-        assert {found["slow", number]["status"] for number in (0, 1)} == {"ok"}
-        assert found["several", 0]["status"] == "failed" and found["several", 1]["status"] == "ok"
-        wanted = "died without a word" if number == signal.SIGKILL else "no sign of life for 10 s"
-        assert wanted in found["several", 0]["reason"]
-        assert len(found["slow", 0]["windows"]) == 4 and command.nothing_left()
+def strike(start_slow: Start, number: signal.Signals) -> tuple[Command, dict[tuple[str, int], dict[str, Any]]]:
+    """Send a signal to a worker while windows alternate; return the command when it has ended, and what it kept."""
+    command = start_slow(*TWO, "--windows", "12", "--timeout", "10", SLOW_STEP="0.2")
+    assert eventually(lambda: len(command.runs) == 1, within=20)
+    until_windows(command, "several")
+    (begun,) = events(command, "several", 0, "start")
+    os.kill(begun["pid"], number)
+    command.wait(120)
+    found = records(command)
+    assert [len(found["slow", number]["windows"]) for number in (0, 1)] == [12, 12] and command.nothing_left()
+    return command, found
+
+
+def test_a_job_that_stands_still_does_not_hold_the_others_up(start_slow: Start) -> None:
+    """It is given up after 10 s of silence, and the other, which waits as long, is not."""
+    _, found = strike(start_slow, signal.SIGSTOP)
+    assert found["several", 0]["status"] == "failed" and found["several", 1]["status"] == "ok"
+    assert "no sign of life for 10 s" in found["several", 0]["reason"]
+
+
+def test_a_job_that_dies_without_a_word_may_have_lacked_memory_and_is_tried_again_by_itself(start_slow: Start) -> None:
+    command, found = strike(start_slow, signal.SIGKILL)
+    assert found["several", 0]["status"] == "ok" and found["several", 0]["turns"] is None
+    assert "apart" in {one["kind"] for one in found["several", 0]["warnings"]}
+    assert len(list(command.runs[-1].glob("several-*.r0*"))) == 2, "the first try was set aside"
 
 
 def test_ctrl_c_leaves_nothing_and_resume_finishes_the_round(start_slow: Start) -> None:

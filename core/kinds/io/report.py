@@ -57,8 +57,9 @@ def parts(records: Sequence[IoRecord], width: int) -> Iterator[RenderableType]:
     if read := [row for row in rows if not row[1].model]:
         yield passes(read, wide=width >= NARROW)
         yield Text("\nEach row is a process of its own that reads the training split several times: images/s from "
-                   "files to arrays in the first pass and, as the median, in later ones; MB from the device, and cores "
-                   "that were busy, in the first and the second. " + temperature([one for _, one in read]),
+                   "files to arrays in the first pass and, as the median, in later ones; MB from the device in the "
+                   "first and the second; cores that were busy; processor time of an image in the second. "
+                   + temperature([one for _, one in read]),
                    style="dim")
     if trained := [row for row in rows if row[1].model]:
         yield Text("")
@@ -71,13 +72,13 @@ def parts(records: Sequence[IoRecord], width: int) -> Iterator[RenderableType]:
 def passes(rows: Sequence[tuple[int, IoRecord]], *, wide: bool) -> RenderableType:
     """Return the table of what was read twice."""
     made = plain_table()
-    later = ["95 % interval", "MB", "cores"] if wide else []
+    later = ["95 % interval", "MB", "CPU ms"] if wide else []
     heads = ["#", "data", "pipeline", "loaders", "first/s", "MB", "cores", "later/s", *later, "status"]
     for name in heads:
         made.add_column(name, overflow="fold", justify="left" if name in ("data", "pipeline", "status") else "right")
     for place, one in rows:
         rate = one.throughput
-        more = [interval(rate.low, rate.high) if rate else "", *told(one.second)[1:]] if wide else []
+        more = [interval(rate.low, rate.high) if rate else "", told(one.second)[1], cost(one.second)] if wide else []
         second = [number(rate.value) if rate else "-", *more]
         cells = [str(place), one.form, one.framework, str(one.loaders), *told(one.first), *second]
         made.add_row(*map(Text, cells), state(one))
@@ -90,6 +91,11 @@ def told(one: Pass | None) -> list[str]:
         return ["-", "-", "-"]
     return [number(one.rate), "-" if one.read is None else f"{one.read / MB:,.1f}",
             "-" if one.cores is None else f"{one.cores:.2f}"]
+
+
+def cost(one: Pass | None) -> str:
+    """Return the processor time of a sample in milliseconds."""
+    return "-" if one is None or one.cost is None else f"{1e3 * one.cost:.2f}"
 
 
 def trainings(rows: Sequence[tuple[int, IoRecord]]) -> RenderableType:

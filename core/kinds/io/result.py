@@ -36,6 +36,11 @@ class Pass:
         """Return how many cores the pass kept busy, on average."""
         return None if self.cpu is None else self.cpu / self.seconds
 
+    @property
+    def cost(self) -> float | None:
+        """Return the processor seconds of a sample, which say the same where others take part of the machine."""
+        return None if self.cpu is None else self.cpu / self.samples
+
 
 @dataclass(frozen=True)
 class Ids:

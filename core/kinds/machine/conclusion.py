@@ -35,14 +35,13 @@ def conclude(kind: Machine, plan: Plan, run: Run, records: Sequence[MachineRecor
     found = Measured(
         fingerprint=fingerprint(seen), measured=stamp(time.time()), seconds=time.time() - began, rates=rates,
         idle_watts=dict(idle.watts or {}) if idle and not idle.disturbed else before.idle_watts if before else {},
-        absent={**absent(records), **lacking},
+        absent={**absent(records), **(matrix.still_lacking(before.absent, rates) if before else {}), **lacking},
         topology=topology(), versions={one.by: one.version for one in rates if one.version})
     if rates:
         keep(found)
     job = MachineJob(probe=WHOLE)
-    busy = any(one.disturbed for one in records) or any(why == BUSY for why in lacking.values())
     yield kind.outline(job, Circumstances(run=run.folder.name, system=seen, started=began), status="ok",
-                       measured=found, disturbed=busy)
+                       measured=found, disturbed=BUSY in found.absent.values())
 
 
 def rate(record: MachineRecord) -> Rate:

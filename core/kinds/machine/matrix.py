@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dlcompare.core.environments import resolve, store
@@ -113,7 +113,7 @@ def asked(run: Run, names: Sequence[str], device: str, precision: str, *,
         for record in run.carry_out_beside(plan, label):
             took = list(taken(record))
             found += took
-            what = f"{MATRIX}: {record.framework}, {precision} on {device}{', 1 thread' if threads else ''}"
+            what = called(record.framework, precision, device, threads)
             lacking.pop(what, None)
             if record.status == "ok" and not took:
                 names.append(record.framework)
@@ -121,6 +121,17 @@ def asked(run: Run, names: Sequence[str], device: str, precision: str, *,
             elif record.status == "failed":
                 lacking[what] = str(record.reason)
     return found, lacking
+
+
+def called(framework: str, precision: str, device: str, threads: int | None) -> str:
+    """Return what people call a framework's products; ``threads`` is 1 or None."""
+    return f"{MATRIX}: {framework}, {precision} on {device}{', 1 thread' if threads else ''}"
+
+
+def still_lacking(before: Mapping[str, str], rates: Sequence[Rate]) -> dict[str, str]:
+    """Return the products that the machine was too busy for in an earlier run and that there is no rate of by now."""
+    there = {called(one.by, one.name, one.device, 1 if one.threads == 1 and usable() > 1 else None) for one in rates}
+    return {what: why for what, why in before.items() if why == BUSY and what.startswith(MATRIX) and what not in there}
 
 
 def asking(names: Sequence[str], device: str, precision: str, threads: int | None) -> Plan | None:

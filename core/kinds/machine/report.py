@@ -33,7 +33,9 @@ def render(answer: Answer, form: str, judging: Judging | None) -> str:
         records = [record.to_dict() for record in answer.records]
         return json.dumps(records or to_plain(measured_of(answer)), indent=1, allow_nan=False)
     width = columns()
-    shown = [part for one in found for part in parts(one, width)]
+    shown: list[RenderableType] = [part for one in found for part in parts(one, width)]
+    if not found:
+        shown.append(Text(f"Nothing was concluded of this machine, for the run was ended before; repeat: {REMEDY}"))
     trouble = [record for record in answer.records if record.warnings or record.status == "failed"]
     return to_text([*shown, *remarks(list(enumerate(trouble, start=1)))], width)
 

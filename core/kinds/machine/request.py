@@ -111,8 +111,9 @@ def plan(request: Request) -> Plan:
 
 
 def is_more(own: Own, found: Measured) -> bool:
-    """Return whether more is asked than is known: the machine was too busy for it, or frameworks were named."""
-    return BUSY in found.absent.values() or own.matrix not in (ALL, NOBODY)
+    """Return whether more is asked than is known: the machine was too busy for it, or frameworks were not asked yet."""
+    asked_some = any(one.what == MATRIX for one in found.rates)
+    return BUSY in found.absent.values() or own.matrix not in (ALL, NOBODY) or (own.matrix == ALL and not asked_some)
 
 
 def is_lacking(job: MachineJob, before: Measured) -> bool:

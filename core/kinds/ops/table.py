@@ -51,12 +51,10 @@ def operators(rows: Sequence[tuple[int, OpsRecord]], width: int) -> Table:
     """Return the table of operators by name: a row for each in each record."""
     made = plain_table()
     made.add_column("#", justify="right")
-    made.add_column("operator", overflow="fold")
-    made.add_column("framework", overflow="fold")
+    made.add_column("operator\nframework", overflow="fold")
     for what in ("forward", "step"):
-        made.add_column(f"{what}\nms", justify="right", no_wrap=True)
+        made.add_column(f"{what}, ms\nof peak", justify="right", no_wrap=True)
         made.add_column("GFLOP/s\n[95 %]", justify="right", no_wrap=True)
-        made.add_column("of peak", justify="right")
     made.add_column("status", no_wrap=width >= WIDE, width=None if width >= WIDE else len("verified"))
     names = dict.fromkeys(one.name for _, record in rows for one in record.timed) or {"": None}
     for name in names:
@@ -65,9 +63,9 @@ def operators(rows: Sequence[tuple[int, OpsRecord]], width: int) -> Table:
             if one is None and record.timed:
                 continue
             what = name if one else record.model
-            times = [*cells(record, one, FORWARD), *cells(record, one, STEP)] if one else ["-", "-", "-"] * 2
-            side = f"{record.name}\n{record.precision}, {record.job['threads']} threads"
-            made.add_row(str(place), *map(Text, (what, side, *times)), state(record))
+            times = [*cells(record, one, FORWARD), *cells(record, one, STEP)] if one else ["-", "-"] * 2
+            side = f"{what}\n{record.name}, {record.precision}, {threads(record)}"
+            made.add_row(str(place), *map(Text, (side, *times)), state(record))
             if one is None:
                 break
     return made
@@ -77,10 +75,16 @@ def cells(record: OpsRecord, one: Timed, what: str) -> list[str]:
     """Return an operator's milliseconds, GFLOP/s and share of the peak, forward or of a step."""
     seconds, rate = one.seconds(what), one.rate(what)
     if seconds is None:
-        return ["-", "-", "-"]
+        return ["-", "-"]
     told = f"{number(rate.value / 1e9)}\n{interval(low(rate.low), low(rate.high))}" if rate else "-"
     share = of_peak(record, rate.value if rate else None)
-    return [number(1e3 * seconds), told, "-" if share is None else f"{100 * share:.0f} %"]
+    return [f"{number(1e3 * seconds)}\n{'-' if share is None else f'{100 * share:.0f} %'}", told]
+
+
+def threads(record: OpsRecord) -> str:
+    """Return how many threads a job had, in words."""
+    count = record.job["threads"]
+    return f"{count} thread{'s' * (count > 1)}"
 
 
 def low(value: float | None) -> float | None:

@@ -248,6 +248,7 @@ def test_a_full_disk_leaves_nothing(pictures: Path, tmp_path: Path, monkeypatch:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_an_interrupted_preparation_leaves_nothing_half_done(pictures: Path, tmp_path: Path) -> None:
     """The command itself, stopped as by Ctrl-C while it writes; pictures are many enough that it does."""
     many = tmp_path / "many" / "ant"

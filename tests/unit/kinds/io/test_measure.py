@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 from running import Command
@@ -71,7 +72,7 @@ def test_samples_that_are_not_those_of_the_data_fail_the_cell(ids: Ids, words: s
 def test_cold_is_what_was_seen_to_be(share: float | None, virtual: bool, word: str, doubts: list[str]) -> None:
     made = record(first=Pass(64, 1.0, None, None, share), hypervisor=virtual)
     assert made.temperature == word and [one.kind for one in made.warnings] == doubts
-    assert word in as_table([made])
+    assert word in " ".join(as_table([made]).split())
 
 
 def test_data_that_do_not_fit_into_memory_are_not_warm() -> None:
@@ -87,9 +88,12 @@ def test_what_training_waits_is_a_share_of_its_windows() -> None:
 def test_pages_that_are_mapped_stay_and_are_seen(tmp_path: Path) -> None:
     file = tmp_path / "x"
     file.write_bytes(os.urandom(1 << 20))
+    mounts = {one.mountpoint: one.fstype for one in psutil.disk_partitions(all=True)}
+    kind_of = mounts[max((place for place in mounts if file.is_relative_to(place)), key=len)]
+    if kind_of in ("tmpfs", "ramfs"):
+        pytest.skip(f"needs a disk's file system below {tmp_path}; {kind_of} has nowhere to drop pages to")
     cold.drop([file])
-    if (residency([file]).share or 0.0) > 0.01:
-        pytest.skip("needs a file system that drops pages, such as ext4; this one keeps them, as tmpfs does")
+    assert residency([file]).share == 0.0
     with file.open("rb") as held, mmap.mmap(held.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         assert sum(mapped[at] for at in range(0, 1 << 20, 4096)) > 0
         cold.drop([file])

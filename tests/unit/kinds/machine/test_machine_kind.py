@@ -17,7 +17,7 @@ from dlcompare.core.kinds.kind import Answer, Request, Started, kind
 from dlcompare.core.kinds.machine import conclusion, matrix, worker
 from dlcompare.core.kinds.machine.folding import fold
 from dlcompare.core.kinds.machine.probe import Probe
-from dlcompare.core.kinds.machine.request import BUSY, NO_GPU, PROBES, MachineJob, Own
+from dlcompare.core.kinds.machine.request import BUSY, NO_GPU, PROBES, MachineJob, Own, is_more
 from dlcompare.core.kinds.machine.result import MachineRecord, RankResult
 from dlcompare.core.kinds.ops.result import OpsRecord, Timed
 from dlcompare.core.machine import measured
@@ -199,6 +199,20 @@ def test_a_precision_that_the_processor_has_no_units_for_is_no_peak(monkeypatch:
     assert [matrix.has_units(name) for name in ("fp32", "tf32", "bf16", "fp16")] == [True, False, True, False]
 
 
+def test_products_that_are_lacking_stay_so_until_they_have_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matrix, "usable", lambda: 2)
+    before = {"matrix: jax, fp32 on cpu": BUSY, "matrix: mxnet, fp32 on cpu": BUSY, "exchange: pipe": BUSY,
+              "matrix: tf-horovod, fp32 on cpu, 1 thread": BUSY, "matrix: fp16 on cpu": matrix.EMULATED}
+    assert matrix.still_lacking(before, RATES) == {
+        "matrix: mxnet, fp32 on cpu": BUSY, "matrix: tf-horovod, fp32 on cpu, 1 thread": BUSY}
+
+
+def test_a_machine_whose_frameworks_were_never_asked_has_more_to_tell() -> None:
+    bare = whole(rates=RATES[2:], absent={})
+    assert is_more(Own(), bare) and not is_more(Own(matrix="none"), bare)
+    assert is_more(Own(matrix="jax"), whole(absent={})) and not is_more(Own(), whole(absent={}))
+
+
 RATES = (
     Rate(MATRIX, "fp32", 207e9, 199e9, 211e9, 212e9, 5, "FLOP/s", "tf-horovod", "tensorflow 2.15.1", threads=2,
          size=2048),
@@ -258,6 +272,8 @@ def test_a_stored_run_tells_what_it_concluded() -> None:
     assert again == record
     text = MACHINE.report(Answer([again]), "table", None)
     assert "207.0 GFLOP/s" in text and "a doubt" in text
+    cut = MACHINE.report(Answer([folded("pipe", windows(0.0, 0.0, 0.0))]), "table", None)
+    assert "the run was ended before" in cut
 
 
 def test_the_roofline_is_drawn_and_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
