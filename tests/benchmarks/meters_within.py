@@ -97,8 +97,11 @@ def inside(job: Job, folder: Path, blocks: int) -> None:
         loop.take(job.steps or 1)
         loop.meters = meters["with"]
 
-    run_rank(job, folder, lambda *args, **more: None, RankResult, measure)  # type: ignore[arg-type]
-    arms.close()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # a stopped sampler would outlive us
+    try:
+        run_rank(job, folder, lambda *args, **more: None, RankResult, measure)  # type: ignore[arg-type]
+    finally:
+        arms.close()
     (folder / "blocks.json").write_text(json.dumps({"refused": arms.refused, "blocks": found}))
 
 
