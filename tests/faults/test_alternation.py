@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from running import SLOW, Command, eventually
 
 Start = Callable[..., Command]
@@ -116,3 +117,12 @@ def test_a_job_in_which_memory_runs_out_beside_others_is_tried_again_by_itself(s
     assert found["crashing", 0]["warnings"][0]["values"] == {
         "reason": "memory ran out in it while others waited beside it"}
     assert len(list(command.runs[-1].glob("crashing-*.r0*"))) == 2, "the first try was set aside"
+
+
+@pytest.mark.slow
+def test_real_frameworks_wait_idle_for_their_turn(train: Start) -> None:
+    command = train("--framework", "pytorch-ddp,jax", "--rounds", "2", "--windows", "3", "--steps", "20")
+    assert command.wait(300) == 0, command.told
+    found = records(command)
+    assert len({one["turns"] for one in found.values()}) == 2 and None not in {one["turns"] for one in found.values()}
+    assert command.nothing_left()
