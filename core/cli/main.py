@@ -63,11 +63,25 @@ def program() -> click.Group:
 
     group = click.group(invoke_without_command=True, epilog=EXAMPLES, context_settings={"max_content_width": 100})
     main_ = group(measuring("dlcompare", own, click.version_option(__version__, prog_name="dlcompare")(dlcompare)))
-    of_their_own = (of_kinds(name, found) for name, found in by_command.items())
+    of_their_own = (Later(name, found) for name, found in by_command.items())
     for command in (*of_their_own, list_, show_, report, compare, published, sign, env, data):
         main_.add_command(command)
     found: click.Group = main_
     return found
+
+
+class Later(click.RichCommand):
+    """A command with its name and help, whose options are made when it is called: those of all would be a slow start.
+    """
+
+    def __init__(self, name: str, found: list[Kind]) -> None:
+        super().__init__(name=name, help=found[0].__doc__)
+        self.found = found
+
+    def make_context(self, info_name: str | None, args: list[str], parent: click.Context | None = None,
+                     **extra: Any) -> click.Context:
+        """Return the context of the whole command, which takes this one's place."""
+        return of_kinds(str(self.name), self.found).make_context(info_name, args, parent, **extra)
 
 
 def of_kinds(name: str, found: list[Kind]) -> click.Command:
