@@ -89,12 +89,15 @@ class Measured:
         """Return how many bytes a second one process hands to another by a means: loopback, pipe, shared memory."""
         return next(iter(self.of(EXCHANGE, name)), None)
 
-    def bounds(self, framework: str, version: str) -> bool:
-        """Return whether a framework was itself among those that were measured, in this version.
+    def bounds(self, peak: Rate, framework: str, version: str) -> bool:
+        """Return whether a framework was itself measured in this version where a peak was: on that device, in that
+        precision, with as many threads.
 
         Another may be able to do more than the best of those did, so the peak then is a yardstick and no bound.
         """
-        return any((one.by, one.version) == (framework, version) for one in self.rates if one.what == MATRIX)
+        asked = framework, version, peak.device, peak.name, peak.threads
+        return any((one.by, one.version, one.device, one.name, one.threads) == asked
+                   for one in self.rates if one.what == MATRIX)
 
 
 def with_threads(rates: Iterable[Rate], threads: int | None) -> Rate | None:

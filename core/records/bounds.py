@@ -160,8 +160,8 @@ def traffic(graph: Graph, trained: Trained) -> int:
 
 def ceiling(graph: Graph, trained: Trained, found: Bounds, machine: Measured) -> float | None:
     """Return the samples/s that cannot be true; None where the framework was not itself measured in this version."""
-    fewest = least_training_flops(graph)
-    if found.peak is None or not fewest or not machine.bounds(trained.framework, spoken(trained.versions)):
+    fewest, version = least_training_flops(graph), spoken(trained.versions)
+    if found.peak is None or not fewest or not machine.bounds(found.peak, trained.framework, version):
         return None
     return MARGIN * found.peak.ceiling * found.devices / fewest
 

@@ -102,8 +102,15 @@ def test_what_was_not_measured_is_absent_and_never_zero() -> None:
 
 
 def test_a_peak_bounds_those_who_were_measured_in_their_version() -> None:
-    assert made().bounds("jax", "2.13.0") and not made().bounds("jax", "2.14.0")
-    assert not made().bounds("mxnet", "2.13.0")
+    found = made().peak_flops("cpu", "fp32", 4)
+    assert found and made().bounds(found, "jax", "2.13.0") and not made().bounds(found, "jax", "2.14.0")
+    assert not made().bounds(found, "mxnet", "2.13.0")
+
+
+def test_who_was_measured_elsewhere_is_not_bound_by_a_peak() -> None:
+    for threads, device, name in ((1, "cpu", "fp32"), (4, "cpu", "bf16"), (None, "cuda", "fp32")):
+        found = made().peak_flops(device, name, threads)
+        assert found and not made().bounds(found, "jax", "2.13.0") and made().bounds(found, "pytorch-ddp", "2.13.0")
 
 
 def test_the_ceiling_is_the_best_repeat_or_the_end_of_the_interval() -> None:

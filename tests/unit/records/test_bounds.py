@@ -91,7 +91,8 @@ def test_only_what_no_algorithm_can_do_is_impossible() -> None:
 
 
 @pytest.mark.parametrize("trained", [
-    dataclasses.replace(TRAINED, framework="mxnet"), dataclasses.replace(TRAINED, versions={"torch": "2.14.0"})])
+    dataclasses.replace(TRAINED, framework="mxnet"), dataclasses.replace(TRAINED, versions={"torch": "2.14.0"}),
+    dataclasses.replace(TRAINED, device="cuda")])
 def test_a_framework_that_was_not_measured_itself_may_be_better_than_the_best_that_was(trained: Trained) -> None:
     found = bounds_of(graph(), trained, MACHINE, None)
     assert found.ceiling is None and found.refutation(1e12) is None and ARITHMETIC in found.limits
