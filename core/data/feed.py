@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import Dataset
-from .stream import Stream
+from .stream import Stream, epoch_of
 
 REST_SECONDS = 0.002
 
@@ -38,6 +38,7 @@ class Feed:
         self._sampler = sampler
         self._place = place
         self.depth = depth
+        self.ahead = 2 * depth  # batches that may lie ready
         self._line = Line(SimpleQueue(), threading.Semaphore(depth), threading.Event())
         self._begun: deque[Future[dict[str, np.ndarray]]] = deque()
         self._thread: threading.Thread | None = None
@@ -68,7 +69,7 @@ class Feed:
         """
         if self._dataset.resident:
             return None
-        ready, taken = 2 * self.depth, 0
+        ready, taken = self.ahead, 0
         begin = since = time.perf_counter()
         while True:
             next(self)
@@ -152,10 +153,11 @@ class StreamFeed(Feed):
     def __init__(self, stream: Stream, place: Callable[[dict[str, np.ndarray]], Any], *, depth: int = 2) -> None:
         self._stream = stream
         super().__init__(stream, (), place, depth=depth)
+        self.ahead += stream.ahead
 
     def _batches(self) -> Generator[dict[str, np.ndarray], None, None]:
         for number in itertools.count():
-            for drawn in self._stream.epoch(number):
+            for drawn in epoch_of(self._stream, number):
                 yield drawn.batch
 
 

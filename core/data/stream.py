@@ -6,6 +6,7 @@ epoch, in an order and through decoders that are its own: both are told in words
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass
@@ -92,10 +93,13 @@ class Source:
 
 
 class Stream(ABC):
-    """What a framework's own pipeline gives. ``order`` and ``decoding`` say in words what is its own in both."""
+    """What a framework's own pipeline gives. ``order`` and ``decoding`` say in words what is its own in both; ``ahead``
+    is how many batches its own threads or processes hold ready at most.
+    """
 
     order: str
     decoding: str
+    ahead = 0
     resident = False  # as a dataset says it
 
     def __init__(self, source: Source) -> None:
@@ -123,6 +127,19 @@ class Stream(ABC):
         digest = hashlib.sha256(f"{self.order}\0{self.source.seed}\0".encode())
         digest.update("\0".join(self.source.found.names).encode(errors="surrogateescape"))
         return digest.hexdigest()
+
+
+def epoch_of(stream: Stream, number: int) -> Generator[Drawn, None, None]:
+    """Yield the batches of an epoch; JobError if there is not one, for whoever waits for it would wait for ever."""
+    none = True
+    with contextlib.closing(stream.epoch(number)) as epoch:
+        for drawn in epoch:
+            none = False
+            yield drawn
+    if none:
+        raise JobError(f"the pipeline gives not one batch of {stream.source.batch} in an epoch: of its "
+                       f"{stream.source.loaders} loaders each has fewer samples than that; lower --loaders or --batch, "
+                       "or prepare smaller shards")
 
 
 def source_of(data: str, inputs: Mapping[str, Input], *, batch: int, loaders: int, train: bool = True,

@@ -33,7 +33,7 @@ class Grain(Stream):
             import grain
         except ImportError as error:
             raise JobError(ABSENT) from error
-        self.grain = grain
+        self.grain, self.ahead = grain, 2 * source.loaders
 
     def epoch(self, number: int) -> Generator[Drawn, None, None]:
         source = self.source
@@ -41,7 +41,7 @@ class Grain(Stream):
         if source.augment:
             found = found.shuffle(seed=source.seed + number)
         found = found[source.rank::source.world].map(Decode(source, number)).batch(source.batch, drop_remainder=True)
-        options = self.grain.ReadOptions(num_threads=source.loaders, prefetch_buffer_size=2 * source.loaders)
+        options = self.grain.ReadOptions(num_threads=source.loaders, prefetch_buffer_size=self.ahead)
         for _, (rows, images, labels) in zip(range(source.steps), found.to_iter_dataset(options), strict=False):
             yield Drawn(rows, {source.image: images, source.label: labels})
 

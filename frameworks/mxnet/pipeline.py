@@ -20,6 +20,7 @@ from dlcompare.core.errors import JobError
 
 CHANNELS = "rgb"
 BILINEAR = 1
+PREFETCH = 4  # batches, the iterator's own default
 CHUNK_MB = 4  # that a shuffle within chunks mixes: the iterator's own default
 TRAINING = {"shuffle": True, "shuffle_chunk_size": CHUNK_MB, "random_resized_crop": True, "min_random_area": AREA[0],
             "max_random_area": AREA[1], "min_aspect_ratio": RATIO[0], "max_aspect_ratio": RATIO[1],
@@ -30,6 +31,7 @@ class RecordIter(Stream):
     """An ImageRecordIter for each epoch, seeded anew: a reset one goes on with its own random numbers."""
 
     decoding = "MXNet's OpenCV, bilinear without antialiasing"
+    ahead = PREFETCH
 
     def __init__(self, source: Source) -> None:
         super().__init__(source)
@@ -65,5 +67,5 @@ class RecordIter(Stream):
         return mx.io.ImageRecordIter(
             path_imgrec=";".join(source.files), path_imglist=str(self.list), label_width=2, batch_size=source.batch,
             data_shape=(3, height, width),
-            preprocess_threads=source.loaders, inter_method=BILINEAR, round_batch=False, verbose=False, **normal,
-            **view)
+            preprocess_threads=source.loaders, inter_method=BILINEAR, prefetch_buffer=PREFETCH, round_batch=False,
+            verbose=False, **normal, **view)

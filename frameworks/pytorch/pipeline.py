@@ -48,6 +48,7 @@ class TorchLoader(Stream):
                           f"shuffle buffer of {BUFFER} samples and batches of its own" if source.augment else
                           "DataLoader: in the order of the shards")
         processes = source.loaders if source.augment or source.format == FOLDER else 1
+        self.ahead = 2 * processes  # as many as a DataLoader's process prefetches by default
         self.loader: DataLoader[Any] = DataLoader(self.items, source.batch, num_workers=processes, drop_last=True,
                                                   persistent_workers=True, worker_init_fn=alone, **more)
 

@@ -15,6 +15,7 @@ from dlcompare.core.data.stream import BUFFER, Drawn, Source, Stream
 from dlcompare.core.data.view import AREA, CROP, MEAN, RATIO, STD, TRIES
 from dlcompare.core.errors import JobError
 
+PREFETCH = 2  # batches
 CYCLE = 4  # shards that are read in turn
 FEATURES = {"image/encoded": tf.io.FixedLenFeature([], tf.string),
             "image/class/label": tf.io.FixedLenFeature([], tf.int64),
@@ -26,6 +27,7 @@ class TfData(Stream):
 
     decoding = ("TensorFlow's libjpeg, which decodes of a random crop no more than that; "
                 "tf.image.resize, bilinear without antialiasing; channels last")
+    ahead = PREFETCH
 
     def __init__(self, source: Source) -> None:
         super().__init__(source)
@@ -58,7 +60,7 @@ class TfData(Stream):
         if source.augment:
             found = found.shuffle(BUFFER, seed=seed)
         found = found.map(lambda record: self.sample(record, seed), num_parallel_calls=source.loaders)
-        found = found.batch(source.batch, drop_remainder=True).take(source.steps).prefetch(2)
+        found = found.batch(source.batch, drop_remainder=True).take(source.steps).prefetch(PREFETCH)
         options = tf.data.Options()
         options.threading.private_threadpool_size = source.loaders
         options.autotune.enabled = False

@@ -18,7 +18,7 @@ from dlcompare.core.data.checked import open_dataset
 from dlcompare.core.data.feed import Feed
 from dlcompare.core.data.images.decode import view_of
 from dlcompare.core.data.order import epoch_order
-from dlcompare.core.data.stream import NATIVE, Drawn, Source, Stream, source_of
+from dlcompare.core.data.stream import NATIVE, Drawn, Source, Stream, epoch_of, source_of
 from dlcompare.core.data.view import MEAN, STD
 from dlcompare.core.meters.host.page_cache import residency
 from dlcompare.core.plugins.registry import plugins
@@ -72,7 +72,7 @@ def work(job: IoJob, folder: Path, events: Events) -> None:
     files = files_of(source)
     with contextlib.closing(stream_of(job, source)) as stream:
         events("build")
-        with contextlib.closing(stream.epoch(0)) as begun:
+        with contextlib.closing(epoch_of(stream, 0)) as begun:
             next(begun)  # starts processes, imports what they need; evicted next, so nothing of it counts
         evict(files)
         given: Batches = []

@@ -4,6 +4,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -221,7 +222,7 @@ def test_a_resident_dataset_has_no_rate_of_its_own() -> None:
 
 def test_a_stream_is_fed_epoch_after_epoch_in_its_own_order() -> None:
     class Stream:
-        resident = False
+        resident, ahead = False, 0
 
         def epoch(self, number: int) -> Iterator[Drawn]:
             if number == 2:
@@ -234,3 +235,33 @@ def test_a_stream_is_fed_epoch_after_epoch_in_its_own_order() -> None:
         assert feed.first_batch_sha256 == batch_sha256({"x": np.array([3])})
         with pytest.raises(JobError, match="a shard is damaged"):
             next(feed)
+
+
+class Empty:
+    """A stream that has no batch to give: each of its processes has fewer samples than one takes."""
+
+    resident, ahead, source = False, 0, SimpleNamespace(loaders=4, batch=32)
+
+    def epoch(self, number: int) -> Iterator[Drawn]:
+        yield from ()
+
+
+def test_a_stream_that_never_gives_a_batch_is_told_and_not_waited_for() -> None:
+    with (StreamFeed(Empty(), first) as feed,  # type: ignore[arg-type]
+          pytest.raises(JobError, match=r"not one batch of 32 in an epoch.*--loaders")):
+        next(feed)
+
+
+def test_what_a_pipeline_itself_holds_ready_is_not_counted_as_its_rate() -> None:
+    class Ready:
+        resident, ahead = False, 40
+
+        def epoch(self, number: int) -> Iterator[Drawn]:
+            for row in range(1000):
+                if row >= self.ahead:
+                    time.sleep(0.01)
+                yield Drawn(np.array([row]), {"x": np.array([row])})
+
+    with StreamFeed(Ready(), first) as feed:  # type: ignore[arg-type]
+        found = feed.alone(seconds=0.2)
+    assert found is not None and 50 < found < 105
