@@ -25,6 +25,7 @@ PAGE = 4096
 LOOKS = 64  # pages that are looked at
 WARM, COLD = 0.99, 0.05  # share of them in memory from which on, and up to which, a file is called so
 FILE = "disk.bin"
+LEAST_RUNTIME = 10  # of fio's milliseconds, which are whole: fewer are no measure
 IN_MEMORY = ("tmpfs", "ramfs", "devtmpfs")
 
 
@@ -142,6 +143,9 @@ class _Fio:
         found = json.loads(done.stdout)["jobs"][0]["read"]
         if found["io_bytes"] != self.size:
             raise Absent(f"fio read {found['io_bytes']} bytes of a file of {self.size}")
+        if found["runtime"] < LEAST_RUNTIME:
+            raise Absent(f"fio counts whole milliseconds, and read {self.size >> 20} MiB in {found['runtime']}; have "
+                         "more read with --megabytes")
         return float(found["runtime"]) / 1e3
 
 

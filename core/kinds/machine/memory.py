@@ -36,7 +36,7 @@ def triad(threads: int) -> Iterator[Probe]:
     with tempfile.TemporaryDirectory() as folder:
         built, version = build(Path(folder), threads)
         if built is None:
-            yield from in_numpy(size, threads)
+            yield from in_numpy(size, threads, version)
         else:
             yield in_c(built, version, size, threads)
 
@@ -51,17 +51,18 @@ def array_bytes() -> int:
 
 
 def build(folder: Path, threads: int) -> tuple[ctypes.CDLL | None, str]:
-    """Return the compiled triad, with OpenMP if it needs more than one thread, and what compiled it."""
+    """Return the compiled triad, with OpenMP if it needs more than one thread, and what compiled it; else None and
+    why."""
     compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
     if compiler is None:
-        return None, ""
+        return None, "no C compiler"
     openmp = ("-fopenmp",) if threads > 1 else ()
     command = [compiler, *FLAGS, *openmp, str(SOURCE), "-o", str(folder / "triad.so")]
     try:
         subprocess.run(command, check=True, capture_output=True, timeout=60)
         library = ctypes.CDLL(str(folder / "triad.so"))
     except (OSError, subprocess.SubprocessError):
-        return None, ""
+        return None, f"{Path(compiler).name} could not build it{' with OpenMP' if openmp else ''}"
     said = subprocess.run([compiler, "-dumpfullversion", "-dumpversion"], capture_output=True, text=True)
     return library, f"{Path(compiler).name} {said.stdout.split()[0] if said.stdout else ''}".strip()
 
@@ -85,8 +86,9 @@ def in_c(library: ctypes.CDLL, version: str, size: int, threads: int) -> Probe:
                  "bytes counted as STREAM does, 24 an element")
 
 
-def in_numpy(size: int, threads: int) -> Iterator[Probe]:
-    """Yield NumPy's triad, two passes: its bytes are counted as it moves them, not as STREAM would."""
+def in_numpy(size: int, threads: int, why: str) -> Iterator[Probe]:
+    """Yield NumPy's triad, two passes: its bytes are counted as it moves them, not as STREAM would, and
+    ``why`` it is not C's."""
     count = size // 8
     a, b, c = np.zeros(count), np.full(count, 1.0), np.full(count, 2.0)
     parts = [slice(count * i // threads, count * (i + 1) // threads) for i in range(threads)]
@@ -102,7 +104,7 @@ def in_numpy(size: int, threads: int) -> Iterator[Probe]:
         step()
         prove([a, b, c])
         yield Probe(steadily(step), NUMPY * count, "triad in NumPy", np.__version__, 3 * size,
-                    "no C compiler: two passes, 40 bytes an element")
+                    f"{why}: two passes, {NUMPY} bytes an element")
 
 
 def prove(arrays: list[np.ndarray]) -> None:

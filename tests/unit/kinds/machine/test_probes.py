@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -46,7 +47,7 @@ def test_a_compiler_that_fails_is_none(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "cc").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with memory.triad(1) as probe:
-        assert probe.by == "triad in NumPy"
+        assert probe.by == "triad in NumPy" and "cc could not build it" in probe.state
 
 
 def test_a_triad_that_computes_something_else_measures_nothing() -> None:
@@ -136,6 +137,17 @@ def test_fios_own_seconds_count_and_it_must_have_read_all(on_disk: Path) -> None
     assert disk.fio(str(program), file)() == 0.25
     disk.fill(file, 2)
     with pytest.raises(Absent, match="fio read 1048576 bytes"):
+        disk.fio(str(program), file)()
+
+
+@pytest.mark.parametrize("milliseconds", [0, 3])
+def test_a_read_too_short_for_fios_clock_has_no_rate(milliseconds: int, on_disk: Path) -> None:
+    file, program = on_disk / "file", on_disk / "fio"
+    disk.fill(file, 1)
+    said = json.dumps({"jobs": [{"read": {"io_bytes": 1 << 20, "runtime": milliseconds}}]})
+    program.write_text(f"#!/bin/sh\necho '{said}'\n")
+    program.chmod(0o755)
+    with pytest.raises(Absent, match=r"whole milliseconds.*--megabytes"):
         disk.fio(str(program), file)()
 
 
