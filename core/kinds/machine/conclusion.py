@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from dlcompare.core.records.disturbance import windows_that_count
 from dlcompare.core.records.record import Record
 
 from . import matrix
-from .request import BUSY, IDLE, MEMORY, SORTS, WHOLE, MachineJob
+from .request import ALL, BUSY, IDLE, MEMORY, SORTS, WHOLE, MachineJob
 from .result import MachineRecord
 
 if TYPE_CHECKING:
@@ -27,9 +28,11 @@ def conclude(kind: Machine, plan: Plan, run: Run, records: Sequence[MachineRecor
     """Yield the record of all that was found, having kept it for others to read; nothing that was disturbed is."""
     began = min((window.started for one in records for window in one.windows), default=time.time())
     seen = dict(system())
-    before = None if plan.asked.get("again") else known(seen)
+    before, wanted = known(seen), str(plan.asked.get("matrix", ALL))
+    if before and plan.asked.get("again"):
+        before = dataclasses.replace(before, rates=matrix.unasked(before.rates, wanted), idle_watts={}, absent={})
     kept = before.rates if before else ()
-    products, lacking = matrix.rates(run, str(plan.asked.get("matrix", "all")), kept)
+    products, lacking = matrix.rates(run, wanted, kept)
     idle = next((one for one in records if one.framework == IDLE and one.watts), None)
     rates = (*kept, *products, *(rate(one) for one in records if one.throughput and not one.disturbed))
     found = Measured(

@@ -41,7 +41,8 @@ def rates(run: Run, wanted: str, before: Sequence[Rate]) -> tuple[tuple[Rate, ..
     among those known ``before`` is not asked again.
     """
     if wanted == NOBODY:
-        return (), {MATRIX: "--matrix none: no framework was asked"}
+        known = any(one.what == MATRIX for one in before)
+        return (), {} if known else {MATRIX: "--matrix none: no framework was asked"}
     found: list[Rate] = []
     lacking: dict[str, str] = {}
     for device in ("cpu", *(("cuda",) if gpus() else ())):
@@ -67,6 +68,12 @@ def rates(run: Run, wanted: str, before: Sequence[Rate]) -> tuple[tuple[Rate, ..
                 lacking |= why
                 found += new
     return tuple(found), lacking
+
+
+def unasked(before: Sequence[Rate], wanted: str) -> tuple[Rate, ...]:
+    """Return the rates of products that stay as they are when all else is measured again: of frameworks not wanted."""
+    names = set(map(str.strip, wanted.split(",")))
+    return tuple(one for one in before if one.what == MATRIX and wanted != ALL and one.by not in names)
 
 
 def usable() -> int:

@@ -47,11 +47,11 @@ def folded(probe: str, taken: Sequence[Window], **more: Any) -> MachineRecord:
 
 
 def concluded(records: Sequence[MachineRecord], monkeypatch: pytest.MonkeyPatch,
-              products: tuple[Rate, ...] = ()) -> MachineRecord:
+              products: tuple[Rate, ...] = (), own: Own | None = None) -> MachineRecord:
     monkeypatch.setattr(matrix, "rates", lambda run, wanted, before: (products, {}))
     monkeypatch.setattr(conclusion, "system", lambda: SYSTEM)
     run: Any = SimpleNamespace(folder=Path("run"))
-    found, = conclusion.conclude(MACHINE, MACHINE.plan(Request(own=Own())), run, records)  # type: ignore[arg-type]
+    found, = conclusion.conclude(MACHINE, MACHINE.plan(Request(own=own or Own())), run, records)  # type: ignore[arg-type]
     assert isinstance(found, MachineRecord)
     return found
 
@@ -95,6 +95,16 @@ def test_a_machine_too_busy_for_anything_leaves_what_was_known(monkeypatch: pyte
     assert before and after and after.rates == before.rates and after.absent == {"exchange: pipe": BUSY}
 
 
+@pytest.mark.parametrize(("asked", "kept"), [("none", ["tf-horovod", "jax"]), ("jax", ["tf-horovod"]), ("all", [])])
+def test_products_of_frameworks_that_are_not_asked_again_stay_known(
+        asked: str, kept: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(whole(fingerprint=measured.fingerprint(SYSTEM), absent={}))
+    concluded([folded("memory", windows(0.0, 0.0, 0.0))], monkeypatch, own=Own(again=True, matrix=asked))
+    after = known(SYSTEM)
+    assert after and [one.by for one in after.rates if one.what == MATRIX] == kept
+    assert [one.what for one in after.rates if one.what != MATRIX] == [measured.MEMORY]
+
+
 def test_what_the_machine_was_too_busy_for_is_measured_the_next_time_and_the_rest_is_not(
         monkeypatch: pytest.MonkeyPatch) -> None:
     keep(dataclasses.replace(whole(), fingerprint=measured.fingerprint(measured_system())))
@@ -121,6 +131,8 @@ def test_frameworks_whose_rates_are_known_are_not_asked_again(monkeypatch: pytes
     _, lacking = matrix.rates(SimpleNamespace(), "jax,mxnet,tf-horovod", RATES)  # type: ignore[arg-type]
     assert asked == [(["mxnet"], "fp32", None), (["tf-horovod"], "fp32", 1)]
     assert lacking["matrix: bf16 on cpu"] == matrix.EMULATED
+    assert matrix.rates(SimpleNamespace(), "none", RATES) == ((), {})  # type: ignore[arg-type]
+    assert "no framework was asked" in matrix.rates(SimpleNamespace(), "none", ())[1][MATRIX]  # type: ignore[arg-type]
 
 
 def test_a_machine_left_alone_takes_watts_by_what_a_meter_covers() -> None:
