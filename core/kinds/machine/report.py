@@ -14,7 +14,8 @@ from rich.text import Text
 from dlcompare.core.errors import UsageError
 from dlcompare.core.judging.judging import Judging
 from dlcompare.core.kinds.kind import Answer
-from dlcompare.core.machine.measured import COPY, DISK, EXCHANGE, MATRIX, MEMORY, REMEDY, Measured, Rate
+from dlcompare.core.machine.measured import COPY, DISK, EXCHANGE, MATRIX, MEMORY, REMEDY, Measured, Rate, fingerprint
+from dlcompare.core.machine.system import system
 from dlcompare.core.reports.text import WIDE, columns, number, plain_table, remarks, to_text
 from dlcompare.core.typed_json import to_plain
 
@@ -158,13 +159,22 @@ def size(count: int | None) -> str:
 
 
 def points_of(points: str | None) -> list[Any]:
-    """Return the training records of run folders, those that ran and know their bounds; UsageError if there are none.
+    """Return the training records of run folders, those that ran and know their bounds.
+
+    Raises:
+        UsageError: there are none, or they are of another machine, whose roofs are others.
     """
     from dlcompare.core.run.stored import read
 
     named = [Path(name.strip()).expanduser() for name in (points or "").split(",") if name.strip()]
-    found: list[Any] = [record for path in named for record in read(path)]
-    known = [one for one in found if one.throughput and getattr(one, "bounds", None) and one.bounds.intensity]
+    here, known = fingerprint(system()), list[Any]()
+    for path in named:
+        of_run: list[Any] = list(read(path))
+        found = [one for one in of_run if one.throughput and getattr(one, "bounds", None) and one.bounds.intensity]
+        if any(fingerprint(one.system) != here for one in found):
+            raise UsageError(f"{path} was run on another machine, or on this one under other limits or drivers, so it "
+                             "is no point under these roofs; leave it out of --points")
+        known += found
     if named and not known:
         raise UsageError(f"{points}: no record there knows its bounds, for this machine had not been measured before; "
                          f"measure it ({REMEDY}), and train again")

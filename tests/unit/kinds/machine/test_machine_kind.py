@@ -300,3 +300,15 @@ def test_the_roofline_is_drawn_and_refused_in_words(tmp_path: Path, monkeypatch:
                        (Own(matrix="pytroch"), "unknown framework 'pytroch'")):
         with pytest.raises(UsageError, match=words):
             MACHINE.answer(Request(own=own), lambda plan: [])
+
+
+def test_a_run_of_another_machine_is_no_point_under_these_roofs(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dlcompare.core.kinds.machine.report import points_of
+    from dlcompare.core.run import stored
+
+    there: Any = SimpleNamespace(throughput=1.0, bounds=SimpleNamespace(intensity=4.0), system=SYSTEM)
+    mine: Any = SimpleNamespace(throughput=1.0, bounds=SimpleNamespace(intensity=4.0), system=measured_system())
+    monkeypatch.setattr(stored, "read", lambda path: [mine] if path.name == "mine" else [there])
+    assert points_of("mine") == [mine]
+    with pytest.raises(UsageError, match="theirs was run on another machine"):
+        points_of("mine,theirs")
