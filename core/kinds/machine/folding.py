@@ -38,5 +38,6 @@ def idle(record: MachineRecord, windows: Sequence[Window]) -> MachineRecord:
              if all(scope in window.joules for window in windows)}
     if not watts:
         reasons = "; ".join(f"{one.name}: {one.reason}" for one in record.meters if one.reason)
-        return dataclasses.replace(record, status="refused", reason=f"no meter of energy can be read here ({reasons})")
+        return dataclasses.replace(record, status="refused", reason=f"no meter of energy can be read here ({reasons})",
+                                   disturbed=False, warnings=())  # a quieter machine would have none either
     return dataclasses.replace(record, watts=watts)

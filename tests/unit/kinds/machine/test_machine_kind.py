@@ -142,6 +142,13 @@ def test_a_machine_left_alone_takes_watts_by_what_a_meter_covers() -> None:
     assert (none.status, none.reason) == ("refused", "no meter of energy can be read here (rapl: no such folder)")
 
 
+def test_a_busy_machine_without_a_meter_lacks_the_meter_and_no_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = folded("idle", windows(1.0, 1.0, 1.0), meters=(Metered("rapl", "window", reason="no such folder"),))
+    found = concluded([record, folded("memory", windows(0.0, 0.0, 0.0))], monkeypatch)
+    assert found.measured and "no such folder" in found.measured.absent["power: idle"]
+    assert MACHINE.passed([record, found]) and not record.warnings
+
+
 def test_what_a_probe_finds_absent_is_refused_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     record = folded("disk-cold", (), absent="it lies in memory")
     assert (record.status, record.reason) == ("refused", "it lies in memory") and MACHINE.passed([record])
