@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from typing import NamedTuple
 from dlcompare.core.data.stream import NATIVE, Source, source_of
 from dlcompare.core.machine.topology import topology
 from dlcompare.core.meters import foreign_load
-from dlcompare.core.meters.host.page_cache import residency
+from dlcompare.core.meters.host.page_cache import drop, residency
 from dlcompare.core.meters.host.storage import moved
 from dlcompare.core.variables import JOB_MARK
 
@@ -46,21 +45,6 @@ def evict(files: Sequence[Path]) -> None:
         if (residency(files).share or 0.0) <= COLD:
             return
         time.sleep(PAUSE)
-
-
-def drop(files: Sequence[Path]) -> None:
-    """Have the kernel drop the pages of files once, which needs the right to read them and no more.
-
-    Dirty pages would only begin to be written, so they are brought to the disk first.
-    """
-    for file in files:
-        with contextlib.suppress(OSError):  # whoever reads it afterwards says what is wrong with it
-            handle = os.open(file, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-                os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
-            finally:
-                os.close(handle)
 
 
 def used() -> Used:

@@ -17,12 +17,11 @@ from pathlib import Path
 
 from dlcompare.core.files import remedy
 from dlcompare.core.machine.topology import topology
+from dlcompare.core.meters.host.page_cache import drop, residency
 
 from .probe import Absent, Probe, steadily
 
 BLOCK = 1 << 20
-PAGE = 4096
-LOOKS = 64  # pages that are looked at
 WARM, COLD = 0.99, 0.05  # share of them in memory from which on, and up to which, a file is called so
 FILE = "disk.bin"
 LEAST_RUNTIME = 10  # of fio's milliseconds, which are whole: fewer are no measure
@@ -73,7 +72,7 @@ def fill(file: Path, megabytes: int) -> None:
 
 def cold_probe(file: Path, program: str | None) -> Probe:
     """Return the reading of a file whose pages are dropped before each time."""
-    drop(file)
+    drop([file])
     if (share := resident(file)) > COLD:
         raise Absent(f"the file's pages cannot be dropped: {100 * share:.0f} % are still in memory (another program "
                      "has the file open, or this file system does not drop them)")
@@ -82,7 +81,7 @@ def cold_probe(file: Path, program: str | None) -> Probe:
     def take(steps: int) -> float:
         total = 0.0
         for _ in range(steps):
-            drop(file)
+            drop([file])
             total += read()
         return total
 
@@ -149,24 +148,9 @@ class _Fio:
         return float(found["runtime"]) / 1e3
 
 
-def drop(file: Path) -> None:
-    """Have the kernel forget a file's pages: those that are on the disk already, and that nobody has mapped."""
-    with file.open("rb") as opened:
-        os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
-
 def resident(file: Path) -> float:
-    """Return the share of a file's pages that are in memory, by looking at some; looking brings none in."""
-    size = file.stat().st_size
-    page, found = bytearray(1), 0
-    with file.open("rb", buffering=0) as opened:
-        for number in range(LOOKS):
-            place = size * number // LOOKS // PAGE * PAGE
-            try:
-                found += os.preadv(opened.fileno(), [page], place, os.RWF_NOWAIT)
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                raise Absent(f"nobody tells whether this file system's pages are in memory ({error.strerror})"
-                             ) from error
-    return found / LOOKS
+    """Return the share of a file's pages that are in memory; Absent if nobody can tell."""
+    found = residency([file])
+    if found.share is None:
+        raise Absent(f"nobody tells whether this file system's pages are in memory ({found.reason})")
+    return found.share

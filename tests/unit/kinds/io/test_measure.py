@@ -18,13 +18,12 @@ from running import Command
 
 from dlcompare.core.data.records.index import manifest_of
 from dlcompare.core.data.records.prepare import prepare
-from dlcompare.core.kinds.io import cold
 from dlcompare.core.kinds.io.folding import fold
 from dlcompare.core.kinds.io.report import as_table
 from dlcompare.core.kinds.io.request import IoJob
 from dlcompare.core.kinds.io.result import Ids, IoRecord, Pass, Pixels, RankResult
 from dlcompare.core.kinds.kind import Started, kind
-from dlcompare.core.meters.host.page_cache import residency
+from dlcompare.core.meters.host.page_cache import drop, residency
 from dlcompare.core.records.choices import Choices
 from dlcompare.core.records.record import Window
 
@@ -92,13 +91,13 @@ def test_pages_that_are_mapped_stay_and_are_seen(tmp_path: Path) -> None:
     kind_of = mounts[max((place for place in mounts if file.is_relative_to(place)), key=len)]
     if kind_of in ("tmpfs", "ramfs"):
         pytest.skip(f"needs a disk's file system below {tmp_path}; {kind_of} has nowhere to drop pages to")
-    cold.drop([file])
+    drop([file])
     assert residency([file]).share == 0.0
     with file.open("rb") as held, mmap.mmap(held.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         assert sum(mapped[at] for at in range(0, 1 << 20, 4096)) > 0
-        cold.drop([file])
+        drop([file])
         assert (residency([file]).share or 0.0) > 0.9
-    cold.drop([file])
+    drop([file])
     assert residency([file]).share == 0.0
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from dlcompare.core.kinds.machine import copies, disk, exchange, memory
 from dlcompare.core.kinds.machine.probe import Absent, Probe
+from dlcompare.core.meters.host.page_cache import drop
 
 COMPILER = shutil.which("cc")
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="needs a C compiler on PATH as cc")
@@ -89,7 +90,7 @@ def test_a_file_is_read_cold_and_warm_and_is_gone_afterwards(on_disk: Path) -> N
             assert probe.amount == 16 << 20 and probe.take(1) > 0
             assert disk.resident(on_disk / disk.FILE) == pytest.approx(1.0, abs=0.05)
             if cold:
-                disk.drop(on_disk / disk.FILE)
+                drop([on_disk / disk.FILE])
                 assert disk.resident(on_disk / disk.FILE) < disk.COLD
     assert not list(on_disk.iterdir())
 
