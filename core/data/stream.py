@@ -70,7 +70,7 @@ class Source:
         Raises:
             JobError: it cannot be read; the message says where it is.
         """
-        return self.decoded(self.found.place(row), row, epoch=epoch)
+        return self.decoded(None, row, epoch=epoch)
 
     def stream(self, path: str) -> Iterator[tuple[int, bytes]]:
         """Yield place in the split and encoded image of the samples of a tar shard of ours, as they come.
@@ -85,11 +85,12 @@ class Source:
         except ValueError as damage:
             raise JobError(f"{damage}; --pipeline neutral --on-bad-sample skip leaves it out") from damage
 
-    def decoded(self, place: Any, row: int, *, epoch: int) -> np.ndarray:
-        """Return the same of an image at a place, or of its encoded bytes."""
+    def decoded(self, image: bytes | None, row: int, *, epoch: int) -> np.ndarray:
+        """Return the same of its encoded bytes where they have been read already."""
         from .images.decode import view_of
 
-        return view_of(place, row, size=self.size, seed=self.seed, epoch=epoch, train=self.augment)
+        return view_of(self.found.place(row), row, size=self.size, seed=self.seed, epoch=epoch, train=self.augment,
+                       image=image)
 
 
 class Stream(ABC):

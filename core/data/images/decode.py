@@ -53,13 +53,14 @@ def opened(place: Place | bytes) -> str | io.BytesIO:
     return io.BytesIO(place if isinstance(place, bytes) else encoded(place))
 
 
-def view_of(place: Place | bytes, index: int, *, size: tuple[int, int], seed: int, epoch: int,
-            train: bool) -> np.ndarray:
-    """Return a sample's view, uint8 (3, height, width), of a place or of encoded bytes; JobError if it cannot be read.
+def view_of(place: Place, index: int, *, size: tuple[int, int], seed: int, epoch: int, train: bool,
+            image: bytes | None = None) -> np.ndarray:
+    """Return a sample's view, uint8 (3, height, width), of a place, or of the encoded bytes that were read there;
+    JobError if it cannot be read.
     """
     draws = draws_of(index, seed=seed, epoch=epoch) if train else None
     try:
-        return read(place, size=size, draws=draws)
+        return read(place if image is None else image, size=size, draws=draws)
     except Exception as problem:  # Pillow's decoders raise nearly anything for a broken file
         raise JobError(f"cannot read the image {called(place)}: {why(problem)}") from problem
 
@@ -142,10 +143,8 @@ def serve(requests: BinaryIO, replies: BinaryIO, *, size: tuple[int, int], seed:
         replies.flush()
 
 
-def called(place: Place | bytes) -> str:
+def called(place: Place) -> str:
     """Return a place in words."""
-    if isinstance(place, bytes):
-        return "among its shard's"
     return place if isinstance(place, str) else f"at byte {place[2]} of {place[1]}"
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from dlcompare.core.data.records import prepare as making
 from dlcompare.core.data.records.formats import FORMATS
 from dlcompare.core.data.records.index import shards_of
 from dlcompare.core.data.records.prepare import prepare
+from dlcompare.core.data.stream import source_of
 from dlcompare.core.errors import JobError, UsageError
 from dlcompare.core.graph import Input
 from dlcompare.core.plan.bad_samples import bad_samples
@@ -266,3 +268,10 @@ def test_an_interrupted_preparation_leaves_nothing_half_done(pictures: Path, tmp
     _, told = started.communicate(timeout=30)
     assert started.returncode == 130, told
     assert sorted(path.name for path in tmp_path.iterdir()) == ["many"]
+
+
+def test_an_image_that_came_as_bytes_is_named_by_where_its_record_lies(shards: Callable[[str], Path]) -> None:
+    source = source_of(f"webdataset:{shards('webdataset')}", INPUTS, batch=1, loaders=1)
+    _, path, offset, _ = source.found.place(1)
+    with pytest.raises(JobError, match=f"cannot read the image at byte {offset} of {re.escape(path)}"):
+        source.decoded(b"no image", 1, epoch=0)
