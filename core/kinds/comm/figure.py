@@ -11,7 +11,7 @@ from dlcompare.core.errors import UsageError
 
 from .nccl import Foreign
 from .result import CommRecord
-from .sizes import words
+from .sizes import fitted, words
 
 KINDS = (".png", ".svg")
 # Okabe and Ito's colours, which colour-blind people tell apart; marker and dash carry the same again.
@@ -66,9 +66,9 @@ def line(axes: Any, record: CommRecord, style: tuple[str, str, str]) -> None:
              if one.figures]]
     axes.errorbar(sizes, rates, yerr=bars, capsize=2, color=colour, linestyle=dash, linewidth=1.2, marker=marker,
                   markersize=4, label=record.name)
-    by_size: Mapping[int, float] = {one.asked: rate for one, rate in zip(points, rates, strict=True)}
+    by_size: Mapping[int, float] = {one.size: rate for one, rate in zip(points, rates, strict=True)}
     for messages in record.messages.values():
-        seen = sorted({one.size for one in messages} & by_size.keys())
+        seen = sorted({fitted(one.size, world=record.workers) for one in messages} & by_size.keys())
         axes.plot(seen, [by_size[size] for size in seen], linestyle="none", marker=marker, markersize=10,
                   markerfacecolor="none", markeredgecolor=colour)
 
