@@ -112,10 +112,14 @@ class OpsRecord(Record):
             for one, seconds in alone))
 
     def parts(self) -> list[OpsRecord]:
-        """Return a record for each operator, or one for the network as a whole."""
+        """Return a record for each operator, or one for the network as a whole.
+
+        What holds for all operators stays here, and what is told by the sample: a sample of these is an operation.
+        """
+        bare = dataclasses.replace(self, startup={}, energy=())
         if self.job.get("model") or len(self.timed) < 2:
-            return [self]
-        return [dataclasses.replace(self, model=one.name, windows=one.step, throughput=one.rate(STEP), timed=(one,))
+            return [bare]
+        return [dataclasses.replace(bare, model=one.name, windows=one.step, throughput=one.rate(STEP), timed=(one,))
                 for one in self.timed]
 
 

@@ -59,6 +59,8 @@ def by_layers(plan: Plan, slow: Side, fast: Side, carry_out: Callable[[Plan], li
     own = {spec.name for spec in dataclasses.fields(of.job) if spec.init} - {"ops"}
     jobs = [of.job.from_plain({**{name: value for name, value in side.ran[0].job.items() if name in own}, **QUICK})
             for side in (slow, fast)]
+    if jobs[0] == jobs[1]:
+        return f"the layers of {slow.name} and {fast.name} alone are the same work: what differs is around them"
     variants = {job.id: text for side, job in zip((slow, fast), jobs, strict=True) if (text := parse(side.name).text)}
     found = carry_out(Plan(OPS, tuple(jobs), variants=variants, rounds=LEAST_ROUNDS, seed=plan.seed))
     failed = [f"{one.name} {one.status}: {one.reason}" for one in found if one.status != "ok"]

@@ -163,7 +163,8 @@ def test_a_network_becomes_a_breakdown(tmp_path: Path, monkeypatch: pytest.Monke
     assert found.inside + found.beyond == pytest.approx(found.whole)
     assert record.windows == record.timed[0].step and len(record.windows) >= 2
     shown = OPS.report(Answer([record]), "table", None)
-    assert "beyond its layers" in shown and "conv 3x3/1 512x1x1 -> 512x1x1" in flowing(shown)
+    assert "the rest, other layers too" in shown and "beyond its layers" not in shown.lower()
+    assert "conv 3x3/1 512x1x1 -> 512x1x1" in flowing(shown)
 
 
 def timed(name: str, of: str, seconds: float, **more: Any) -> Timed:
@@ -243,6 +244,12 @@ def test_layers_and_the_rest_multiply_to_the_gap() -> None:
     assert [(one.name, round(one.share, 3)) for one in found.layers] == [("a", 0.625), ("b", 0.188)]
 
 
+def test_no_gap_has_no_shares() -> None:
+    alike = {n: breakdown(2.0, 1.0, 0.5) for n in range(2)}
+    found = kernels("a", "b", alike, alike, run=RUN)
+    assert not isinstance(found, str) and {one.share for one in found.layers} == {0.0}
+
+
 def test_layers_that_cannot_be_told_from_the_rest_are_no_explanation() -> None:
     assert "too few rounds" in str(kernels("a", "b", {0: breakdown(1, 1, 1)}, {}, run=RUN))
     odd = {n: breakdown(1.0, 4.0, 4.0) for n in range(3)}
@@ -274,3 +281,4 @@ def test_rounds_are_judged_by_operator_and_shown_together(tmp_path: Path) -> Non
     assert shown.count("reference:threads=2") >= 4 and "FLOP/s" in shown
     assert len(report.together(records)) == 2 and len(report.together(records)[0].timed[0].step) == 3 * 2
     assert json.loads(OPS.report(Answer(records), "json", Judging()))["comparisons"]
+    assert "Cold start" not in shown, "steps of one operation are no steps to be ahead in"
