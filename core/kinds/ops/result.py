@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dlcompare.core.graph.named import small
 from dlcompare.core.judging.kernels import Breakdown, LayerTime
 from dlcompare.core.kinds.training.result import beyond_physics
 from dlcompare.core.machine.peaks import peak_flops
@@ -14,6 +15,7 @@ from dlcompare.core.records.disturbance import windows_that_count
 from dlcompare.core.records.record import Json, Record, Throughput, Window
 from dlcompare.core.records.stats import median
 
+from .published import in_words
 from .request import FORWARD, FRAME, STEP, WHOLE
 
 FLOPS = "FLOP/s"
@@ -82,6 +84,11 @@ class OpsRecord(Record):
     def conditions(self) -> str:
         of = f", batch {self.batch_per_worker}" if self.job.get("model") else ""
         return f"{self.precision}, {self.job.get('threads')} threads{of}"
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Return its own network, or its operators, made small enough for the reference."""
+        return tuple(small(in_words(name)) for name in self.model.split(","))
 
     def derived(self, windows: Sequence[Window]) -> Json:
         """Return what follows from the windows; those of each operator speak for themselves, see :class:`Timed`."""

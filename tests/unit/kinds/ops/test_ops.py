@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ import pytest
 from fabricated import RUN, SYSTEM
 from golden import flowing
 
+from dlcompare.core.conformance import certificate
+from dlcompare.core.conformance.check import Check
+from dlcompare.core.conformance.claims import Certificates, examined
 from dlcompare.core.errors import UsageError
 from dlcompare.core.graph import Graph
 from dlcompare.core.graph.alone import layers
@@ -24,9 +28,11 @@ from dlcompare.core.judging.judging import Judging
 from dlcompare.core.judging.kernels import Breakdown, LayerTime, kernels
 from dlcompare.core.kinds.kind import Answer, Request, Started, kind
 from dlcompare.core.kinds.ops import folding, report, worker
+from dlcompare.core.kinds.ops.proof import certified, job_of, verify
 from dlcompare.core.kinds.ops.published import operators
 from dlcompare.core.kinds.ops.request import FORWARD, FRAME, STEP, WHOLE, Cell, OpsJob, cells
 from dlcompare.core.kinds.ops.result import OpsRecord, RankResult, Timed
+from dlcompare.core.kinds.ops.table import render as table_of
 from dlcompare.core.plan.plan import Plan
 from dlcompare.core.plugins.backend import Trainer
 from dlcompare.core.plugins.job import Job
@@ -282,3 +288,31 @@ def test_rounds_are_judged_by_operator_and_shown_together(tmp_path: Path) -> Non
     assert len(report.together(records)) == 2 and len(report.together(records)[0].timed[0].step) == 3 * 2
     assert json.loads(OPS.report(Answer(records), "json", Judging()))["comparisons"]
     assert "Cold start" not in shown, "steps of one operation are no steps to be ahead in"
+
+
+def test_a_stored_proof_of_operators_is_believed_and_its_lack_is_remedied(tmp_path: Path,
+                                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DLCOMPARE_CACHE", str(tmp_path / "cache"))
+    job = planned("reference", ops=("matmul-I", "matmul:8")).jobs[0]
+    about = Started(run=RUN, system=SYSTEM, folder=tmp_path, tell=lambda *_: None)
+    record = dataclasses.replace(OPS.outline(job, about, status="ok"), environment={"numpy": "2"})
+    lacking = [line for line in table_of([record]).splitlines() if "dlcompare verify" in line]
+    small_ones = ["matmul:1024", "matmul:8"]
+    assert [line.split()[-1] for line in lacking] == small_ones and record.networks == tuple(small_ones)
+    for name in small_ones:
+        (tmp_path / name).mkdir()
+        checks = [Check(case, "loss", 1e-6, 1e-3) for case in ("sgd", name)]
+        certificate.save(certificate.make(job_of(record, name), checks, {"numpy": "2"}, None), tmp_path / name)
+    proved = certified(record)
+    assert proved.verified and proved.verified["passed"]
+    assert examined(proved, Certificates(tmp_path)) == proved
+    other = dataclasses.replace(proved, model="matmul:7", job={**proved.job, "ops": ["matmul:7"]})
+    assert examined(other, Certificates(tmp_path)).verified is None
+
+
+def test_an_operator_that_the_reference_cannot_have_small_is_said_and_ends_nothing() -> None:
+    told: list[Any] = []
+    run = SimpleNamespace(tell=lambda job, event: told.append(event["text"]), carry_out_beside=None)
+    settings = {"model": "conv2d:1x100x100x3:90x90x3x4:1", "precision": "fp32", "device": "cpu"}
+    verify(run, "verification-0", settings, {"reference": {}}, anew=True)  # type: ignore[arg-type]
+    assert "not verified: model 'conv2d:1x100x100x3:90x90x3x4:1' cannot take 64 x 64 images" in told[0]
