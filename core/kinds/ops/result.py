@@ -26,6 +26,7 @@ class Timed:
     """One operator's windows; see ``request.Cell``. ``flops`` are of a forward pass, ``step_flops`` of a step.
 
     There are no forward windows where a backend cannot run that alone; ``reason`` is why there are none at all.
+    ``least`` is the share of these operations that no algorithm in use can spare: what was spared was not skipped.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Timed:
     settled: bool = True
     build_seconds: float = 0.0
     reason: str | None = None
+    least: float = 1.0
 
     def windows(self, what: str) -> list[Window]:
         """Return the windows of FORWARD or STEP that count."""
@@ -95,9 +97,10 @@ class OpsRecord(Record):
         return super().derived(windows)
 
     def refutation(self) -> str | None:
-        """Return why it cannot be true: the first rate that is above the published peak of the device."""
+        """Return why it cannot be true: the first rate above the published peak of the device by the fewest operations.
+        """
         peak = peak_flops(self.system, self.device, self.precision, devices=1)
-        rates = ((f"{one.name}, {what}", rate.value) for one in self.timed for what in (FORWARD, STEP)
+        rates = ((f"{one.name}, {what}", one.least * rate.value) for one in self.timed for what in (FORWARD, STEP)
                  if (rate := one.rate(what)))
         return next((f"{who}: {reason}" for who, rate in rates if (reason := beyond_physics(rate, peak))), None)
 

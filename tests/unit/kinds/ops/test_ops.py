@@ -206,6 +206,17 @@ def test_a_rate_above_the_devices_peak_is_no_result(tmp_path: Path) -> None:
     about = Started(run=RUN, system=card, folder=tmp_path, tell=lambda *_: None)
     record = folding.fold(OPS, dataclasses.replace(job, device="cuda"), [rank], about)
     assert record.status == "failed" and str(record.reason).startswith("matmul:8, step: impossible: 1e+09 GFLOP/s is")
+    spared = tuple(dataclasses.replace(one, least=1e-6) for one in rank.timed)
+    assert folding.fold(OPS, dataclasses.replace(job, device="cuda"), [dataclasses.replace(rank, timed=spared)],
+                        about).status == "ok", "an algorithm that needs fewer operations is no lie"
+
+
+def test_what_winograd_spares_is_known_of_each_operator() -> None:
+    three, wide, product = cells(OpsJob("reference", ops=("conv2d:2x8x8x3:3x3x3x4:1", "conv2d:2x8x8x3:3x3x3x4:2",
+                                                          "matmul:8")))
+    assert (three.least, wide.least, product.least) == (0.25, 1.0, 1.0)
+    whole = cells(OpsJob("reference", model="resnet18", image_size=32))[0]
+    assert 0.25 < whole.least < 1.0
 
 
 def test_what_does_not_fit_into_memory_is_refused() -> None:
