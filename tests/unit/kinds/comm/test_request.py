@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 
 from dlcompare.core.errors import UsageError
-from dlcompare.core.kinds.comm import figure
 from dlcompare.core.kinds.comm.preparation import messages
 from dlcompare.core.kinds.comm.request import Own, plan
 from dlcompare.core.kinds.comm.sizes import fitted, once, parse, words
-from dlcompare.core.kinds.kind import Request
+from dlcompare.core.kinds.kind import Request, kind
 from dlcompare.core.plugins.collectives import CollectiveJob, Message
 from dlcompare.core.plugins.registry import plugins
 
@@ -94,10 +93,13 @@ def test_what_does_not_exist_is_said(given: dict[str, Any], said: str) -> None:
 
 
 def test_a_plot_that_cannot_be_drawn_is_said_before_anything_is_measured(tmp_path: Path) -> None:
+    def never(plan: Any) -> Any:
+        raise AssertionError("measured")
+
     with pytest.raises(UsageError, match=r"draws \.png or \.svg"):
-        figure.check(Path("plot.gif"))
+        kind("comm").answer(Request({"framework": "pytorch-ddp"}, Own(plot="plot.gif")), never)
     with pytest.raises(UsageError, match="make it first"):
-        figure.check(tmp_path / "none" / "plot.png")
+        kind("comm").answer(Request({"framework": "pytorch-ddp"}, Own(plot=str(tmp_path / "none" / "p.png"))), never)
 
 
 def test_messages_that_were_left_are_read(tmp_path: Path) -> None:
