@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dlcompare.core.data.stream import NEUTRAL
 from dlcompare.core.judging.attribution import Explanation, Kept, Move, attribute
 from dlcompare.core.judging.kernels import Breakdown, Kernels, kernels
 from dlcompare.core.judging.verdict import Comparison, Side, compare
@@ -24,7 +25,8 @@ from .result import TrainingRecord
 SYNTHETIC = "synthetic"
 OPS = "ops"  # the kind that times layers alone
 QUICK: dict[str, Any] = {"kind": OPS, "workers": 1, "windows": 2, "window_seconds": 0.05, "passes": ["step"],
-                         "steps": None, "save": False, "weights": None, "data": SYNTHETIC, "skip": []}
+                         "steps": None, "save": False, "weights": None, "data": SYNTHETIC, "skip": [], "loaders": 1,
+                         "pipeline": NEUTRAL}
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,11 @@ def test_an_operator_that_cannot_be_says_why(name: str, words: str) -> None:
         planned("reference", ops=(name,))
 
 
+def test_what_samples_would_come_from_is_not_asked() -> None:
+    """They are invented: an option that says whence they come would say nothing, or refuse every operator."""
+    assert {"data", "loaders", "pipeline", "on_bad_sample"} <= set(OPS.refused)
+
+
 def test_something_must_be_named_and_layers_exist() -> None:
     with pytest.raises(UsageError, match="either --op or --from-model must be given"):
         planned("reference")

@@ -88,7 +88,7 @@ def test_no_gap_is_no_study(factor: float, words: str) -> None:
 
 def test_sides_that_differ_around_their_layers_alone_time_none() -> None:
     slow = side("pytorch-ddp", 2.0, variant="loaders=1", loaders=1)
-    fast = side("pytorch-ddp", 1.0, variant="workers=2", workers=2, loaders=1)
+    fast = side("pytorch-ddp", 1.0, variant="pipeline=native", workers=2, pipeline="native")
     found = explanation.gap(compare([*slow, *fast]))
     assert not isinstance(found, str), found
 
