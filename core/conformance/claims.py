@@ -12,7 +12,7 @@ import functools
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,11 +135,11 @@ def objections(record: Record, claim: Claim, known: Mapping[str, Any] | None) ->
     elif known is None:
         if claim.passed != all(one.passed for one in claim.checks):
             yield "the checks that the record holds of it contradict its verdict"
-        yield from silent_on(record.model, claim.passed, claim.checks)
+        yield from silent_on(record.networks, claim.passed, claim.checks)
     else:
         yield from disagreements(claim, known)
         yield from others(record, known)
-        yield from silent_on(record.model, claim.passed, checks_in(known))
+        yield from silent_on(record.networks, claim.passed, checks_in(known))
 
 
 def disagreements(claim: Claim, known: Mapping[str, Any]) -> Iterator[str]:
@@ -155,10 +155,10 @@ def disagreements(claim: Claim, known: Mapping[str, Any]) -> Iterator[str]:
         yield f"it is of {known.get('workers')} worker(s), and the record says {claim.workers}"
 
 
-def silent_on(model: str, passed: bool, checks: Iterable[Check]) -> Iterator[str]:
-    """Yield that checks say nothing of a model that passed: those of tiny cases alone do not speak for one."""
-    if passed and not any(check.case == model for check in checks):
-        yield f"none of its checks is of {model}"
+def silent_on(networks: Collection[str], passed: bool, checks: Iterable[Check]) -> Iterator[str]:
+    """Yield that checks say nothing of a network that passed: those of tiny cases alone do not speak for one."""
+    if passed and not any(check.case in networks for check in checks):
+        yield f"none of its checks is of {' or '.join(networks)}"
 
 
 def checks_in(known: Mapping[str, Any]) -> list[Check]:
@@ -179,5 +179,6 @@ def others(record: Record, known: Mapping[str, Any]) -> Iterator[str]:
     if known.get("versions") != record.environment:
         yield "it is of other versions of the libraries"
     for name in having(Job, "arithmetic"):
-        if known.get(name) != record.job.get(name):
-            yield f"it is of {name} {known.get(name)}, and the record of {record.job.get(name)}"
+        own = record.job.get(name)
+        if known.get(name) not in (record.networks if name == "model" and not own else (own,)):
+            yield f"it is of {name} {known.get(name)}, and the record of {own or record.model}"

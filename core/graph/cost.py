@@ -97,13 +97,13 @@ def least_training_flops(graph: Graph) -> float:
         trained_behind = not behind.isdisjoint(node.inputs)
         count = MULTIPLY_ADDS.get(node.op)
         if count:
-            total += 2 * (2 + trained_behind) * count(node, shapes) * _spared(node)
+            total += 2 * (2 + trained_behind) * count(node, shapes) * remaining(node)
         if trained_behind or any(param.trained for param in node.params.values()):
             behind.add(node.name)
     return total
 
 
-def _spared(node: Node) -> float:
+def remaining(node: Node) -> float:
     """Return which share of a node's products remains with Winograd's algorithm."""
     if node.op != "conv" or node.attrs.get("stride", 1) != 1:
         return 1.0

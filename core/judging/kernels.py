@@ -92,5 +92,6 @@ def layer_gaps(pairs: Sequence[tuple[Breakdown, Breakdown]]) -> tuple[LayerGap, 
     found = []
     for number, layer in enumerate(pairs[0][0].layers):
         slow, fast = (median([pair[side].layers[number].seconds for pair in pairs]) for side in (0, 1))
-        found.append(LayerGap(layer.name, layer.about, layer.count, slow, fast, (slow - fast) / difference))
+        found.append(LayerGap(layer.name, layer.about, layer.count, slow, fast,
+                              (slow - fast) / difference if difference else 0.0))
     return tuple(sorted(found, key=lambda one: one.fast - one.slow))

@@ -175,6 +175,11 @@ class Record:
         return ":".join(part for part in (self.framework, self.variant) if part)
 
     @property
+    def networks(self) -> tuple[str, ...]:
+        """Return the networks whose certificates speak for the arithmetic of this record."""
+        return (self.model,)
+
+    @property
     def conditions(self) -> str:
         """Return in what arithmetic, and on how many workers with which batch, it was made, as headings say it."""
         many = f"{self.workers} worker{'s' * (self.workers > 1)} x batch {self.batch_per_worker}"

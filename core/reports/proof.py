@@ -42,10 +42,15 @@ def warn_unverified(records: Sequence[Record]) -> Iterator[Text]:
     lacking: dict[str, dict[str, list[Record]]] = {}
     for record in ran:
         if not record.verified:
-            lacking.setdefault(verify_options(record), {}).setdefault(record.framework, []).append(record)
+            for network in record.networks:
+                options = verify_options(record, network)
+                lacking.setdefault(options, {}).setdefault(record.framework, []).append(record)
+    before = None
     for options, sides in lacking.items():
         told = ", ".join(name + earlier(found) for name, found in sides.items())
-        yield Text(f"not verified: {told}; to prove that they compute the same, run", style="bold yellow")
+        if told != before:
+            yield Text(f"not verified: {told}; to prove that they compute the same, run", style="bold yellow")
+            before = told
         yield Text(f"  dlcompare verify --framework {','.join(sides)} {options}", no_wrap=True)
 
 
@@ -73,9 +78,9 @@ def earlier(records: Sequence[Record]) -> str:
     return f" ({what} on {newest['date'][:10]} for other source; verify again)"
 
 
-def verify_options(record: Record) -> str:
-    """Return the options, less the defaults, with which ``dlcompare verify`` speaks for this record."""
-    words = [f"--model {record.model}"]
+def verify_options(record: Record, network: str) -> str:
+    """Return the options, less the defaults, with which ``dlcompare verify`` speaks for a network of this record."""
+    words = [f"--model {network}"]
     if record.precision != "fp32":
         words.append(f"--precision {record.precision}")
     execution, layout = record.job.get("execution"), record.job.get("layout")

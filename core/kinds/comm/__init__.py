@@ -33,11 +33,13 @@ class Comm(Kind):
     room = 4 << 20
 
     def answer(self, request: Request, carry_out: Callable[[Plan], list[Record]]) -> Answer:
+        from dlcompare.core.reports.sweeps.drawing import check  # late: it is for those who ask for a figure
+
         own: Own = request.own
         plan = self.plan(request)
         plot = Path(own.plot) if own.plot else None
         if plot:
-            self.part("figure").check(plot)
+            check(plot)
         others = self.part("nccl").read_all(own.nccl_tests)
         records: list[Any] = carry_out(plan)
         if plot:

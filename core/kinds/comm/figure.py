@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dlcompare.core.errors import UsageError
+from dlcompare.core.reports.sweeps.drawing import COLOURS, DASHES, MARKS, save
 
 from .nccl import Foreign
 from .result import CommRecord
-from .sizes import words
+from .sizes import fitted, words
 
-KINDS = (".png", ".svg")
-# Okabe and Ito's colours, which colour-blind people tell apart; marker and dash carry the same again.
-STYLES = (("#0072B2", "o", "-"), ("#D55E00", "s", "--"), ("#009E73", "^", "-."), ("#CC79A7", "D", ":"),
-          ("#E69F00", "v", "-"), ("#56B4E9", "P", "--"), ("#000000", "X", "-."))
 MEGA = 1e6
-
-
-def check(file: Path) -> None:
-    """Raise UsageError if a file cannot be drawn, before anything has been measured."""
-    if file.suffix not in KINDS:
-        raise UsageError(f"--plot draws {' or '.join(KINDS)} files, not {file.name!r}")
-    if not file.absolute().parent.is_dir():
-        raise UsageError(f"--plot cannot write {file}: there is no folder {file.absolute().parent}; make it first")
-    if importlib.util.find_spec("matplotlib") is None:
-        raise UsageError("--plot needs matplotlib; install it with: pip install 'dlcompare[plots]'")
 
 
 def draw(records: Sequence[CommRecord], file: Path, others: Sequence[Foreign] = ()) -> None:
@@ -44,14 +29,16 @@ def draw(records: Sequence[CommRecord], file: Path, others: Sequence[Foreign] = 
     canvas = Figure(figsize=(7, 0.6 + 3.6 * len(names)), layout="constrained")
     for axes, name in zip(canvas.subplots(len(names), squeeze=False)[:, 0], names, strict=True):
         for record in (one for one in drawn if one.collective == name):
-            line(axes, record, STYLES[engines.index(record.name) % len(STYLES)])
+            line(axes, record, style(engines.index(record.name)))
         for number, one in enumerate(other for other in others if other.collective == name):
-            foreign(axes, one, STYLES[(len(engines) + number) % len(STYLES)])
+            foreign(axes, one, style(len(engines) + number))
         label(axes, name, [one for one in drawn if one.collective == name])
-    try:
-        canvas.savefig(file, dpi=150)
-    except OSError as error:
-        raise UsageError(f"cannot write {file}: {error.strerror}; name another file with --plot") from error
+    save(canvas, file)
+
+
+def style(number: int) -> tuple[str, str, str]:
+    """Return colour, marker and dash of a line; the colour-blind tell them by the last two."""
+    return COLOURS[number % len(COLOURS)], MARKS[number % len(MARKS)], DASHES[number % len(DASHES)]
 
 
 def line(axes: Any, record: CommRecord, style: tuple[str, str, str]) -> None:
@@ -66,9 +53,9 @@ def line(axes: Any, record: CommRecord, style: tuple[str, str, str]) -> None:
              if one.figures]]
     axes.errorbar(sizes, rates, yerr=bars, capsize=2, color=colour, linestyle=dash, linewidth=1.2, marker=marker,
                   markersize=4, label=record.name)
-    by_size: Mapping[int, float] = {one.asked: rate for one, rate in zip(points, rates, strict=True)}
+    by_size: Mapping[int, float] = {one.size: rate for one, rate in zip(points, rates, strict=True)}
     for messages in record.messages.values():
-        seen = sorted({one.size for one in messages} & by_size.keys())
+        seen = sorted({fitted(one.size, world=record.workers) for one in messages} & by_size.keys())
         axes.plot(seen, [by_size[size] for size in seen], linestyle="none", marker=marker, markersize=10,
                   markerfacecolor="none", markeredgecolor=colour)
 

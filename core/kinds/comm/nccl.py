@@ -76,7 +76,7 @@ def foreign(path: Path) -> Foreign:
         return Foreign(str(path), collective(data, path), len(data["devices"]),
                        tuple(dict.fromkeys(device(one) for one in data["devices"])), nccl_version(data),
                        variables(data.get("env", [])), tuple(rows(data["results"])))
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
         raise UsageError(f"{path} is not {WHAT}: {type(error).__name__}: {error}") from error
 
 

@@ -47,7 +47,8 @@ def render(answer: Answer, form: str, judging: Judging | None) -> str:
     records: Sequence[CommRecord] = answer.records
     if judging is not None:
         judged = comparisons_as(form, kind("comm").compare(records, judging))
-        return judged + to_text(below(records), columns()) if form == "table" else judged
+        others = [part for one in answer.explanation or () for part in foreign(one)]
+        return judged + to_text([*others, *below(records)], columns()) if form == "table" else judged
     if form == "json":
         return as_json(records)
     if form == "csv":
@@ -89,6 +90,9 @@ def parts(records: Sequence[CommRecord], others: Sequence[Foreign], *, wide: boo
         yield from (part for one in others if one.collective == name for part in foreign(one))
         yield Text("")
     yield from notes(records)
+    known = {record.collective for record in records}
+    yield from (Text(f"\n{one.file} is of {one.collective}, which was not asked for here, and so not shown")
+                for one in others if one.collective not in known)
     yield from below(records)
 
 

@@ -38,10 +38,13 @@ def plan(request: Request) -> Plan:
     frameworks = names(given["framework"], everything=[
         name for name, one in plugins().backends().items()
         if one.offered_collectives and (given.get("device") or "cpu") in one.devices])
+    if not frameworks:
+        raise UsageError("no framework was named that has collectives here; there are: " + ", ".join(
+            name for name, one in plugins().backends().items() if one.offered_collectives))
     for name in frameworks:
         plugins().backend(name)
     collectives = names(given.get("collective") or COLLECTIVES[0], everything=COLLECTIVES)
-    for name in collectives:
+    for name in collectives or ("",):
         if name not in COLLECTIVES:
             raise unknown("collective", name, COLLECTIVES)
     given["device"] = given.get("device") or default_device(plugins(), frameworks)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from dlcompare.core.errors import UsageError
 from dlcompare.core.plugins.collectives import MODEL
@@ -58,6 +58,16 @@ def fitted(size: int, *, world: int, itemsize: int = 4) -> int:
     """
     unit = world * itemsize
     return max(1, size // unit) * unit
+
+
+def once(sizes: Iterable[int], world: int) -> dict[int, int]:
+    """Return each size that is left when all have been cut, once, and what was asked for: one that was cut, if any."""
+    found: dict[int, int] = {}
+    for asked in sizes:
+        size = fitted(asked, world=world)
+        if asked != size or size not in found:
+            found[size] = asked
+    return found
 
 
 def words(size: int) -> str:

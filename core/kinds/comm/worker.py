@@ -21,7 +21,7 @@ from dlcompare.core.worker.windows import clock, warm_up, watch
 from .observe import observe
 from .payload import TURNS, check, given
 from .result import RankPoint, RankResult, Wrong
-from .sizes import fitted, parse, words
+from .sizes import once, parse, words
 
 if TYPE_CHECKING:
     from dlcompare.core.launch.lifeline import Events
@@ -72,8 +72,7 @@ class Bench:
     def points(self, sizes: Iterable[int]) -> Iterator[RankPoint]:
         """Yield what was measured of each size, out of place, then in place where the engine is."""
         ways = [False, True] if self.job.collective in self.engine.in_place else [False]
-        for asked, in_place in itertools.product(sizes, ways):
-            size = fitted(asked, world=self.engine.world)
+        for (size, asked), in_place in itertools.product(once(sizes, self.engine.world).items(), ways):
             point = RankPoint(size=size, asked=asked, in_place=in_place)
             reason = self.backend.refuse_collective(self.job, size=size) or self.too_large(size)
             yield dataclasses.replace(point, refused=reason) if reason else self.measured(point)

@@ -29,7 +29,7 @@ def layer_parts(rows: Sequence[Row], width: int) -> Iterator[RenderableType]:
         told = [(place, record, found) for place, record in group if (found := record.breakdown())]
         if told:
             yield table(told)
-            yield from notes()
+            yield notes(some=any(record.job["ops"] for _, record in group))
         for place, record in group:
             if record.status == "ok":
                 yield Text.assemble(f"{place} {record.name}: {record.conditions}; ", state(record))
@@ -53,9 +53,12 @@ def table(rows: Sequence[tuple[int, OpsRecord, Breakdown]]) -> Table:
         made.add_row(f"{len(rest)} others", str(sum(one.count for one in rest)),
                      *sums([sum(by.get(one.name, 0.0) for one in rest) for by in times]))
     made.add_section()
-    made.add_row("all layers, alone", "", *sums([found.inside for _, _, found in rows]))
+    some = any(record.job["ops"] for _, record, _ in rows)
+    inside, beyond = (("these layers, alone", "the rest, other layers too") if some else
+                      ("all layers, alone", "beyond its layers"))
+    made.add_row(inside, "", *sums([found.inside for _, _, found in rows]))
     made.add_row("the whole step", "", *sums([found.whole for _, _, found in rows]))
-    made.add_row("beyond its layers", "", *(cell for _, _, found in rows for cell in (
+    made.add_row(beyond, "", *(cell for _, _, found in rows for cell in (
         milliseconds(found.beyond), f"{100 * found.beyond / found.whole:.0f} %")))
     return made
 
@@ -77,7 +80,9 @@ def speed(record: OpsRecord, name: str, seconds: float | None) -> str:
     return number(one.count * one.step_flops / seconds / 1e9)
 
 
-def notes() -> Iterator[Text]:
-    yield Text("\nEach layer is timed alone as a training step (forward, gradients, update), times the n that a step "
-               "has, less what the frame around it takes. Beyond its layers: what the whole step costs more than "
-               "they do alone; less than 0 where a framework runs several as one.", style="dim")
+def notes(*, some: bool) -> Text:
+    beyond = ("The rest holds the layers that were not asked for: it is no overhead." if some else
+              "Beyond its layers: what the whole step costs more than they do alone; less than 0 where a framework "
+              "runs several as one.")
+    return Text("\nEach layer is timed alone as a training step (forward, gradients, update), times the n that a step "
+                f"has, less what the frame around it takes. {beyond}", style="dim")

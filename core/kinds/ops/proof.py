@@ -6,14 +6,12 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dlcompare.core.graph.named import small
+from dlcompare.core.errors import UsageError
 from dlcompare.core.kinds.kind import Request, Run, kind
 from dlcompare.core.kinds.training.proof import DECIDING, VERIFICATION, without_known_cases
 from dlcompare.core.plan.plan import Plan
 from dlcompare.core.plugins.backend import ORACLE
 from dlcompare.core.plugins.job import Job
-
-from .published import in_words
 
 if TYPE_CHECKING:
     from dlcompare.core.records.record import Record
@@ -32,16 +30,11 @@ def prove(plan: Plan, run: Run, records: Sequence[OpsRecord]) -> Iterator[Record
     yield from (certified(one) for one in ran)
 
 
-def networks(record: OpsRecord) -> list[str]:
-    """Return the networks that stand for what a record timed: its own, or its operators, made small enough."""
-    return [record.job["model"]] if record.job["model"] else [small(in_words(name)) for name in record.job["ops"]]
-
-
 def certified(record: OpsRecord) -> OpsRecord:
     """Return a record with the certificate that speaks for all it timed: the first that failed, else the oldest."""
     from dlcompare.core.conformance import certificate
 
-    found = [certificate.find(job_of(record, name), record.environment) for name in networks(record)]
+    found = [certificate.find(job_of(record, name), record.environment) for name in record.networks]
     speaking = [one["verified"] for one in found]
     if None in speaking:
         before = next((one["verified_before"] for one in found if one["verified_before"]), None)
@@ -59,7 +52,7 @@ def wanting(records: Sequence[OpsRecord]) -> list[tuple[dict[str, Any], dict[str
     """Return what to ask of verification for records: settings, and the versions of the frameworks in them."""
     found: dict[tuple[Any, ...], tuple[dict[str, Any], dict[str, dict[str, str]]]] = {}
     for one in records:
-        for network in networks(one):
+        for network in one.networks:
             settings = {**{name: one.job[name] for name in DECIDING}, "model": network}
             _, versions = found.setdefault(tuple(settings.values()), (settings, {}))
             versions[one.framework] = one.environment
@@ -70,5 +63,9 @@ def verify(run: Run, name: str, settings: Mapping[str, Any], versions: dict[str,
            anew: bool) -> None:
     """Hold frameworks against the reference on one network, in the run's folder."""
     of = kind(VERIFICATION)
-    plan = of.plan(Request({**settings, "framework": ",".join(versions)}, of.own(check_workers=(1,))))
+    try:
+        plan = of.plan(Request({**settings, "framework": ",".join(versions)}, of.own(check_workers=(1,))))
+    except UsageError as error:  # such as filters that do not fit on images as small as the reference would have them
+        run.tell(None, {"phase": "verification", "text": f"not verified: {error}"})
+        return
     run.carry_out_beside(plan if anew else without_known_cases(plan, versions), name)

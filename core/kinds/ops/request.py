@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 
 from dlcompare.core.errors import UsageError
 from dlcompare.core.graph import Graph
-from dlcompare.core.graph.alone import Layer, frame, layers
+from dlcompare.core.graph.alone import LAYER, Layer, frame, layers
 from dlcompare.core.graph.alone import sides as sides_of
-from dlcompare.core.graph.cost import cost, training_bytes
+from dlcompare.core.graph.cost import cost, least_training_flops, remaining, training_bytes
 from dlcompare.core.graph.named import operator
 from dlcompare.core.kinds.kind import Request
 from dlcompare.core.kinds.training.request import Proved, settle
@@ -74,7 +74,8 @@ class Own(Proved):
 class Cell:
     """One thing that is timed: a graph and its batch. ``flops`` are of a forward pass, ``products`` how many times that
     a training step takes; ``count`` how often a step of the network has it; ``of`` is the layer's op, FRAME or WHOLE;
-    ``framed`` names the frames that stand around it, each of which counts by half.
+    ``framed`` names the frames that stand around it, each of which counts by half; ``least`` is the share of ``flops``
+    that no algorithm in use can spare.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Cell:
     flops: int
     products: float
     framed: tuple[str, ...] = ()
+    least: float = 1.0
 
     @property
     def step_flops(self) -> int:
@@ -110,7 +112,8 @@ def cells(job: OpsJob) -> list[Cell]:
     chosen = [one for one in found if one.name in job.ops or not job.ops]
     shapes = dict.fromkeys(shape for one in chosen for shape in one.framed)
     flops = 2 * job.batch * cost(graph).multiply_adds
-    return [Cell(WHOLE, f"{job.model}, all of it", WHOLE, 1, job.batch, graph, flops, 3),
+    least = least_training_flops(graph) / cost(graph).training_flops if flops else 1.0
+    return [Cell(WHOLE, f"{job.model}, all of it", WHOLE, 1, job.batch, graph, flops, 3, least=least),
             *(_of_layer(one.name, one, job.batch) for one in chosen),
             *(Cell(sides_of(shape), "what stands around a layer", FRAME, 0, job.batch, frame(shape), 0, 0)
               for shape in shapes)]
@@ -118,7 +121,7 @@ def cells(job: OpsJob) -> list[Cell]:
 
 def _of_layer(name: str, one: Layer, batch: int) -> Cell:
     return Cell(name, one.about, one.op, one.count, batch, one.graph, 2 * batch * one.multiply_adds, one.products,
-                tuple(map(sides_of, one.framed)))
+                tuple(map(sides_of, one.framed)), remaining(one.graph.node(LAYER)))
 
 
 def plan(request: Request) -> Plan:

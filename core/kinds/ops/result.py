@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dlcompare.core.graph.named import small
 from dlcompare.core.judging.kernels import Breakdown, LayerTime
 from dlcompare.core.kinds.training.result import beyond_physics
 from dlcompare.core.machine.peaks import peak_flops
@@ -14,6 +15,7 @@ from dlcompare.core.records.disturbance import windows_that_count
 from dlcompare.core.records.record import Json, Record, Throughput, Window
 from dlcompare.core.records.stats import median
 
+from .published import in_words
 from .request import FORWARD, FRAME, STEP, WHOLE
 
 FLOPS = "FLOP/s"
@@ -24,6 +26,7 @@ class Timed:
     """One operator's windows; see ``request.Cell``. ``flops`` are of a forward pass, ``step_flops`` of a step.
 
     There are no forward windows where a backend cannot run that alone; ``reason`` is why there are none at all.
+    ``least`` is the share of these operations that no algorithm in use can spare: what was spared was not skipped.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Timed:
     settled: bool = True
     build_seconds: float = 0.0
     reason: str | None = None
+    least: float = 1.0
 
     def windows(self, what: str) -> list[Window]:
         """Return the windows of FORWARD or STEP that count."""
@@ -83,14 +87,20 @@ class OpsRecord(Record):
         of = f", batch {self.batch_per_worker}" if self.job.get("model") else ""
         return f"{self.precision}, {self.job.get('threads')} threads{of}"
 
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Return its own network, or its operators, made small enough for the reference."""
+        return tuple(small(in_words(name)) for name in self.model.split(","))
+
     def derived(self, windows: Sequence[Window]) -> Json:
         """Return what follows from the windows; those of each operator speak for themselves, see :class:`Timed`."""
         return super().derived(windows)
 
     def refutation(self) -> str | None:
-        """Return why it cannot be true: the first rate that is above the published peak of the device."""
+        """Return why it cannot be true: the first rate above the published peak of the device by the fewest operations.
+        """
         peak = peak_flops(self.system, self.device, self.precision, devices=1)
-        rates = ((f"{one.name}, {what}", rate.value) for one in self.timed for what in (FORWARD, STEP)
+        rates = ((f"{one.name}, {what}", one.least * rate.value) for one in self.timed for what in (FORWARD, STEP)
                  if (rate := one.rate(what)))
         return next((f"{who}: {reason}" for who, rate in rates if (reason := beyond_physics(rate, peak))), None)
 
@@ -112,10 +122,14 @@ class OpsRecord(Record):
             for one, seconds in alone))
 
     def parts(self) -> list[OpsRecord]:
-        """Return a record for each operator, or one for the network as a whole."""
+        """Return a record for each operator, or one for the network as a whole.
+
+        What holds for all operators stays here, and what is told by the sample: a sample of these is an operation.
+        """
+        bare = dataclasses.replace(self, startup={}, energy=())
         if self.job.get("model") or len(self.timed) < 2:
-            return [self]
-        return [dataclasses.replace(self, model=one.name, windows=one.step, throughput=one.rate(STEP), timed=(one,))
+            return [bare]
+        return [dataclasses.replace(bare, model=one.name, windows=one.step, throughput=one.rate(STEP), timed=(one,))
                 for one in self.timed]
 
 

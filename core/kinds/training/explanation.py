@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dlcompare.core.data.stream import NEUTRAL
 from dlcompare.core.judging.attribution import Explanation, Kept, Move, attribute
 from dlcompare.core.judging.kernels import Breakdown, Kernels, kernels
 from dlcompare.core.judging.verdict import Comparison, Side, compare
@@ -24,7 +25,8 @@ from .result import TrainingRecord
 SYNTHETIC = "synthetic"
 OPS = "ops"  # the kind that times layers alone
 QUICK: dict[str, Any] = {"kind": OPS, "workers": 1, "windows": 2, "window_seconds": 0.05, "passes": ["step"],
-                         "steps": None, "save": False, "weights": None, "data": SYNTHETIC, "skip": []}
+                         "steps": None, "save": False, "weights": None, "data": SYNTHETIC, "skip": [], "loaders": 1,
+                         "pipeline": NEUTRAL}
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ def by_layers(plan: Plan, slow: Side, fast: Side, carry_out: Callable[[Plan], li
     own = {spec.name for spec in dataclasses.fields(of.job) if spec.init} - {"ops"}
     jobs = [of.job.from_plain({**{name: value for name, value in side.ran[0].job.items() if name in own}, **QUICK})
             for side in (slow, fast)]
+    if jobs[0] == jobs[1]:
+        return f"the layers of {slow.name} and {fast.name} alone are the same work: what differs is around them"
     variants = {job.id: text for side, job in zip((slow, fast), jobs, strict=True) if (text := parse(side.name).text)}
     found = carry_out(Plan(OPS, tuple(jobs), variants=variants, rounds=LEAST_ROUNDS, seed=plan.seed))
     failed = [f"{one.name} {one.status}: {one.reason}" for one in found if one.status != "ok"]

@@ -46,7 +46,8 @@ def test_numbered_files_belong_to_the_one_that_was_named(tmp_path: Path) -> None
 @pytest.mark.parametrize(("more", "said"), [
     ({"version": 2}, "format 2; known is 3"), ({"results": 5}, "is not a file that nccl-tests wrote"),
     ({"args": ["alltoall_perf"]}, "of nccl-tests' alltoall"), ({"devices": None}, "is not a file"),
-    ({"results": [{"size": 8, "out_of_place": {"time": "soon"}}]}, "is not a file")])
+    ({"results": [{"size": 8, "out_of_place": {"time": "soon"}}]}, "is not a file"),
+    ({"results": [{"size": 8, "out_of_place": {"nwrong": "inf"}}]}, "is not a file")])
 def test_what_is_no_such_file_is_said(more: dict[str, Any], said: str, tmp_path: Path) -> None:
     file = tmp_path / "out.json"
     file.write_text(json.dumps(written(**more)))

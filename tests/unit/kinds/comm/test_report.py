@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from nccl_file import written
 
+from dlcompare.core.judging.judging import Judging
 from dlcompare.core.kinds.comm import figure, folding, report
 from dlcompare.core.kinds.comm.nccl import read_all
 from dlcompare.core.kinds.comm.result import CommRecord, RankPoint, RankResult, bus_factor
@@ -111,6 +112,11 @@ def test_what_nccl_tests_measured_stands_beside_and_is_drawn(tmp_path: Path, mon
     text = " ".join(shown([record()], monkeypatch, others=others).split())
     assert "nccl-tests, another program and maybe another machine: 2 ranks, NCCL 2.27.3, NVIDIA H200" in text
     assert "1M 0.02150 48,770 48,770 0" in text and "not looked" in text and "hush" not in text
+    judged = report.render(Answer([record()], others), "table", Judging())
+    assert "nccl-tests, another program" in judged and "1M" in judged, "rounds do not hide what was asked for"
+    other = dataclasses.replace(others[0], collective="broadcast")
+    assert "is of broadcast, which was not asked for here" in " ".join(shown([record()], monkeypatch,
+                                                                            others=[other]).split())
     for name in ("plot.png", "plot.svg"):
         figure.draw([record()], tmp_path / name, others)
         assert (tmp_path / name).stat().st_size > 10_000

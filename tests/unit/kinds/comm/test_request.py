@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 
 from dlcompare.core.errors import UsageError
-from dlcompare.core.kinds.comm import figure
 from dlcompare.core.kinds.comm.preparation import messages
 from dlcompare.core.kinds.comm.request import Own, plan
-from dlcompare.core.kinds.comm.sizes import fitted, parse, words
-from dlcompare.core.kinds.kind import Request
+from dlcompare.core.kinds.comm.sizes import fitted, once, parse, words
+from dlcompare.core.kinds.kind import Request, kind
 from dlcompare.core.plugins.collectives import CollectiveJob, Message
 from dlcompare.core.plugins.registry import plugins
 
@@ -48,6 +47,10 @@ def test_sizes_are_cut_to_whole_parts_and_named() -> None:
     assert [words(size) for size in (8, 1024, 1536, 3 << 20, 1 << 30)] == ["8 B", "1K", "1.5K", "3M", "1G"]
 
 
+def test_sizes_that_become_one_are_measured_once_and_said() -> None:
+    assert once([1, 4, 8, 16, 17, 24], world=2) == {8: 4, 16: 17, 24: 24}
+
+
 def test_every_framework_runs_every_collective_or_says_why_not() -> None:
     found = planned(collective="all", sizes="1K")
     assert [(job.collective, job.framework) for job in found.jobs] == [
@@ -79,7 +82,8 @@ def test_jax_refuses_what_it_was_seen_to_do_wrongly() -> None:
 
 
 @pytest.mark.parametrize(("given", "said"), [
-    ({"framework": ""}, "--framework must be given"), ({"framework": "pytorch"}, "unknown framework 'pytorch'"),
+    ({"framework": ""}, "--framework must be given"), ({"framework": ","}, "no framework was named"),
+    ({"collective": ","}, "unknown collective ''"), ({"framework": "pytorch"}, "unknown framework 'pytorch'"),
     ({"collective": "all_sum"}, "unknown collective 'all_sum'"), ({"workers": 1}, "workers must be at least 2"),
     ({"sizes": "model:resnet1"}, "unknown model 'resnet1'"), ({"iterations": 1}, "iterations must be at least 5"),
 ])
@@ -89,10 +93,13 @@ def test_what_does_not_exist_is_said(given: dict[str, Any], said: str) -> None:
 
 
 def test_a_plot_that_cannot_be_drawn_is_said_before_anything_is_measured(tmp_path: Path) -> None:
+    def never(plan: Any) -> Any:
+        raise AssertionError("measured")
+
     with pytest.raises(UsageError, match=r"draws \.png or \.svg"):
-        figure.check(Path("plot.gif"))
+        kind("comm").answer(Request({"framework": "pytorch-ddp"}, Own(plot="plot.gif")), never)
     with pytest.raises(UsageError, match="make it first"):
-        figure.check(tmp_path / "none" / "plot.png")
+        kind("comm").answer(Request({"framework": "pytorch-ddp"}, Own(plot=str(tmp_path / "none" / "p.png"))), never)
 
 
 def test_messages_that_were_left_are_read(tmp_path: Path) -> None:

@@ -119,7 +119,9 @@ def test_a_size_that_does_not_fit_is_refused_with_the_numbers(tmp_path: Path) ->
 
 
 def test_rounds_give_a_verdict_for_each_size(tmp_path: Path) -> None:
-    printed = comm(tmp_path, *WORDS[:4], "1K,4K", *WORDS[5:], "--rounds", "2")
+    printed = comm(tmp_path, *WORDS[:4], "1K,1025,4K", *WORDS[5:], "--rounds", "2")
     for one in ("all_reduce of 1K, 2 workers", "all_reduce of 4K, in place, 2 workers"):
         assert one in printed
     assert "calls/s" in printed and "2 rounds, interleaved" in printed
+    shown = re.findall(r"^1  star .* 2  ok", printed, re.MULTILINE)
+    assert len(shown) == 4, "a size that two were cut to counts as further rounds"

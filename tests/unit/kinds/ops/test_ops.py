@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ import pytest
 from fabricated import RUN, SYSTEM
 from golden import flowing
 
+from dlcompare.core.conformance import certificate
+from dlcompare.core.conformance.check import Check
+from dlcompare.core.conformance.claims import Certificates, examined
 from dlcompare.core.errors import UsageError
 from dlcompare.core.graph import Graph
 from dlcompare.core.graph.alone import layers
@@ -24,9 +28,11 @@ from dlcompare.core.judging.judging import Judging
 from dlcompare.core.judging.kernels import Breakdown, LayerTime, kernels
 from dlcompare.core.kinds.kind import Answer, Request, Started, kind
 from dlcompare.core.kinds.ops import folding, report, worker
+from dlcompare.core.kinds.ops.proof import certified, job_of, verify
 from dlcompare.core.kinds.ops.published import operators
 from dlcompare.core.kinds.ops.request import FORWARD, FRAME, STEP, WHOLE, Cell, OpsJob, cells
 from dlcompare.core.kinds.ops.result import OpsRecord, RankResult, Timed
+from dlcompare.core.kinds.ops.table import render as table_of
 from dlcompare.core.plan.plan import Plan
 from dlcompare.core.plugins.backend import Trainer
 from dlcompare.core.plugins.job import Job
@@ -79,6 +85,11 @@ def test_matrices_need_not_be_square() -> None:
 def test_an_operator_that_cannot_be_says_why(name: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         planned("reference", ops=(name,))
+
+
+def test_what_samples_would_come_from_is_not_asked() -> None:
+    """They are invented: an option that says whence they come would say nothing, or refuse every operator."""
+    assert {"data", "loaders", "pipeline", "on_bad_sample"} <= set(OPS.refused)
 
 
 def test_something_must_be_named_and_layers_exist() -> None:
@@ -163,7 +174,8 @@ def test_a_network_becomes_a_breakdown(tmp_path: Path, monkeypatch: pytest.Monke
     assert found.inside + found.beyond == pytest.approx(found.whole)
     assert record.windows == record.timed[0].step and len(record.windows) >= 2
     shown = OPS.report(Answer([record]), "table", None)
-    assert "beyond its layers" in shown and "conv 3x3/1 512x1x1 -> 512x1x1" in flowing(shown)
+    assert "the rest, other layers too" in shown and "beyond its layers" not in shown.lower()
+    assert "conv 3x3/1 512x1x1 -> 512x1x1" in flowing(shown)
 
 
 def timed(name: str, of: str, seconds: float, **more: Any) -> Timed:
@@ -199,6 +211,17 @@ def test_a_rate_above_the_devices_peak_is_no_result(tmp_path: Path) -> None:
     about = Started(run=RUN, system=card, folder=tmp_path, tell=lambda *_: None)
     record = folding.fold(OPS, dataclasses.replace(job, device="cuda"), [rank], about)
     assert record.status == "failed" and str(record.reason).startswith("matmul:8, step: impossible: 1e+09 GFLOP/s is")
+    spared = tuple(dataclasses.replace(one, least=1e-6) for one in rank.timed)
+    assert folding.fold(OPS, dataclasses.replace(job, device="cuda"), [dataclasses.replace(rank, timed=spared)],
+                        about).status == "ok", "an algorithm that needs fewer operations is no lie"
+
+
+def test_what_winograd_spares_is_known_of_each_operator() -> None:
+    three, wide, product = cells(OpsJob("reference", ops=("conv2d:2x8x8x3:3x3x3x4:1", "conv2d:2x8x8x3:3x3x3x4:2",
+                                                          "matmul:8")))
+    assert (three.least, wide.least, product.least) == (0.25, 1.0, 1.0)
+    whole = cells(OpsJob("reference", model="resnet18", image_size=32))[0]
+    assert 0.25 < whole.least < 1.0
 
 
 def test_what_does_not_fit_into_memory_is_refused() -> None:
@@ -243,6 +266,12 @@ def test_layers_and_the_rest_multiply_to_the_gap() -> None:
     assert [(one.name, round(one.share, 3)) for one in found.layers] == [("a", 0.625), ("b", 0.188)]
 
 
+def test_no_gap_has_no_shares() -> None:
+    alike = {n: breakdown(2.0, 1.0, 0.5) for n in range(2)}
+    found = kernels("a", "b", alike, alike, run=RUN)
+    assert not isinstance(found, str) and {one.share for one in found.layers} == {0.0}
+
+
 def test_layers_that_cannot_be_told_from_the_rest_are_no_explanation() -> None:
     assert "too few rounds" in str(kernels("a", "b", {0: breakdown(1, 1, 1)}, {}, run=RUN))
     odd = {n: breakdown(1.0, 4.0, 4.0) for n in range(3)}
@@ -274,3 +303,32 @@ def test_rounds_are_judged_by_operator_and_shown_together(tmp_path: Path) -> Non
     assert shown.count("reference:threads=2") >= 4 and "FLOP/s" in shown
     assert len(report.together(records)) == 2 and len(report.together(records)[0].timed[0].step) == 3 * 2
     assert json.loads(OPS.report(Answer(records), "json", Judging()))["comparisons"]
+    assert "Cold start" not in shown, "steps of one operation are no steps to be ahead in"
+
+
+def test_a_stored_proof_of_operators_is_believed_and_its_lack_is_remedied(tmp_path: Path,
+                                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DLCOMPARE_CACHE", str(tmp_path / "cache"))
+    job = planned("reference", ops=("matmul-I", "matmul:8")).jobs[0]
+    about = Started(run=RUN, system=SYSTEM, folder=tmp_path, tell=lambda *_: None)
+    record = dataclasses.replace(OPS.outline(job, about, status="ok"), environment={"numpy": "2"})
+    lacking = [line for line in table_of([record]).splitlines() if "dlcompare verify" in line]
+    small_ones = ["matmul:1024", "matmul:8"]
+    assert [line.split()[-1] for line in lacking] == small_ones and record.networks == tuple(small_ones)
+    for name in small_ones:
+        (tmp_path / name).mkdir()
+        checks = [Check(case, "loss", 1e-6, 1e-3) for case in ("sgd", name)]
+        certificate.save(certificate.make(job_of(record, name), checks, {"numpy": "2"}, None), tmp_path / name)
+    proved = certified(record)
+    assert proved.verified and proved.verified["passed"]
+    assert examined(proved, Certificates(tmp_path)) == proved
+    other = dataclasses.replace(proved, model="matmul:7", job={**proved.job, "ops": ["matmul:7"]})
+    assert examined(other, Certificates(tmp_path)).verified is None
+
+
+def test_an_operator_that_the_reference_cannot_have_small_is_said_and_ends_nothing() -> None:
+    told: list[Any] = []
+    run = SimpleNamespace(tell=lambda job, event: told.append(event["text"]), carry_out_beside=None)
+    settings = {"model": "conv2d:1x100x100x3:90x90x3x4:1", "precision": "fp32", "device": "cpu"}
+    verify(run, "verification-0", settings, {"reference": {}}, anew=True)  # type: ignore[arg-type]
+    assert "not verified: model 'conv2d:1x100x100x3:90x90x3x4:1' cannot take 64 x 64 images" in told[0]

@@ -86,6 +86,18 @@ def test_no_gap_is_no_study(factor: float, words: str) -> None:
     assert "fewer than two" in str(explanation.gap(compare(torch)))
 
 
+def test_sides_that_differ_around_their_layers_alone_time_none() -> None:
+    slow = side("pytorch-ddp", 2.0, variant="loaders=1", loaders=1)
+    fast = side("pytorch-ddp", 1.0, variant="pipeline=native", workers=2, pipeline="native")
+    found = explanation.gap(compare([*slow, *fast]))
+    assert not isinstance(found, str), found
+
+    def never(plan: Plan) -> list[Any]:
+        raise AssertionError("layers were timed")
+
+    assert "are the same work" in str(explanation.by_layers(Plan("training", ()), *found, never))
+
+
 @pytest.mark.slow
 def test_a_real_gap_falls_apart_into_what_makes_it(start_slow: Callable[..., Command]) -> None:
     """``tuned`` is 1.5 times slower for its execution and 1.25 times for its layout."""
