@@ -89,14 +89,19 @@ def end(process: subprocess.Popen[bytes]) -> None:
         process.wait(ENDING_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # the kernel holds it, in a driver that hangs
+            process.wait(ENDING_SECONDS)
     process.stdout.close()
 
 
 def spare_core(job: BaseJob, cores: Sequence[int]) -> int | None:
-    """Return a core that no thread of a job needs, None if it needs all that there are."""
-    threads = getattr(job, "threads", 1) * getattr(job, "workers", 1)
-    return cores[-1] if len(cores) > threads else None
+    """Return a core that nothing of a job needs, None if it needs all that there are.
+
+    Beside the threads that compute, each worker has one that feeds it, or a peer, and the processes that load its data.
+    """
+    loaders = getattr(job, "loaders", 0)
+    each = getattr(job, "threads", 1) + 1 + (max(loaders, default=0) if isinstance(loaders, tuple) else loaders)
+    return cores[-1] if len(cores) > each * getattr(job, "workers", 1) else None
 
 
 @contextlib.contextmanager
