@@ -142,6 +142,19 @@ def test_one_number_stands_for_a_job() -> None:
     assert headline([*packages, gpu]) == gpu
 
 
+def test_one_number_that_is_of_a_part_stands_for_nothing(measured: Callable[..., tuple[Metered, ...]]) -> None:
+    two = (("gpu 0",), ("gpu 1",))
+    found = spent(measured(count=2, lost={1: 7.0}), two, WINDOWS)
+    assert [one.scope for one in found] == ["gpu 0"] and headline(found, devices=two) is None
+    package = Spent("cpu package-0", 2.0, 1.9, 2.1, "counter", 50.0, 5)
+    both = Metered("rapl", "window", quantities=(Quantity("cpu package-0", "energy", "J"),),
+                   absent={"cpu package-1": "nobody may read it"})
+    assert headline([package]) == package and headline([package], (both,)) is None
+    assert headline([package], device="cuda") is None, "a GPU's job has taken more than its processor"
+    each = [dataclasses.replace(package, scope=f"gpu {number}", devices=1) for number in range(2)]
+    assert headline(each) is None and of_accelerators(each) is None, "neither is the whole"
+
+
 def test_rounds_are_told_together() -> None:
     rounds = [[Spent("gpu 0", joules, None, None, "counter", 100 * joules, 5, peak_watts=300 + joules)]
               for joules in (2.0, 3.0, 4.0)]
