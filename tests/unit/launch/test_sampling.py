@@ -20,6 +20,7 @@ from dlcompare.core.launch import sampling
 from dlcompare.core.meters import series
 from dlcompare.core.meters.meter import Metered
 from dlcompare.core.plugins.job import Job
+from dlcompare.core.records.energy import REST_SECONDS
 from dlcompare.core.variables import REPLAY_METERS, SAMPLES
 
 
@@ -157,6 +158,14 @@ def test_it_has_a_core_of_its_own_where_there_is_one_to_spare() -> None:
             child = subprocess.run(["python3", "-c", "import os; print(*os.sched_getaffinity(0))"], text=True,
                                    capture_output=True, check=True).stdout
         assert set(map(int, child.split())) == cores - {max(cores)} and os.sched_getaffinity(0) == cores
+
+
+@pytest.mark.slow
+def test_the_power_at_rest_is_from_before_the_job(recording: Path, tmp_path: Path) -> None:
+    with sampling.sampled(Job("reference", "resnet18"), tmp_path, idle=0):
+        begun = time.monotonic()
+    power = next(one for one in of_nvidia(tmp_path).series if one.key == "gpu 0 power")
+    assert begun >= power.begin + REST_SECONDS
 
 
 def test_only_where_rest_tells_something_is_it_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
