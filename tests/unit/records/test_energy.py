@@ -121,6 +121,20 @@ def test_joules_read_around_windows_are_told_as_well() -> None:
     assert len(spent((package,), (), [*spans, Span(None, 0.1, 10)])) == 1, "nor need it: it is too short"
 
 
+def test_joules_that_windows_do_not_give_have_a_reason() -> None:
+    package = Metered("rapl", "window", shortest=0.5, quantities=(Quantity("cpu package-0", "energy", "J"),))
+    whole = [Span(None, 2.0, 10, {"cpu package-0": 100.0}) for _ in range(2)]
+    assert kinds((package,), (), whole) == []
+    assert kinds((package,), (), [dataclasses.replace(one, seconds=0.3) for one in whole]) == ["energy short"]
+    assert kinds((package,), (), [*whole, Span(None, 2.0, 10)]) == ["energy missing"], "the counter stood still in one"
+    lost = dataclasses.replace(package, lost="OSError: gone")
+    assert kinds((lost,), (), [Span(None, 2.0, 10)]) == ["meter lost"]
+
+
+def test_a_job_without_windows_has_no_joules_to_miss(measured: Callable[..., tuple[Metered, ...]]) -> None:
+    assert "energy short" not in kinds(measured(), spans=[])
+
+
 def test_records_from_before_there_were_meters_have_no_energy() -> None:
     assert spent((), (), [Span(None, 2.0, 10, {"cpu package-0": 3.0})]) == ()
 
