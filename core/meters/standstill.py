@@ -17,31 +17,43 @@ from pathlib import Path
 LATE = 1.0  # seconds; less is what a busy machine does
 
 
-@dataclass
-class Sleeper:
-    """Adds up the ``seconds`` by which naps ended late although no thread of Python's worked meanwhile."""
+@dataclass(frozen=True)
+class Nap:
+    """When a nap began and should end, by the monotonic clock, and how long each thread had worked when it began.
 
-    seconds: float = 0.0
+    ``late`` is the sum of the seconds by which earlier naps ended late; ``ended`` what threads had worked that were no
+    more.
+    """
+
+    late: float = 0.0
     begun: float = 0.0
     due: float = math.inf
     worked: Mapping[int, float] = field(default_factory=dict)
+    ended: float = 0.0
+
+
+class Sleeper:
+    """Adds up the seconds by which naps ended late although no thread of Python's worked meanwhile."""
+
+    def __init__(self) -> None:
+        self._nap = Nap()  # as one object: other threads ask while one is followed by the next
 
     @contextlib.contextmanager
     def nap(self, seconds: float) -> Iterator[None]:
         """Watch over a nap of so many seconds, which is the block."""
-        self.worked, self.begun = seconds_by_thread(), time.monotonic()
-        self.due = self.begun + seconds
+        begun = time.monotonic()
+        self._nap = Nap(self._nap.late, begun, begun + seconds, seconds_by_thread(), seconds_of_ended())
         yield
-        self.seconds, self.due = self.now(), math.inf
+        self._nap = Nap(self.now())
 
     def now(self) -> float:
         """Return the sum, with what a nap that should be over is late by."""
-        due, begun, now = self.due, self.begun, time.monotonic()
-        if now - due <= LATE:
-            return self.seconds
-        busiest = max(seconds - self.worked.get(thread, 0.0) for thread, seconds in seconds_by_thread().items())
-        idle = now - begun - busiest
-        return self.seconds + (now - due if idle > max(LATE, due - begun) else 0.0)
+        nap, now = self._nap, time.monotonic()
+        if now - nap.due <= LATE:
+            return nap.late
+        busiest = max(seconds - nap.worked.get(thread, 0.0) for thread, seconds in seconds_by_thread().items())
+        idle = now - nap.begun - max(busiest, seconds_of_ended() - nap.ended)
+        return nap.late + (now - nap.due if idle > max(LATE, nap.due - nap.begun) else 0.0)
 
 
 OWN = Sleeper()
@@ -61,6 +73,15 @@ def since(before: float) -> float:
 def seconds_by_thread() -> dict[int, float]:
     """Return how long each of Python's threads has worked, or waited for a core: one may have held the GIL."""
     return {thread.native_id: thread_seconds(thread) for thread in threading.enumerate() if thread.native_id}
+
+
+def seconds_of_ended() -> float:
+    """Return how long threads have worked that are no more, Python's or not; 0.0 from a kernel that does not tell."""
+    living, told = 0, False
+    for file in Path("/proc/self/task").glob("*/schedstat"):
+        with contextlib.suppress(OSError, ValueError):  # it may have ended
+            living, told = living + int(file.read_text().split()[0]), True
+    return time.process_time() - living / 1e9 if told else 0.0
 
 
 def thread_seconds(thread: threading.Thread) -> float:

@@ -73,7 +73,7 @@ def grouped(cells: Sequence[Cell], together: Together) -> list[list[Cell]]:
     found: dict[Hashable, list[Cell]] = {}
     for one in cells:
         common = together(one.job)
-        found.setdefault(one if common is None else ("together", common), []).append(one)
+        found.setdefault(one.folder if common is None else ("together", common), []).append(one)
     return list(found.values())
 
 

@@ -15,7 +15,8 @@ KINDS = {kind.name: kind for kind in builtin.dlcompare_datasets()}
 
 
 def test_all_are_there_with_a_title() -> None:
-    assert set(KINDS) == {"arrays", "digits", "imagefolder", "shapes", "synthetic"}
+    assert set(KINDS) == {"arrays", "digits", "imagefolder", "recordio", "shapes", "synthetic", "tfrecord",
+                          "webdataset"}
     assert all(kind.title for kind in KINDS.values())
 
 
