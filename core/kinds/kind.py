@@ -119,6 +119,7 @@ class Kind:
 
     What it does is in the files of its folder, imported when they are needed and the same for every kind:
 
+        request.JOB, request.OWN                       its job, and its options beside that one's fields, if it has any
         request.plan(request) -> Plan                  UsageError if something does not exist or fit
         worker.work(job, folder, events)               in a worker: do the job, and leave ``rank-N.json``
         result.RANK, result.RECORD                     the dataclasses of a raw result and of a record
@@ -128,17 +129,14 @@ class Kind:
 
     ``room`` is how many bytes a rank's result takes at most, as a rule, besides the windows that its job asks for.
     ``command`` is the sub-command that asks for it, "" for the program's own; of several kinds with one command, that
-    is meant whose ``selected_by`` options are given, the one without any otherwise. ``own`` are its options beside the
-    fields of its job; ``repeats``: its jobs may run in rounds and be judged; ``sweeps``: its plan takes several values
-    of the settings that are axes, as tuples.
+    is meant whose ``selected_by`` options are given, the one without any otherwise. ``repeats``: its jobs may run in
+    rounds and be judged; ``sweeps``: its plan takes several values of the settings that are axes, as tuples.
     """
 
     name: ClassVar[str]
     title: ClassVar[str] = ""
     command: ClassVar[str] = ""
     selected_by: ClassVar[tuple[str, ...]] = ()
-    job: ClassVar[type[BaseJob]]
-    own: ClassVar[type] = Nothing
     refused: ClassVar[tuple[str, ...]] = ()  # fields of its job that it chooses itself and a user may not give
     repeats: ClassVar[bool] = True
     sweeps: ClassVar[bool] = False
@@ -149,6 +147,18 @@ class Kind:
     def part(self, name: str) -> Any:
         """Return a file of the kind's folder as a module."""
         return importlib.import_module(f".{name}", type(self).__module__)
+
+    @property
+    def job(self) -> type[BaseJob]:
+        """Return the dataclass of its jobs."""
+        found: type[BaseJob] = self.part("request").JOB
+        return found
+
+    @property
+    def own(self) -> type:
+        """Return the dataclass of its options beside the fields of its job."""
+        found: type = getattr(self.part("request"), "OWN", Nothing)
+        return found
 
     @property
     def rank(self) -> type:

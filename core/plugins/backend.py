@@ -15,12 +15,13 @@ from dlcompare.core.data.stream import NATIVE, Source, Stream
 from dlcompare.core.errors import JobError
 from dlcompare.core.graph import Graph
 
-from .collectives import CollectiveJob, Collectives, Message
 from .job import Job
 from .runtime import Loaded, Runtime
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from .collectives import CollectiveJob, Collectives, Message
 
     Arrays = dict[str, np.ndarray]
 else:

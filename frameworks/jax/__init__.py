@@ -11,12 +11,12 @@ from dlcompare.core.data.stream import Source, Stream
 from dlcompare.core.graph import Graph
 from dlcompare.core.machine.ports import LOOPBACK
 from dlcompare.core.plugins.backend import Backend, Trainer
-from dlcompare.core.plugins.collectives import REDUCE_SCATTER, CollectiveJob, Collectives
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.runtime import EnvironmentSpec
 
 if TYPE_CHECKING:
     from dlcompare.core.plugins.backend import Arrays
+    from dlcompare.core.plugins.collectives import CollectiveJob, Collectives
 
 WRONG_FROM = 16 << 20  # bytes
 WRONG_SCATTER = ("lax.psum_scatter of JAX 0.10.2 between CPU processes returned wrong values now and then from "
@@ -86,7 +86,7 @@ class Jax(Backend):
         return JaxTrainer(graph, params, job)
 
     def refuse_collective(self, job: CollectiveJob, *, size: int | None = None) -> str | None:
-        if job.collective == REDUCE_SCATTER and job.device == "cpu" and size and size >= WRONG_FROM:
+        if job.collective == "reduce_scatter" and job.device == "cpu" and size and size >= WRONG_FROM:
             return WRONG_SCATTER
         return super().refuse_collective(job, size=size)
 

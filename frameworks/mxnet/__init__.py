@@ -16,13 +16,13 @@ from dlcompare.core.data.stream import Source, Stream
 from dlcompare.core.errors import JobError
 from dlcompare.core.graph import Graph
 from dlcompare.core.plugins.backend import Backend, Trainer, cpu_has
-from dlcompare.core.plugins.collectives import CollectiveJob, Collectives
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.runtime import EnvironmentSpec
 from dlcompare.frameworks import horovod
 
 if TYPE_CHECKING:
     from dlcompare.core.plugins.backend import Arrays
+    from dlcompare.core.plugins.collectives import CollectiveJob, Collectives
 
 NO_CUDA = ("MXNet runs on cpu alone: the project was retired in 2023, and its last CUDA packages, of 2022, are for "
            "CUDA 11.7 and older. Use --device cpu, or another framework")

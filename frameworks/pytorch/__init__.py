@@ -14,12 +14,12 @@ from dlcompare.core.data.stream import Source, Stream
 from dlcompare.core.graph import Graph
 from dlcompare.core.machine.accelerators import gpus
 from dlcompare.core.plugins.backend import Backend, Trainer
-from dlcompare.core.plugins.collectives import CollectiveJob, Collectives
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.runtime import EnvironmentSpec
 
 if TYPE_CHECKING:
     from dlcompare.core.plugins.backend import Arrays
+    from dlcompare.core.plugins.collectives import CollectiveJob, Collectives
 
 EAGER = "op by op, as PyTorch runs a module by itself"
 SLOW_FP16 = ("PyTorch's fp16 convolutions for a CPU are, channels first, more than twenty times slower than fp32; use "

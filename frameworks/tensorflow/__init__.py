@@ -9,13 +9,13 @@ from dlcompare.core import hookimpl
 from dlcompare.core.data.stream import Source, Stream
 from dlcompare.core.graph import Graph
 from dlcompare.core.plugins.backend import Backend, Trainer, cpu_has
-from dlcompare.core.plugins.collectives import CollectiveJob, Collectives
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.runtime import EnvironmentSpec
 from dlcompare.frameworks import horovod
 
 if TYPE_CHECKING:
     from dlcompare.core.plugins.backend import Arrays
+    from dlcompare.core.plugins.collectives import CollectiveJob, Collectives
 
 SLOW_FP16 = ("TensorFlow's own fp16 kernels for a CPU are some forty times slower than fp32; use --execution compiled, "
              "for XLA has faster ones, or --precision bf16")
@@ -71,7 +71,7 @@ class TfHorovod(Backend):
         wanted = {"TF_CPP_MIN_LOG_LEVEL": "1", "OMP_NUM_THREADS": str(job.threads)}
         if job.precision == "bf16":
             wanted["TF_ENABLE_ONEDNN_OPTS"] = "1"  # the only fast bfloat16 kernels on a CPU
-        if isinstance(job, CollectiveJob) and job.task == "observe":
+        if getattr(job, "task", None) == "observe":  # of collectives
             wanted["HOROVOD_TIMELINE"] = "DYNAMIC"  # lets one be begun, which shows what it sends
         if job.kind == "verification":
             wanted["TF_CUDNN_USE_AUTOTUNE"] = "0"

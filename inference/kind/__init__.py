@@ -9,20 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from dlcompare.core import hookimpl
 from dlcompare.core.kinds.kind import Answer, Kind, Prepared, Request, Run
-from dlcompare.core.plugins.inference_job import InferenceJob
 from dlcompare.core.plugins.registry import plugins
+from dlcompare.inference.cell.files import OLD
 
 if TYPE_CHECKING:
     from dlcompare.core.judging.judging import Judging
     from dlcompare.core.judging.verdict import Comparison
     from dlcompare.core.plan.plan import Plan
-    from dlcompare.core.plugins.job import BaseJob
+    from dlcompare.core.plugins.inference_job import InferenceJob
     from dlcompare.core.plugins.runtime import Runtime
     from dlcompare.core.records.circumstances import Circumstances
     from dlcompare.core.records.record import Record
-
-from dlcompare.inference.cell.files import OLD
-from dlcompare.inference.cell.request import InferenceRequest
+    from dlcompare.inference.cell.request import InferenceRequest
 
 
 class Inference(Kind):
@@ -35,8 +33,6 @@ class Inference(Kind):
     name = "inference"
     title = "accuracy and speed of a trained network under inference engines"
     command = "infer"
-    job = InferenceJob
-    own = InferenceRequest
     old_file = OLD
 
     def runtime(self, job: InferenceJob) -> Runtime:
@@ -64,11 +60,11 @@ class Inference(Kind):
         """Return the request that a plan was made of."""
         from dlcompare.core.typed_json import from_plain
 
-        return from_plain(InferenceRequest, plan.asked, what="request")
+        found: InferenceRequest = from_plain(self.own, plan.asked, what="request")
+        return found
 
-    def outline(self, job: BaseJob, about: Circumstances, *, status: str, reason: str | None = None,
+    def outline(self, job: Any, about: Circumstances, *, status: str, reason: str | None = None,
                 **more: Any) -> Any:
-        assert isinstance(job, InferenceJob)
         short = dataclasses.replace(job, samples=(), calibration=())  # thousands; job.json beside the record has them
         return super().outline(short, about, status=status, reason=reason, id=job.id, task=job.task, **more)
 

@@ -194,3 +194,6 @@ def cell_request(asked: Mapping[str, Any], job: InferenceJob) -> InferenceReques
         return dataclasses.replace(one, batches=(job.batch,), accuracy=False, speed=False, search=False, layers=False,
                                    scenarios=(str(job.scenario),))
     return dataclasses.replace(one, speed=False, scenarios=(), search=False)
+
+
+JOB, OWN = InferenceJob, InferenceRequest

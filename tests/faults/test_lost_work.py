@@ -26,7 +26,8 @@ def caveats(record: dict[str, Any]) -> dict[str, Any]:
 def test_a_launcher_that_ends_badly_after_all_is_done_costs_nothing(start_slow: Start, number: signal.Signals) -> None:
     command = start_slow("--framework", "lingering", "--workers", "2", "--timeout", "3")
     command.until("lingering", "done", count=2)
-    os.kill(launcher_of(command), number)
+    (launcher,) = {psutil.Process(event["pid"]).ppid() for event in command.until("lingering", "done", count=2)}
+    os.kill(launcher, number)
     assert command.wait(30) == 0, command.told
     record = command.records()["lingering"]
     assert record["status"] == "ok" and len(record["windows"]) == 2

@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Any
 from dlcompare.core import hookimpl
 from dlcompare.core.judging.judging import Judging
 from dlcompare.core.kinds.kind import Answer, Kind, Prepared, Request, Run
-from dlcompare.core.plugins.collectives import CollectiveJob
-
-from .request import Own
 
 if TYPE_CHECKING:
     from dlcompare.core.judging.verdict import Comparison
     from dlcompare.core.plan.plan import Plan
-    from dlcompare.core.plugins.job import BaseJob
     from dlcompare.core.records.circumstances import Circumstances
     from dlcompare.core.records.record import Record
+
+    from .request import Own
 
 
 class Comm(Kind):
@@ -32,8 +30,6 @@ class Comm(Kind):
     name = "comm"
     title = "collectives through each framework's own engine"
     command = "comm"
-    job = CollectiveJob
-    own = Own
     room = 4 << 20
 
     def answer(self, request: Request, carry_out: Callable[[Plan], list[Record]]) -> Answer:
@@ -52,9 +48,8 @@ class Comm(Kind):
         prepared: Prepared = self.part("preparation").Preparation(run)
         return prepared
 
-    def outline(self, job: BaseJob, about: Circumstances, *, status: str, reason: str | None = None,
+    def outline(self, job: Any, about: Circumstances, *, status: str, reason: str | None = None,
                 **more: Any) -> Any:
-        assert isinstance(job, CollectiveJob)
         bare = dataclasses.replace(job, messages={})  # the record has them in a field of its own
         return super().outline(bare, about, status=status, reason=reason, id=job.id, messages=job.messages, **more)
 

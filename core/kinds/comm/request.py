@@ -73,3 +73,6 @@ def refusal(job: CollectiveJob) -> str | None:
     if job.device == "cuda" and (few := too_few_gpus(job)):
         return few
     return meeting_trouble(job.port) if backend.meets(job) else None
+
+
+JOB, OWN = CollectiveJob, Own

@@ -7,8 +7,6 @@ from typing import Any
 from dlcompare.core import hookimpl
 from dlcompare.core.kinds.kind import Kind
 
-from .request import CompilationJob, Own
-
 
 class Compilation(Kind):
     """A train step compiled ahead of time, with memory, cost, collectives, and a bound from published peaks."""
@@ -16,8 +14,6 @@ class Compilation(Kind):
     name = "compilation"
     title = "a train step compiled for devices that need not be here"
     selected_by = ("compile_only", "topology")
-    job = CompilationJob
-    own = Own
     repeats = False
     forms = ("table", "json")
 

@@ -43,3 +43,6 @@ def plan(request: Request) -> Plan:
     asked = {"data": "synthetic", **request.settings}  # none are read, so the network is the published one
     found = ask_matrix(CompilationJob, dataclasses.replace(request, settings=asked))
     return found.plan({job.id: plugins().backend(job.framework).refuse(job) for job in found.jobs})
+
+
+JOB, OWN = CompilationJob, Own

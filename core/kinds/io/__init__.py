@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from dlcompare.core import hookimpl
 from dlcompare.core.kinds.kind import Kind
 from dlcompare.core.plugins.runtime import Runtime
 
-from .request import IoJob, runtime_of
+if TYPE_CHECKING:
+    from .request import IoJob
 
 
 class Io(Kind):
@@ -20,12 +23,12 @@ class Io(Kind):
     name = "io"
     title = "input pipelines and storage"
     command = "io"
-    job = IoJob
     refused = ("pipeline",)
     repeats = False
 
     def runtime(self, job: IoJob) -> Runtime:
-        return runtime_of(job)
+        found: Runtime = self.part("request").runtime_of(job)
+        return found
 
     def results(self, job: IoJob) -> int:
         return 1

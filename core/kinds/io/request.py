@@ -179,3 +179,6 @@ def refusal(job: IoJob) -> str | None:
 def asked_of(job: Mapping[str, Any]) -> str:
     """Return the form of data of a job, as JSON has it, without its path."""
     return str(next(iter(job["data"]), "")).partition(":")[0]
+
+
+JOB = IoJob

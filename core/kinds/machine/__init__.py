@@ -9,11 +9,11 @@ from dlcompare.core import hookimpl
 from dlcompare.core.kinds.kind import Answer, Kind, Prepared, Request, Run
 from dlcompare.core.plugins.runtime import Runtime
 
-from .request import Interpreter, MachineJob, Own
-
 if TYPE_CHECKING:
     from dlcompare.core.plan.plan import Plan
     from dlcompare.core.records.record import Record
+
+    from .request import MachineJob
 
 
 class Machine(Kind):
@@ -26,14 +26,13 @@ class Machine(Kind):
     name = "machine"
     title = "what this machine can do"
     command = "machine"
-    job = MachineJob
-    own = Own
     refused = ("probe", "threads")
     repeats = False
     forms = ("table", "json")
 
     def runtime(self, job: MachineJob) -> Runtime:
-        return Interpreter()
+        found: Runtime = self.part("request").Interpreter()
+        return found
 
     def answer(self, request: Request, carry_out: Callable[[Plan], list[Record]]) -> Answer:
         """Return what is known of this machine; it is measured if nothing is, or if that was asked for."""

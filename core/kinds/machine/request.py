@@ -135,3 +135,6 @@ def asked(request: Request) -> Mapping[str, Any]:
 def refusals(jobs: tuple[MachineJob, ...]) -> dict[str, str]:
     """Return why probes cannot be, by job id."""
     return {} if gpus() else {job.id: NO_GPU for job in jobs if job.probe in COPIES}
+
+
+JOB, OWN = MachineJob, Own

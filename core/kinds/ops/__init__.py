@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 from dlcompare.core import hookimpl
 from dlcompare.core.kinds.kind import Kind, Prepared, Run
 
-from .request import OpsJob, Own
-
 if TYPE_CHECKING:
     from dlcompare.core.judging.judging import Judging
     from dlcompare.core.judging.verdict import Comparison
@@ -27,8 +25,6 @@ class Ops(Kind):
     name = "ops"
     title = "operators timed alone, and where a step's time goes"
     command = "ops"
-    job = OpsJob
-    own = Own
     # One process, with invented samples; each layer's step is the same whatever the learning rate.
     refused = ("data", "weights", "workers", "loaders", "on_bad_sample", "lr", "schedule", "momentum", "weight_decay",
                "steps", "save", "port")

@@ -167,3 +167,6 @@ def _refusal(job: OpsJob) -> str | None:
         return (f"a training step of {largest} needs at least {needs[largest] / 2**30:.1f} GiB and {free / 2**30:.1f} "
                 f"GiB are free; {remedy}")
     return refusal(plugins(), dataclasses.replace(job, batch=1), found[0].graph)
+
+
+JOB, OWN = OpsJob, Own

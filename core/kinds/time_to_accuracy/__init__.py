@@ -5,9 +5,6 @@ from __future__ import annotations
 from dlcompare.core import hookimpl
 from dlcompare.core.kinds.kind import Kind
 from dlcompare.core.kinds.training import Proving
-from dlcompare.core.kinds.training.request import Proved
-
-from .request import TargetJob
 
 
 class TimeToAccuracy(Proving):
@@ -16,8 +13,6 @@ class TimeToAccuracy(Proving):
     name = "time_to_accuracy"
     title = "time to train a network to an accuracy"
     selected_by = ("target",)
-    job = TargetJob
-    own = Proved
     refused = ("steps", "windows")
     room = 1 << 20  # half a day of windows of 20 s, for its job does not say how many there will be
 

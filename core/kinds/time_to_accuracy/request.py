@@ -9,7 +9,7 @@ from typing import ClassVar
 from dlcompare.core.errors import UsageError
 from dlcompare.core.graph.model import Model
 from dlcompare.core.kinds.kind import Request
-from dlcompare.core.kinds.training.request import ask_matrix, plan_rounds
+from dlcompare.core.kinds.training.request import Proved, ask_matrix, plan_rounds
 from dlcompare.core.plan.plan import Plan
 from dlcompare.core.plugins.job import MEASURED, Job
 from dlcompare.core.settings import setting
@@ -57,3 +57,6 @@ def check_measurable(model: Model, job: TargetJob) -> None:
     if job.data.partition(":")[0] == "synthetic":
         raise UsageError(f"--target {job.target} needs real data, such as --data digits: the labels of synthetic data "
                          "are drawn at random")
+
+
+JOB, OWN = TargetJob, Proved

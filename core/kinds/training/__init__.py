@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 from dlcompare.core import hookimpl
 from dlcompare.core.errors import UsageError
 from dlcompare.core.kinds.kind import Answer, Kind, Prepared, Request, Run
-from dlcompare.core.plugins.job import Job
-
-from .request import Own
 
 if TYPE_CHECKING:
     from dlcompare.core.plan.plan import Plan
+    from dlcompare.core.plugins.job import Job
     from dlcompare.core.records.record import Record
 
 
@@ -36,8 +34,6 @@ class Training(Proving):
 
     name = "training"
     title = "training throughput of a network under several frameworks"
-    job = Job
-    own = Own
     sweeps = True
 
     def together(self, job: Job) -> Hashable:

@@ -102,3 +102,6 @@ def in_rounds(request: Request) -> Request:
     known = request.repetition
     repeated = known.least > 1 or known.until_decided is not None
     return request if repeated else replace(request, repetition=replace(known, rounds=LEAST_ROUNDS))
+
+
+JOB, OWN = Job, Own

@@ -9,8 +9,6 @@ from dlcompare.core import hookimpl
 from dlcompare.core.kinds.kind import Kind, Prepared, Run
 from dlcompare.core.plan.plan import Plan
 
-from .request import Own, VerificationJob
-
 
 class Verification(Kind):
     """Hold frameworks against the float64 reference and write certificates.
@@ -22,8 +20,6 @@ class Verification(Kind):
     name = "verification"
     title = "frameworks held against the float64 reference"
     command = "verify"
-    job = VerificationJob
-    own = Own
     # The learning rate changes at each step, samples are synthetic and few; --check-workers says how many workers.
     refused = ("workers", "data", "loaders", "lr", "schedule", "momentum", "weight_decay", "steps", "windows", "save",
                "on_bad_sample", "pipeline")

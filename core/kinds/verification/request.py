@@ -120,3 +120,6 @@ def with_small_images(settings: Mapping[str, Any]) -> dict[str, Any]:
 def side(model: Model) -> int:
     """Return the side of the images that a model declares; 0 if it reads none."""
     return max(model.inputs["image"].shape[1:]) if "image" in model.inputs else 0
+
+
+JOB, OWN = VerificationJob, Own

@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,7 +78,8 @@ print(found.share, found.ways[0], sum(told) / len(told))
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to ask as another user")
 def test_another_user_is_not_lied_to(half: Path) -> None:
     """Whoever neither owns a file nor may write it is told by mincore that all of it is there."""
-    for folder in (half, half.parent, half.parent.parent, half.parent.parent.parent):  # pytest makes them ours alone
+    temporary = Path(tempfile.gettempdir())
+    for folder in (half, *(one for one in half.parents if temporary in one.parents)):  # pytest makes them ours alone
         folder.chmod(0o755)
     done = subprocess.run([sys.executable, "-c", ASK, str(half)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -28,6 +28,10 @@ PUBLISHED = {  # whatever of the published results holds records: of which kind,
     "2026-11-25-mobilenetv3-int8/records.json": ("inference", 4),
     "2026-11-25-resnet50-cpu/records.json": ("training", 2),
     "2026-11-30-comm-cpu/all_reduce.json": ("comm", 4),
+    "2026-11-30-io-cpu/forms.json": ("io", 7),
+    "2026-11-30-io-cpu/loaders.json": ("io", 5),
+    "2026-11-30-io-cpu/training.json": ("io", 6),
+    "2026-11-30-ops/resnet18-32.json": ("ops", 2),
 }
 
 
