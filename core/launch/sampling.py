@@ -19,12 +19,14 @@ from dlcompare.core.meters import series
 from dlcompare.core.meters.meter import SERIES, Metered
 from dlcompare.core.plugins.job import BaseJob
 from dlcompare.core.plugins.registry import plugins
+from dlcompare.core.records.energy import REST_SECONDS
 from dlcompare.core.typed_json import from_plain, to_plain
 from dlcompare.core.variables import PARENT, PLUGINS, SAMPLES
 
 from .sampler import RESTING, wanted
 
 OPENING_SECONDS = 20.0  # for all meters to open: a driver that keeps nothing loaded takes some
+FIRST_SECONDS = 0.2  # until what has said that it is ready has read once
 IDLE_SECONDS = 2.0  # after a job, before its meters are left: an average over the last second has then forgotten it
 ENDING_SECONDS = 5.0
 CHILD = """
@@ -39,6 +41,7 @@ sample(Path(sys.argv[2]), *sys.argv[3:])
 @contextlib.contextmanager
 def sampled(job: BaseJob, folder: Path, *, idle: float = IDLE_SECONDS) -> Iterator[int | None]:
     """Sample meters from before the block to some seconds after it, if any is wanted; a sampler that fails is no harm.
+    Where they tell what rest takes, the block begins when they have seen enough of it.
 
     Where there are more cores than the job has threads, the sampler has one for itself, which is yielded, for the job
     to be started on the others (``kept_off``).
@@ -54,6 +57,8 @@ def sampled(job: BaseJob, folder: Path, *, idle: float = IDLE_SECONDS) -> Iterat
         yield None
         return
     try:
+        if resting:
+            time.sleep(REST_SECONDS + FIRST_SECONDS)
         yield spare
         if resting and process.poll() is None:
             time.sleep(idle)
@@ -89,14 +94,19 @@ def end(process: subprocess.Popen[bytes]) -> None:
         process.wait(ENDING_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # the kernel holds it, in a driver that hangs
+            process.wait(ENDING_SECONDS)
     process.stdout.close()
 
 
 def spare_core(job: BaseJob, cores: Sequence[int]) -> int | None:
-    """Return a core that no thread of a job needs, None if it needs all that there are."""
-    threads = getattr(job, "threads", 1) * getattr(job, "workers", 1)
-    return cores[-1] if len(cores) > threads else None
+    """Return a core that nothing of a job needs, None if it needs all that there are.
+
+    Beside the threads that compute, each worker has one that feeds it, or a peer, and the processes that load its data.
+    """
+    loaders = getattr(job, "loaders", 0)
+    each = getattr(job, "threads", 1) + 1 + (max(loaders, default=0) if isinstance(loaders, tuple) else loaders)
+    return cores[-1] if len(cores) > each * getattr(job, "workers", 1) else None
 
 
 @contextlib.contextmanager

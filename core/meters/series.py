@@ -33,9 +33,14 @@ def compact(key: str, readings: Iterable[tuple[float, float | None]]) -> Series 
     return Series(key, begin, end, count, missed, tuple(times), tuple(values)) if missed < count else None
 
 
-def points(series: Series) -> list[tuple[float, float]]:
-    """Return when the values of a series began to stand, and which they are."""
-    return [(series.begin + time / 1000, value) for time, value in zip(series.times, series.values, strict=True)]
+def points(series: Series, begin: float = -math.inf, end: float = math.inf) -> list[tuple[float, float]]:
+    """Return when the values of a series began to stand, and which they are; of a span, those that stand in it and at
+    least one before and after it, if there are any: a training of hours has many spans, and many values.
+    """
+    first, last = (bisect.bisect(series.times, 1000 * (time - series.begin)) for time in (begin, end))
+    first, last = max(0, first - 2), last + 2  # for times here and there may be rounded otherwise
+    return [(series.begin + time / 1000, value) for time, value in
+            zip(series.times[first:last], series.values[first:last], strict=True)]
 
 
 def covers(series: Series, begin: float, end: float) -> bool:
@@ -47,7 +52,7 @@ def covers(series: Series, begin: float, end: float) -> bool:
 
 def standing(series: Series, begin: float, end: float) -> Iterator[tuple[float, float]]:
     """Yield the values that stand within a span, each with for how many seconds of it."""
-    found = points(series)
+    found = points(series, begin, end)
     first = max(0, bisect.bisect_right([time for time, _ in found], begin) - 1)
     for number in range(first, len(found)):
         time, value = found[number]
@@ -91,25 +96,28 @@ def grown(series: Series, begin: float, end: float) -> float | None:
 
 def fell(series: Series, begin: float, end: float) -> bool:
     """Return whether a counter went backwards in a span, the steps that reach into it included."""
-    steps = pairwise(points(series))
+    steps = pairwise(points(series, begin, end))
     return any(value < before for (since, before), (time, value) in steps if since < end and time > begin)
 
 
 def value_at(series: Series, time: float) -> float:
-    """Return a counter's value at a time, between two steps in proportion; after the last step, as it stands."""
-    found = points(series)
+    """Return a counter's value at a time, between two steps in proportion; after the last one that was read, as it
+    stands."""
+    found = points(series, time, time)
     number = bisect.bisect_right([at for at, _ in found], time)
     if number == 0:
         return found[0][1]
     if number == len(found):
         return found[-1][1]
     (before, low), (after, high) = found[number - 1], found[number]
+    if math.isnan(high):
+        return low
     return low + (high - low) * (time - before) / (after - before)
 
 
 def stands_still(series: Series, begin: float, end: float) -> bool:
     """Return whether a counter did not move all through a span in which it was read."""
-    found = points(series)
+    found = points(series, begin, end)
     return covers(series, begin, end) and not any(begin < time <= end for time, _ in found[1:])
 
 

@@ -22,6 +22,7 @@ REST_SECONDS = 1.0  # at the begin and end of what was sampled, when the job had
 READING_SECONDS = 0.05  # between readings, where a meter's own update period is not known
 COUNTED, INTEGRATED = "counter", "integral"
 ALL = "all GPUs"
+PACKAGE = "cpu package"  # what scopes of processors begin with
 
 
 @dataclass(frozen=True)
@@ -243,16 +244,26 @@ def mean(values: Sequence[float | None]) -> float | None:
     return None if known is None else known / len(values)
 
 
-def headline(found: Sequence[Spent]) -> Spent | None:
-    """Return the one number for a table of many jobs: of all accelerators, else of all processor packages together."""
-    packages = [one for one in found if one.scope.startswith("cpu package")]
-    if (whole := of_accelerators(found)) or len(packages) < 2:
-        return whole or (packages[0] if packages else None)
-    return dataclasses.replace(packages[0], scope="cpu packages", low=None, high=None,
-                               per_sample=sum(one.per_sample for one in packages),
-                               watts=sum(one.watts for one in packages))
+def headline(found: Sequence[Spent], meters: Sequence[Metered] = (), devices: Sequence[Sequence[str]] = (), *,
+             device: str = "cpu") -> Spent | None:
+    """Return the one number for a table of many jobs: of all accelerators that a job used, of a job on "cpu" of all
+    processor packages together; None if one of them has no number."""
+    used = {scope for each in devices for scope in each}
+    if device != "cpu" or used or any(one.devices for one in found):
+        whole = of_accelerators(found)
+        return whole if whole and whole.devices >= len(used) else None
+    packages = [one for one in found if one.scope.startswith(PACKAGE)]
+    there = {scope for meter in meters for scope in (*meter.absent, *(one.scope for one in meter.quantities))
+             if scope.startswith(PACKAGE)}
+    if not packages or there - {one.scope for one in packages}:
+        return None
+    return packages[0] if len(packages) == 1 else dataclasses.replace(
+        packages[0], scope="cpu packages", low=None, high=None, per_sample=sum(one.per_sample for one in packages),
+        watts=sum(one.watts for one in packages))
 
 
 def of_accelerators(found: Sequence[Spent]) -> Spent | None:
     """Return what all accelerators of a job spent together; None if that is not known."""
-    return max((one for one in found if one.devices), key=lambda one: one.devices, default=None)
+    each = [one for one in found if one.devices]
+    whole = [one for one in each if one.scope == ALL] or each
+    return whole[0] if len(whole) == 1 else None

@@ -66,7 +66,7 @@ def statistic_cells(record: Record, data: Mapping[str, Any]) -> Iterator[tuple[s
     name = per_second(record.unit)
     yield from {name: rate.get("value"), f"{name}_low": rate.get("low"), f"{name}_high": rate.get("high")}.items()
     yield from ((f"step_{name}_s", times.get(name)) for name in ("median", "p90", "p99"))
-    spent = headline(record.energy)
+    spent = headline(record.energy, record.meters, record.devices, device=record.device)
     yield from {"joules_per_sample": spent and spent.per_sample, "joules_per_sample_low": spent and spent.low,
                 "joules_per_sample_high": spent and spent.high, "watts": spent and spent.watts,
                 "peak_watts": spent and spent.peak_watts,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dlcompare.core.meters import series
-from dlcompare.core.meters.meter import HELD_BACK, Metered
+from dlcompare.core.meters.meter import ENERGY, HELD_BACK, WINDOW, Metered
 from dlcompare.core.records.caveat import Caveat
 from dlcompare.core.records.energy import Scope, Span, Spent, scopes
 
@@ -24,10 +24,15 @@ def doubts(meters: Sequence[Metered], devices: Sequence[Sequence[str]], spans: S
     for meter in meters:
         if meter.lost:
             yield Caveat.of("meter lost", meter=meter.name, reason=meter.lost)
+    if not spans:  # as of a job that examines, and is not timed
+        return
     told = {one.scope for one in found}
+    for meter, name in around(meters):
+        if name not in told:
+            yield missing(meter, name, spans)
     for scope in scopes(meters, devices):
         if scope.name not in told:
-            yield missing(scope, spans)
+            yield missing(scope.meter, scope.name, spans)
         if fallen(scope, spans):
             yield Caveat.of("counter unusable", scope=scope.name)
         if shares := held_back(scope, spans):
@@ -61,10 +66,17 @@ def held_back(scope: Scope, spans: Sequence[Span]) -> dict[str, float]:
     return {what: share for what, share in shares.items() if share > RARE}
 
 
-def missing(scope: Scope, spans: Sequence[Span]) -> Caveat:
-    """Return why a scope that was sampled has no number."""
+def around(meters: Sequence[Metered]) -> Iterator[tuple[Metered, str]]:
+    """Yield the scopes whose joules are counted around windows, each with its meter."""
+    for meter in meters:
+        if meter.sort == WINDOW and not meter.lost:
+            yield from ((meter, one.scope) for one in meter.quantities if (one.name, one.unit) == (ENERGY, "J"))
+
+
+def missing(meter: Metered, scope: str, spans: Sequence[Span]) -> Caveat:
+    """Return why a scope that was read has no number."""
     longest = max((span.seconds for span in spans), default=0.0)
-    if longest < scope.meter.shortest:
-        return Caveat.of("energy short", scope=scope.name, seconds=longest, shortest=scope.meter.shortest)
-    reason = scope.meter.absent.get(scope.name) or scope.meter.lost or "it was not read all through each window"
-    return Caveat.of("energy missing", scope=scope.name, reason=reason)
+    if longest < meter.shortest:
+        return Caveat.of("energy short", scope=scope, seconds=longest, shortest=meter.shortest)
+    reason = meter.absent.get(scope) or meter.lost or "it was not read all through each window"
+    return Caveat.of("energy missing", scope=scope, reason=reason)

@@ -40,7 +40,8 @@ def with_meters(record: R, ranks: Sequence[Any], folder: Path, others: Sequence[
     if windows and record.status == "ok":
         record = dataclasses.replace(record, **record.derived(windows))
     found = doubts(record.meters, devices, spans(windows), record.energy)
-    return dataclasses.replace(record, warnings=(*record.warnings, *caveats, *found, *hot_start(record, others)))
+    unknown = caveats if windows else []  # a job that is not timed has no joules to miss
+    return dataclasses.replace(record, warnings=(*record.warnings, *unknown, *found, *hot_start(record, others)))
 
 
 def used(sampled: Sequence[Metered], ranks: Sequence[tuple[str, ...] | None]) -> tuple[Any, list[Caveat]]:

@@ -216,8 +216,8 @@ class Runner:
         if reason is not None:
             return self.kind.outline(asked, about, status="refused", reason=reason)
         job = prepared(asked)
+        self.rest(job, label)  # before meters look: whether a job begins hot is asked of what it really begins with
         with sampled(job, folder) as spare:
-            self.rest(job, label)
             about = dataclasses.replace(about, system=system(), started=time.time(), log=str(folder / LOG))
             left.note(about, folder)
             reason = yield from self.starting(job, folder, label=label, baton=baton, spare=spare)

@@ -46,16 +46,16 @@ def csv_rows(results: Results) -> Iterator[Json]:
             "engine": one.engine, "precision": one.precision, "ran": one.ran["precision"], "batch": one.batch,
             **int8(results, one.engine, one.precision),
             "samples_per_s": one.throughput, "low": one.low, "high": one.high, "p50_s": one.p50, "p90_s": one.p90,
-            "p99_s": one.p99, **energy_cells(one.energy)}
+            "p99_s": one.p99, **energy_cells(one.energy, results.plan["device"])}
     measured = {(one.engine, one.precision) for one in fast}
     for key, row in right.items():
         if key not in measured:
             yield csv_row(results, row) | int8(results, *key)
 
 
-def energy_cells(found: Sequence[Spent]) -> Json:
-    """Return what the accelerators, or else the processors, of a cell spent."""
-    spent = headline(found)
+def energy_cells(found: Sequence[Spent], device: str) -> Json:
+    """Return what the accelerators of a cell spent, or on "cpu" its processors."""
+    spent = headline(found, device=device)
     return {"joules_per_sample": spent and spent.per_sample, "watts": spent and spent.watts}
 
 

@@ -46,6 +46,7 @@ part() { # NAME, then a command: says what is done, and goes on where it fails
 dlcompare list > "$out/list.txt" || { echo "dlcompare does not start with $python; see WHEELS"; exit 1; }
 if [ "$device" = cuda ]; then nvidia-smi -q > "$out/gpu.txt"; fi
 
+here() { (cd "$here" && "$@"); }
 train() { # NAME, then what to ask: keeps NAME.json and the table of the same run
     name=$1
     shift
@@ -58,8 +59,8 @@ train() { # NAME, then what to ask: keeps NAME.json and the table of the same ru
 for wanted in $parts; do
     case $wanted in
         meters)
-            (cd "$here" && part meters-tests "$python" -m pytest -q -n0 -p no:cacheprovider tests/unit/meters \
-                tests/unit/records/test_energy.py)
+            part meters-tests here "$python" -m pytest -q -n0 -p no:cacheprovider tests/unit/meters \
+                tests/unit/records/test_energy.py
             if [ "$device" = cuda ]; then
                 part meters-cost "$python" "$here/tests/benchmarks/meters.py" --gpus real --rounds 0 --out "$out/meters.json"
             fi

@@ -127,11 +127,17 @@ class Loop:
                                    joules=around.joules, counted=around.counted)
 
     def take_apart(self) -> tuple[RankWindow, ...]:
-        """Run one more window for meters that disturb, if every rank has one; its loss is in no series."""
+        """Run one more window for meters that disturb, if every rank has one; its loss is in no series.
+
+        There is none if the loss is not finite in it.
+        """
         if not min(self.trainer.gather(float(self.meters.disturbing))):
             return ()
         count = len(self.losses)
-        window = self.meters.apart(lambda: self.watched(self.window_steps()))
+        try:
+            window = self.meters.apart(lambda: self.watched(self.window_steps()))
+        except JobError:  # it diverges now, on all ranks: what was measured before it did is whole
+            return ()
         del self.losses[count:]
         return (window,)
 

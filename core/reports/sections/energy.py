@@ -51,7 +51,7 @@ def sharing(records: Sequence[Record]) -> Iterator[Text]:
     """Yield that the process that sampled meters had no core for itself, if that is so."""
     beside = [meter.about["sampler"] for record in records for meter in record.meters if "sampler" in meter.about]
     if any(one.get("core") is None for one in beside):
-        yield Text("Meters were sampled on the job's own cores, for it used all: fewer --threads leave one to them.",
+        yield Text("Meters were sampled on the job's own cores, for it left none: fewer --threads, --loaders may.",
                    style="dim")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -13,10 +14,13 @@ import pytest
 from boards import Board, Clock, job, record
 from running import eventually
 
+from dlcompare.core.kinds.io.request import IoJob
+from dlcompare.core.kinds.machine.request import MachineJob
 from dlcompare.core.launch import sampling
 from dlcompare.core.meters import series
 from dlcompare.core.meters.meter import Metered
 from dlcompare.core.plugins.job import Job
+from dlcompare.core.records.energy import REST_SECONDS
 from dlcompare.core.variables import REPLAY_METERS, SAMPLES
 
 
@@ -85,6 +89,20 @@ def test_one_that_does_not_heed_is_ended(recording: Path, tmp_path: Path, monkey
     assert process.returncode == -signal.SIGKILL
 
 
+def test_one_that_the_kernel_holds_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a GPU has fallen off the bus: whoever asks its driver cannot be killed, and nobody waits for that."""
+    monkeypatch.setattr(sampling, "ENDING_SECONDS", 0.01)
+    waited: list[float] = []
+
+    def wait(seconds: float = float("inf")) -> int:
+        waited.append(seconds)
+        raise subprocess.TimeoutExpired("sampler", seconds)
+
+    held = SimpleNamespace(stdin=io.BytesIO(), stdout=io.BytesIO(), kill=lambda: None, wait=wait)
+    sampling.end(held)  # type: ignore[arg-type]
+    assert waited == [0.01, 0.01] and held.stdout.closed
+
+
 @pytest.mark.slow
 def test_it_ends_with_the_program_that_started_it(recording: Path, tmp_path: Path) -> None:
     process = sampler(tmp_path)
@@ -126,14 +144,28 @@ def test_one_that_cannot_be_started_is_told_of_and_the_job_goes_on(recording: Pa
 
 
 def test_it_has_a_core_of_its_own_where_there_is_one_to_spare() -> None:
-    assert sampling.spare_core(Job("reference", "resnet18", threads=2, workers=3), range(8)) == 7
-    assert sampling.spare_core(Job("reference", "resnet18", threads=4, workers=2), range(8)) is None
+    def spare(cores: int, **more: int) -> int | None:
+        return sampling.spare_core(Job("reference", "resnet18", loaders=1, **more), range(cores))
+
+    assert spare(9, threads=2, workers=2) == 8 and spare(8, threads=2, workers=2) is None, "each is fed, and loads"
+    assert spare(8, threads=4, workers=2) is None
+    assert sampling.spare_core(Job("reference", "resnet18", loaders=6), range(8)) is None
+    assert sampling.spare_core(IoJob("reference", loaders=(6,)), range(8)) is None
+    assert sampling.spare_core(MachineJob("pipe"), range(2)) is None, "each end of a pipe has a core"
     cores = os.sched_getaffinity(0)
     if len(cores) > 1:
         with sampling.kept_off(max(cores)):
             child = subprocess.run(["python3", "-c", "import os; print(*os.sched_getaffinity(0))"], text=True,
                                    capture_output=True, check=True).stdout
         assert set(map(int, child.split())) == cores - {max(cores)} and os.sched_getaffinity(0) == cores
+
+
+@pytest.mark.slow
+def test_the_power_at_rest_is_from_before_the_job(recording: Path, tmp_path: Path) -> None:
+    with sampling.sampled(Job("reference", "resnet18"), tmp_path, idle=0):
+        begun = time.monotonic()
+    power = next(one for one in of_nvidia(tmp_path).series if one.key == "gpu 0 power")
+    assert begun >= power.begin + REST_SECONDS
 
 
 def test_only_where_rest_tells_something_is_it_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,3 +93,27 @@ def test_a_load_without_a_step_tells_nothing_of_averaging() -> None:
     assert series.averaging(made([70.0, 71.0, 72.0, 70.5])) is None
     slow: list[float | None] = [70.0 + number for number in range(100)]
     assert series.averaging(made(slow)) == pytest.approx(5.0, abs=0.2), "an upper bound: work that began slowly"
+
+
+def test_a_counter_that_is_lost_just_after_a_span_stands_as_it_was_read() -> None:
+    found = made([10.0, 20.0, 30.0, None, None])
+    assert series.grown(found, 100.0, 100.12) == pytest.approx(20)
+
+
+@given(st.lists(st.one_of(st.none(), st.integers(0, 3).map(float)), min_size=1, max_size=30),
+       st.floats(99.9, 101.6), st.floats(0, 1.6))
+def test_a_span_is_told_by_what_is_near_it(values: list[float | None], begin: float, length: float) -> None:
+    if all(value is None for value in values):
+        return
+    found, end, all_points = made(values), begin + length, series.points
+    asked = (series.covers, series.integral, series.largest, series.grown, series.fell, series.stands_still)
+    near = [repr(ask(found, begin, end)) for ask in asked]  # NaN is not NaN
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(series, "points", lambda one, *span: all_points(one))
+        assert near == [repr(ask(found, begin, end)) for ask in asked]
+
+
+def test_a_span_of_a_training_of_hours_looks_at_its_own_values() -> None:
+    """There are as many spans as there are hours, and each went through all values: minutes for a night's training."""
+    found = made([float(number) for number in range(10_000)])
+    assert len(series.points(found, 200.0, 201.0)) <= 24 and len(series.points(found)) == 10_000

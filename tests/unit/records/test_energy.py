@@ -121,6 +121,20 @@ def test_joules_read_around_windows_are_told_as_well() -> None:
     assert len(spent((package,), (), [*spans, Span(None, 0.1, 10)])) == 1, "nor need it: it is too short"
 
 
+def test_joules_that_windows_do_not_give_have_a_reason() -> None:
+    package = Metered("rapl", "window", shortest=0.5, quantities=(Quantity("cpu package-0", "energy", "J"),))
+    whole = [Span(None, 2.0, 10, {"cpu package-0": 100.0}) for _ in range(2)]
+    assert kinds((package,), (), whole) == []
+    assert kinds((package,), (), [dataclasses.replace(one, seconds=0.3) for one in whole]) == ["energy short"]
+    assert kinds((package,), (), [*whole, Span(None, 2.0, 10)]) == ["energy missing"], "the counter stood still in one"
+    lost = dataclasses.replace(package, lost="OSError: gone")
+    assert kinds((lost,), (), [Span(None, 2.0, 10)]) == ["meter lost"]
+
+
+def test_a_job_without_windows_has_no_joules_to_miss(measured: Callable[..., tuple[Metered, ...]]) -> None:
+    assert "energy short" not in kinds(measured(), spans=[])
+
+
 def test_records_from_before_there_were_meters_have_no_energy() -> None:
     assert spent((), (), [Span(None, 2.0, 10, {"cpu package-0": 3.0})]) == ()
 
@@ -140,6 +154,19 @@ def test_one_number_stands_for_a_job() -> None:
     assert headline([packages[0], memory]) == packages[0] and headline([memory]) is None and headline([]) is None
     gpu = Spent("gpu 0", 3.0, None, None, "counter", 300.0, 5, devices=1)
     assert headline([*packages, gpu]) == gpu
+
+
+def test_one_number_that_is_of_a_part_stands_for_nothing(measured: Callable[..., tuple[Metered, ...]]) -> None:
+    two = (("gpu 0",), ("gpu 1",))
+    found = spent(measured(count=2, lost={1: 7.0}), two, WINDOWS)
+    assert [one.scope for one in found] == ["gpu 0"] and headline(found, devices=two) is None
+    package = Spent("cpu package-0", 2.0, 1.9, 2.1, "counter", 50.0, 5)
+    both = Metered("rapl", "window", quantities=(Quantity("cpu package-0", "energy", "J"),),
+                   absent={"cpu package-1": "nobody may read it"})
+    assert headline([package]) == package and headline([package], (both,)) is None
+    assert headline([package], device="cuda") is None, "a GPU's job has taken more than its processor"
+    each = [dataclasses.replace(package, scope=f"gpu {number}", devices=1) for number in range(2)]
+    assert headline(each) is None and of_accelerators(each) is None, "neither is the whole"
 
 
 def test_rounds_are_told_together() -> None:

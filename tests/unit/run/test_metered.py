@@ -89,6 +89,12 @@ def test_a_record_gets_its_energy_and_names_no_hardware(lay: Callable[..., Path]
     assert again.meters == found.meters and again.derived(again.windows)["energy"] == found.energy
 
 
+def test_a_job_that_is_not_timed_is_a_record_without_doubts(lay: Callable[..., Path]) -> None:
+    for ranks in ([SimpleNamespace(devices=(UUIDS[0],))], [SimpleNamespace()]):
+        found = with_meters(measured(windows=()), ranks, lay(f"of-{len(vars(ranks[0]))}", count=2))
+        assert (found.status, found.energy, found.warnings) == ("ok", (), ())
+
+
 def test_joules_that_the_series_do_not_give_are_seen(lay: Callable[..., Path]) -> None:
     found = with_meters(measured(), [SimpleNamespace(devices=(UUIDS[0],))], lay())
     found = dataclasses.replace(found, **found.derived(found.windows))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +50,13 @@ def test_a_gpu_that_is_lost_midway_costs_its_joules_and_no_more(run: Callable[..
 def test_what_is_no_recording_is_absent_with_its_reason(run: Callable[..., Command], tmp_path: Path) -> None:
     (tmp_path / "none.jsonl").write_text("nothing")
     command = Command("--framework", "reference", "--model", "resnet18", "--image-size", "32", "--windows", "1",
-                      "--batch", "2", "--steps", "1", "--verify", "off", "--env", "current", "--cool-down", "0.1",
+                      "--batch", "2", "--steps", "1", "--verify", "off", "--env", "current", "--cool-down", "4",
                       out=tmp_path / "runs", folder=tmp_path, variables={REPLAY_METERS: str(tmp_path / "none.jsonl")})
     assert command.wait(120) == 0, command.told
     found = command.records()["reference"]
     (meter,) = [one for one in found["meters"] if one["name"] == "nvidia"]
     assert "none.jsonl, which is no recording" in meter["reason"]
-    assert found["cool_down"] == 0.1 and "cool-down" in command.told
+    assert found["cool_down"] == 4 and "cool-down" in command.told
+    (memory,) = [one for one in found["meters"] if one["name"] == "memory"]
+    begun = datetime.fromisoformat(found["started"]).timestamp() - time.time() + time.monotonic()
+    assert begun - memory["series"][0]["begin"] < 3, "meters look when it has cooled down, not before"
