@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import resource
 import secrets
 import select
 import time
@@ -167,7 +168,7 @@ def resident_bytes(player: Player) -> int:
     total = 0
     for process in foreign_load.find_marked(player.baton.mark, Path("/proc")):
         with contextlib.suppress(OSError, ValueError, IndexError):
-            total += int((process / "statm").read_text().split()[1]) * select.PIPE_BUF
+            total += int((process / "statm").read_text().split()[1]) * resource.getpagesize()
     return total
 
 
