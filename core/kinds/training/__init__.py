@@ -51,16 +51,26 @@ class Training(Proving):
         plan = self.plan(request)
         drawn = to_draw(request.own.plot, plan)
         records: list[Any] = carry_out(plan)
-        if drawn:
-            from dlcompare.core.reports.sweeps.figure import draw
-
-            draw(records, drawn)
-        return self.part("explanation").explain(plan, records, carry_out) if request.own.explain else Answer(records)
+        if request.own.explain:
+            found: Answer = self.part("explanation").explain(plan, records, carry_out)
+            return found
+        return Answer(records, missed=draw(records, drawn) if drawn else "")
 
     def prepare(self, plan: Plan, run: Run) -> Prepared:
         from .largest import with_largest
 
         return lambda job: with_largest(run, job)
+
+
+def draw(records: list[Any], file: Path) -> str:
+    """Draw a sweep; return why that cannot be done, which is no reason not to show what was measured."""
+    from dlcompare.core.reports.sweeps import figure
+
+    try:
+        figure.draw(records, file)
+    except UsageError as error:
+        return str(error)
+    return ""
 
 
 def to_draw(plot: str | None, plan: Plan) -> Path | None:
