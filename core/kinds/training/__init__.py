@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlcompare.core import hookimpl
+from dlcompare.core.data.stream import NEUTRAL
 from dlcompare.core.errors import UsageError
 from dlcompare.core.kinds.kind import Answer, Kind, Prepared, Request, Run
 from dlcompare.core.plugins.job import Job
@@ -42,9 +43,10 @@ class Training(Proving):
 
     def together(self, job: Job) -> Hashable:
         """Return the network where several processes hold it side by side: not on an accelerator, whose memory is one's
-        own, nor at a port that was named, nor with the largest batch that memory holds.
+        own, nor at a port that was named, nor with the largest batch that memory holds; nor with a pipeline of its
+        own, which goes on to fill a stock of unknown size while others have their windows, and then feeds from it.
         """
-        beside = job.device == "cpu" and job.port is None and not job.largest
+        beside = job.device == "cpu" and job.port is None and not job.largest and job.pipeline == NEUTRAL
         return (job.model, job.image_size) if beside else None
 
     def answer(self, request: Request, carry_out: Callable[[Plan], list[Record]]) -> Answer:
