@@ -96,9 +96,11 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def spare_core(job: BaseJob, cores: Sequence[int]) -> int | None:
-    """Return a core that no thread of a job needs, None if it needs all that there are."""
-    threads = getattr(job, "threads", 1) * getattr(job, "workers", 1)
-    return cores[-1] if len(cores) > threads else None
+    """Return a core that no thread of a job needs, nor a process that reads its input; None if it needs all that there
+    are.
+    """
+    each = getattr(job, "threads", 1) + getattr(job, "loaders", 0)
+    return cores[-1] if len(cores) > each * getattr(job, "workers", 1) else None
 
 
 @contextlib.contextmanager

@@ -138,8 +138,9 @@ def test_one_that_cannot_be_started_is_told_of_and_the_job_goes_on(recording: Pa
 
 
 def test_it_has_a_core_of_its_own_where_there_is_one_to_spare() -> None:
-    assert sampling.spare_core(Job("reference", "resnet18", threads=2, workers=3), range(8)) == 7
+    assert sampling.spare_core(Job("reference", "resnet18", threads=2, workers=3, loaders=1), range(10)) == 9
     assert sampling.spare_core(Job("reference", "resnet18", threads=4, workers=2), range(8)) is None
+    assert sampling.spare_core(Job("reference", "resnet18", threads=1, loaders=2), range(2)) is None, "loaders need it"
     cores = os.sched_getaffinity(0)
     if len(cores) > 1:
         with sampling.kept_off(max(cores)):
