@@ -18,8 +18,9 @@ FURTHEST = 100  # rounds in all: nobody waits for more
 
 @dataclass(frozen=True)
 class Outlook:
-    """One ratio after some rounds, at a ``point`` if there is a sweep. ``more`` is how many further rounds would decide it if they were as those before:
-    0 if it is decided, None if more than anybody waits for. An estimate: few rounds tell their own scatter badly.
+    """One ratio after some rounds, at a ``point`` if there is a sweep. ``more`` is how many further rounds would decide
+    it if they were as those before: 0 if it is decided, None if more than anybody waits for. An estimate: few rounds
+    tell their own scatter badly.
     """
 
     verdict: Verdict
