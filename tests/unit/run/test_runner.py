@@ -67,7 +67,7 @@ def test_resume_keeps_what_is_finished_and_runs_the_rest_in_clean_folders(broken
     assert len(again.runs) == 1
     assert list(again.kept()) == ["reference", "slow", "crashing"]
     assert {f.name for f in dirty.iterdir()} == {
-        "begun.json", "events.jsonl", "job.json", "log.txt", "rank-0.json", "record.json"}
+        "begun.json", "events.jsonl", "job.json", "log.txt", "meters.jsonl", "rank-0.json", "record.json"}
     assert [(f / "rank-0.json").read_text() for f in dirty.parent.glob("slow-*.*")] == ["left by a dead worker"]
 
 
