@@ -81,7 +81,11 @@ class Later(click.RichCommand):
     def make_context(self, info_name: str | None, args: list[str], parent: click.Context | None = None,
                      **extra: Any) -> click.Context:
         """Return the context of the whole command, which takes this one's place."""
-        return of_kinds(str(self.name), self.found).make_context(info_name, args, parent, **extra)
+        return self.whole().make_context(info_name, args, parent, **extra)
+
+    def whole(self) -> click.Command:
+        """Return the command with its options."""
+        return of_kinds(str(self.name), self.found)
 
 
 def of_kinds(name: str, found: list[Kind]) -> click.Command:

@@ -113,8 +113,11 @@ def measure(context: click.Context, kinds: Sequence[Kind], given: Mapping[str, A
     run = (options.out / answer.records[0].run).absolute() if answer.records else None
     echo(rendered(kind, answer, given["form"], asked.judging if in_rounds(answer) else None), coloured=True,
          kept=run)
+    if answer.missed:
+        echo(in_one_line(f"dlcompare: {answer.missed}"), err=True)
     records = [*answer.records, *answer.more]
-    context.exit(0 if kind.passed(records) and all(record.kept for record in records) else 1)
+    good = kind.passed(records) and all(record.kept for record in records) and not answer.missed
+    context.exit(0 if good else 1)
 
 
 def tell_distrust(records: Sequence[Any], form: str) -> None:

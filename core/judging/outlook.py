@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dlcompare.core.records import stats
+from dlcompare.core.records.record import Json
 
 from .pairs import log_ratios
 from .verdict import Comparison, Verdict, word
@@ -17,17 +18,19 @@ FURTHEST = 100  # rounds in all: nobody waits for more
 
 @dataclass(frozen=True)
 class Outlook:
-    """One ratio after some rounds. ``more`` is how many further rounds would decide it if they were as those before:
-    0 if it is decided, None if more than anybody waits for. An estimate: few rounds tell their own scatter badly.
+    """One ratio after some rounds, at a ``point`` if there is a sweep. ``more`` is how many further rounds would decide
+    it if they were as those before: 0 if it is decided, None if more than anybody waits for. An estimate: few rounds
+    tell their own scatter badly.
     """
 
     verdict: Verdict
     more: int | None
+    point: Json = field(default_factory=dict)
 
 
 def outlooks(comparisons: Sequence[Comparison]) -> list[Outlook]:
     """Return how far each ratio is that rests on two rounds or more."""
-    return [Outlook(verdict, more_rounds(one, verdict)) for one in comparisons for verdict in one.verdicts
+    return [Outlook(verdict, more_rounds(one, verdict), one.point) for one in comparisons for verdict in one.verdicts
             if verdict.word is not None]
 
 

@@ -79,11 +79,14 @@ class Started(Circumstances):
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a request: records, and what a kind concluded from further ones beside them."""
+    """What came of a request: records, and what a kind concluded from further ones beside them; ``missed`` says what
+    was asked for beside and could not be made of them.
+    """
 
     records: Sequence[Any]
     explanation: Any = None
     more: Sequence[Any] = ()
+    missed: str = ""
 
 
 class Run(Protocol):

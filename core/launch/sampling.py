@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dlcompare.core.machine.inherited import for_workers
+from dlcompare.core.machine.process_tree import exempt
 from dlcompare.core.meters import series
 from dlcompare.core.meters.meter import SERIES, Metered
 from dlcompare.core.plugins.job import BaseJob
@@ -80,6 +81,7 @@ def start(file: Path, device: str, core: int | None) -> tuple[subprocess.Popen[b
     environment = {**for_workers(), PARENT: str(os.getpid()), PLUGINS: ",".join(plugins().external())}
     process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                                env=environment, start_new_session=True)  # Ctrl-C is ours: it ends when we say so
+    exempt(process.pid)  # beside a job that waits for its turn, whose end is not this one's
     assert process.stdout is not None
     told = select.select([process.stdout], [], [], OPENING_SECONDS)[0]
     return process, bool(told) and process.stdout.readline().strip() == RESTING

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -46,12 +47,37 @@ class Turn:
 
 @contextmanager
 def standing_back() -> Iterator[None]:
-    """Let what threads of this process do meanwhile, such as looking for messages, take no core that others want."""
+    """Let what threads of this process do meanwhile, such as looking for messages, take no core that others want.
+
+    Nothing is done where they could not be brought back: all that follows would be measured in the lowest class.
+    """
+    if not may_return():
+        yield
+        return
     schedule(os.SCHED_IDLE)
     try:
         yield
     finally:
         schedule(os.SCHED_OTHER)
+
+
+def may_return() -> bool:
+    """Return whether this process may leave the lowest scheduling class again, tried by a thread that ends then.
+
+    RLIMIT_NICE decides, which is 0 as a rule, and lets root alone.
+    """
+    returned: list[bool] = []
+
+    def there_and_back() -> None:
+        with suppress(OSError):
+            for policy in (os.SCHED_IDLE, os.SCHED_OTHER):
+                os.sched_setscheduler(0, policy, os.sched_param(0))  # 0: of this thread alone
+            returned.append(True)
+
+    thread = threading.Thread(target=there_and_back)
+    thread.start()
+    thread.join()
+    return bool(returned)
 
 
 def schedule(policy: int) -> None:

@@ -107,6 +107,11 @@ def side_by_side() -> bool:
     return Alone.jobs > 1
 
 
+def exempt(pid: int) -> None:
+    """Say of a child of this process that it is no job's although one runs: it is not ended as what a job has left."""
+    Alone.known.add(pid)
+
+
 def adopting(wanted: bool) -> bool:
     """Say whether this process is to adopt orphans; return whether it did so far."""
     if sys.platform != "linux":

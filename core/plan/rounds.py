@@ -83,11 +83,11 @@ def complete(plan: Plan, records: Mapping[str, Record], number: int) -> bool:
 
 
 def seconds_each(records: Mapping[str, Record]) -> dict[int, float]:
-    """Return how long each round took, by its number."""
+    """Return how long each round took, by its number, with the rest before its jobs."""
     took: dict[int, float] = {}
     for record in records.values():
         if record.round is not None:
-            took[record.round] = took.get(record.round, 0.0) + (record.duration_s or 0.0)
+            took[record.round] = took.get(record.round, 0.0) + (record.duration_s or 0.0) + (record.cool_down or 0.0)
     return took
 
 

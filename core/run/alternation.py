@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import resource
 import secrets
 import select
 import time
@@ -21,10 +22,14 @@ from dlcompare.core.launch.turns import Baton
 from dlcompare.core.machine.memory import free_memory
 from dlcompare.core.meters import foreign_load
 from dlcompare.core.plan.rounds import Cell
+from dlcompare.core.records.caveat import Caveat
 from dlcompare.core.records.record import Record
+
+from .left import with_caveat
 
 IDLE = 0.01  # of the usable cores, that a waiting job may use: it makes others look slower, by half the usual margin
 ENOUGH = 2.0  # seconds of waiting, of which processor time, counted in ticks of 10 ms, tells enough
+APART = "apart"  # the caveat of a record that has to stand for a whole round
 ROOM = 2  # times as much memory as the largest job so far holds must be free for another
 
 Begin = Callable[[Cell, Baton], Steps[Record]]
@@ -167,7 +172,7 @@ def resident_bytes(player: Player) -> int:
     total = 0
     for process in foreign_load.find_marked(player.baton.mark, Path("/proc")):
         with contextlib.suppress(OSError, ValueError, IndexError):
-            total += int((process / "statm").read_text().split()[1]) * select.PIPE_BUF
+            total += int((process / "statm").read_text().split()[1]) * resource.getpagesize()
     return total
 
 
@@ -176,4 +181,5 @@ def stamped(record: Record, player: Player, turns: str) -> Record:
     took = None if record.duration_s is None else max(0.0, record.duration_s - player.waited)
     windows = tuple(dataclasses.replace(one, waiting_cores=cores)
                     for one, cores in zip(record.windows, player.around, strict=False))  # the last is for leaving
-    return dataclasses.replace(record, duration_s=took, turns=None if player.apart else turns, windows=windows)
+    record = dataclasses.replace(record, duration_s=took, turns=None if player.apart else turns, windows=windows)
+    return with_caveat(record, Caveat.of(APART, reason=player.apart)) if player.apart else record

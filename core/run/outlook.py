@@ -8,6 +8,7 @@ from dlcompare.core.judging.outlook import FURTHEST, Outlook, outlooks
 from dlcompare.core.kinds.kind import Kind
 from dlcompare.core.plan import rounds
 from dlcompare.core.plan.plan import Plan
+from dlcompare.core.plan.sweep import in_words
 from dlcompare.core.records.record import Record
 from dlcompare.core.reports.text import interval, number
 
@@ -37,7 +38,8 @@ def told(found: Sequence[Outlook], *, done: int, of: int | None, seconds: float)
 
 def one_told(one: Outlook, seconds: float) -> str:
     verdict = one.verdict
-    so_far = f"{verdict.name} {number(verdict.ratio)} {interval(verdict.low, verdict.high)} {verdict.word}"
+    where = f"{in_words(one.point)}: " if one.point else ""
+    so_far = f"{where}{verdict.name} {number(verdict.ratio)} {interval(verdict.low, verdict.high)} {verdict.word}"
     if one.more == 0:
         return so_far
     if one.more is None:

@@ -32,7 +32,7 @@ from dlcompare.core.records.record import Record
 from dlcompare.core.variables import JOB, LOG, PLAN, RECORD
 
 from . import left
-from .alternation import alternate
+from .alternation import APART, alternate
 from .folder import in_order, lock, read_finished, read_record, run_folder, set_aside, write_records
 from .left import with_caveat, write_record
 from .outlook import after_round
@@ -176,7 +176,7 @@ class Runner:
     def take(self, cell: Cell, record: Record) -> None:
         """Take the record of a cell in, with why it could not run beside others if it could not."""
         if why := self.apart.get(cell.job.id):
-            record = with_caveat(record, Caveat.of("apart", reason=why))
+            record = with_caveat(record, Caveat.of(APART, reason=why))
         self.keep(cell.folder, write_record(record, self.folder / cell.folder))
 
     def record_of(self, cell: Cell, prepared: Prepared, baton: Baton | None = None) -> Steps[Record]:

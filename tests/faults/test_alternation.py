@@ -105,8 +105,9 @@ def test_what_does_not_wait_idle_runs_by_itself_and_says_so(start_slow: Start) -
     assert command.wait(120) == 0, command.told
     found = records(command)
     assert {one["turns"] for (name, number), one in found.items() if name == "restless" or number == 1} == {None}
-    (caveat,) = [one for one in found["restless", 1]["warnings"] if one["kind"] == "apart"]
-    assert "cores while it waited" in caveat["values"]["reason"]
+    for number in range(2):  # in the first it was found out
+        (caveat,) = [one for one in found["restless", number]["warnings"] if one["kind"] == "apart"]
+        assert "cores while it waited" in caveat["values"]["reason"]
 
 
 def test_a_job_in_which_memory_runs_out_beside_others_is_tried_again_by_itself(start_slow: Start) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlcompare.core import hookimpl
+from dlcompare.core.data.stream import NEUTRAL
 from dlcompare.core.errors import UsageError
 from dlcompare.core.kinds.kind import Answer, Kind, Prepared, Request, Run
 
@@ -38,25 +39,36 @@ class Training(Proving):
 
     def together(self, job: Job) -> Hashable:
         """Return the network where several processes hold it side by side: not on an accelerator, whose memory is one's
-        own, nor at a port that was named, nor with the largest batch that memory holds.
+        own, nor at a port that was named, nor with the largest batch that memory holds; nor with a pipeline of its
+        own, which goes on to fill a stock of unknown size while others have their windows, and then feeds from it.
         """
-        beside = job.device == "cpu" and job.port is None and not job.largest
+        beside = job.device == "cpu" and job.port is None and not job.largest and job.pipeline == NEUTRAL
         return (job.model, job.image_size) if beside else None
 
     def answer(self, request: Request, carry_out: Callable[[Plan], list[Record]]) -> Answer:
         plan = self.plan(request)
         drawn = to_draw(request.own.plot, plan)
         records: list[Any] = carry_out(plan)
-        if drawn:
-            from dlcompare.core.reports.sweeps.figure import draw
-
-            draw(records, drawn)
-        return self.part("explanation").explain(plan, records, carry_out) if request.own.explain else Answer(records)
+        if request.own.explain:
+            found: Answer = self.part("explanation").explain(plan, records, carry_out)
+            return found
+        return Answer(records, missed=draw(records, drawn) if drawn else "")
 
     def prepare(self, plan: Plan, run: Run) -> Prepared:
         from .largest import with_largest
 
         return lambda job: with_largest(run, job)
+
+
+def draw(records: list[Any], file: Path) -> str:
+    """Draw a sweep; return why that cannot be done, which is no reason not to show what was measured."""
+    from dlcompare.core.reports.sweeps import figure
+
+    try:
+        figure.draw(records, file)
+    except UsageError as error:
+        return str(error)
+    return ""
 
 
 def to_draw(plot: str | None, plan: Plan) -> Path | None:

@@ -74,6 +74,13 @@ def test_a_refused_job_is_a_record_and_exit_code_1(tmp_path: Path) -> None:
     assert record["status"] == "refused" and "one process" in record["reason"]
 
 
+def test_a_sweep_that_cannot_be_drawn_is_shown_all_the_same(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    answer = dlcompare(*TINY, "--precision", "bf16,fp16", "--plot", "a.png", cwd=tmp_path)
+    assert answer.returncode == 1 and "no cell of the sweep has a number" in answer.stderr
+    assert answer.stdout.count("offers fp32") == 2, "why each cell was refused"
+
+
 def test_verify_passes_the_oracle_itself_and_leaves_a_certificate(tmp_path: Path) -> None:
     answer = dlcompare("verify", "--framework", "reference", "--model", "bert-tiny", "--check-workers", "1",
                        "--format", "json", cwd=tmp_path)

@@ -10,7 +10,7 @@ import click
 import pytest
 from asking import planned
 
-from dlcompare.core.cli.main import program
+from dlcompare.core.cli.main import Later, program
 from dlcompare.core.errors import UsageError
 from dlcompare.core.kinds.kind import kind
 from dlcompare.core.plan.plan import Plan
@@ -35,6 +35,7 @@ OFFERED = {  # by sub-command; scripts of users name them
 def options(command: str) -> dict[str, click.Option]:
     group = program()
     found = group.commands[command] if command else group
+    found = found.whole() if isinstance(found, Later) else found
     return {name: one for one in found.params if isinstance(one, click.Option) for name in one.opts}
 
 

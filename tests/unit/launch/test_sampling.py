@@ -17,6 +17,7 @@ from running import eventually
 from dlcompare.core.kinds.io.request import IoJob
 from dlcompare.core.kinds.machine.request import MachineJob
 from dlcompare.core.launch import sampling
+from dlcompare.core.machine import process_tree
 from dlcompare.core.meters import series
 from dlcompare.core.meters.meter import Metered
 from dlcompare.core.plugins.job import Job
@@ -66,6 +67,17 @@ def test_one_that_is_killed_has_left_what_it_read(recording: Path, tmp_path: Pat
     sampling.end(process)
     nvidia = of_nvidia(tmp_path)
     assert nvidia.lost == "the process that samples meters ended midway" and nvidia.series
+
+
+def test_one_beside_another_job_is_not_ended_as_what_that_has_left(tmp_path: Path,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process_tree.Alone, "claimed", True)
+    with process_tree.adopt_orphans() as known:  # of a job that waits for its turn
+        process, _ = sampling.start(tmp_path / SAMPLES, "cpu", None)
+        try:
+            assert process.pid not in process_tree.strays(process_tree.processes(), known or set())
+        finally:
+            sampling.end(process)
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dlcompare.core.launch.start import drive, stop, watch
-from dlcompare.core.launch.turns import Baton, Turn, standing_back
+from dlcompare.core.launch.turns import Baton, Turn, may_return, standing_back
 from dlcompare.core.machine import process_tree
 from dlcompare.core.variables import TURNS
 
@@ -69,8 +69,16 @@ def test_a_worker_that_was_started_alone_waits_for_nobody() -> None:
 
 def test_whoever_waits_takes_no_core_that_others_want_and_works_as_before_afterwards() -> None:
     with standing_back():
-        assert os.sched_getscheduler(0) == os.SCHED_IDLE
+        assert os.sched_getscheduler(0) == (os.SCHED_IDLE if may_return() else os.SCHED_OTHER)
     assert os.sched_getscheduler(0) == os.SCHED_OTHER
+
+
+def test_an_ordinary_user_is_not_left_in_the_lowest_scheduling_class() -> None:
+    code = ("import os, resource; from dlcompare.core.launch.turns import standing_back\n"
+            "resource.setrlimit(resource.RLIMIT_NICE, (0, 0)); os.getuid() or os.setuid(65534)\n"
+            "with standing_back(): pass\n"
+            "assert os.sched_getscheduler(0) == os.SCHED_OTHER, 'whatever follows is measured in the lowest class'")
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def test_waiting_is_no_silence_and_a_turn_without_a_sign_of_life_is(tmp_path: Path) -> None:

@@ -109,6 +109,9 @@ def test_rounds_end_when_all_is_decided() -> None:
     assert len(carried_out(two, slower)) == 2 * 3
     noisy = carried_out(two, lambda cell: slower(cell, 1.2 if (cell.round or 0) % 2 else 0.8))
     assert len(noisy) == 2 * 50, "no more rounds than there is time for, 20 s each"
+    rested = carried_out(two, lambda cell: dataclasses.replace(
+        slower(cell, 1.2 if (cell.round or 0) % 2 else 0.8), cool_down=40.0))
+    assert len(rested) == 2 * 10, "a rest before each job takes time as well"
     short = dataclasses.replace(two, until=5.0)
     assert len(carried_out(short, lambda cell: slower(cell, 0.8 + 0.1 * (cell.round or 0)))) == 2 * 3
     endless = dataclasses.replace(two, until=1e9)

@@ -28,6 +28,7 @@ def test_a_single_round_and_an_accelerator_run_one_job_after_another() -> None:
     once = rounds.to_run(Plan("training", JOBS), {}, lambda records: True, TRAINING.together)
     assert [len(cells) for cells in once] == [1, 1, 1, 1]
     assert TRAINING.together(job("jax", device="cuda")) is None
+    assert TRAINING.together(job("jax", pipeline="native")) is None, "it prepares input in others' windows"
     assert kind("time_to_accuracy").together(JOBS[0]) is None
 
 

@@ -17,3 +17,8 @@ def test_what_is_undecided_comes_first_with_about_how_long_it_takes() -> None:
     assert told([outlook("a", "undecided", 1)], done=2, of=None, seconds=40.0).endswith("about 1 more round (40 s)")
     assert told([outlook("a", "same", 0)] * 5, done=2, of=2, seconds=40.0).endswith("; 2 more")
     assert "no ratio rests on two that were undisturbed" in told([], done=2, of=6, seconds=1.0)
+
+
+def test_of_a_sweep_it_says_at_which_point() -> None:
+    one = Outlook(outlook("jax", "same", 0).verdict, 0, {"batch": 8, "threads": 2})
+    assert "done: batch 8, threads 2: jax 0.9700" in told([one], done=2, of=6, seconds=1.0)
