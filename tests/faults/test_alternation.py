@@ -65,6 +65,7 @@ def strike(start_slow: Start, number: signal.Signals) -> tuple[Command, dict[tup
     return command, found
 
 
+@pytest.mark.slow
 def test_a_job_that_stands_still_does_not_hold_the_others_up(start_slow: Start) -> None:
     """It is given up after 10 s of silence, and the other, which waits as long, is not."""
     _, found = strike(start_slow, signal.SIGSTOP)
@@ -72,6 +73,7 @@ def test_a_job_that_stands_still_does_not_hold_the_others_up(start_slow: Start) 
     assert "no sign of life for 10 s" in found["several", 0]["reason"]
 
 
+@pytest.mark.slow
 def test_a_job_that_dies_without_a_word_may_have_lacked_memory_and_is_tried_again_by_itself(start_slow: Start) -> None:
     command, found = strike(start_slow, signal.SIGKILL)
     assert found["several", 0]["status"] == "ok" and found["several", 0]["turns"] is None
@@ -79,6 +81,7 @@ def test_a_job_that_dies_without_a_word_may_have_lacked_memory_and_is_tried_agai
     assert len(list(command.runs[-1].glob("several-*.r0*"))) == 2, "the first try was set aside"
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_nothing_and_resume_finishes_the_round(start_slow: Start) -> None:
     command = start_slow(*TWO, SLOW_STEP="0.2")
     until_windows(command, "slow")
@@ -99,6 +102,7 @@ def test_a_killed_program_takes_along_what_waits_for_its_turn(start_slow: Start)
     assert command.nothing_left(within=15)
 
 
+@pytest.mark.slow
 def test_what_does_not_wait_idle_runs_by_itself_and_says_so(start_slow: Start) -> None:
     command = start_slow("--framework", "restless,several", *TWO[2:], "--steps", "10", SLOW_STEP="0.1",
                          DLCOMPARE_PLUGINS=",".join([*SLOW, "restless"]))

@@ -68,6 +68,8 @@ def test_what_is_started_again_meets_no_last_words_of_before(tmp_path: Path) -> 
 @pytest.mark.parametrize("resume", [True, False])
 def test_only_a_new_run_that_cannot_be_prepared_leaves_nothing(resume: bool, tmp_path: Path) -> None:
     class Unprepared(type(kind("training"))):  # type: ignore[misc]
+        __module__ = type(kind("training")).__module__  # where its files are
+
         def prepare(self, plan: Plan, run: Run) -> Prepared:
             raise UsageError("the data have gone")
 

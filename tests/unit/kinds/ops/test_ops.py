@@ -288,6 +288,7 @@ def test_samples_are_invented_for_every_role() -> None:
     assert all(np.all(batch[name] == 1) for name, spec in graph.inputs.items() if spec.role == "mask")
 
 
+@pytest.mark.slow
 def test_rounds_are_judged_by_operator_and_shown_together(tmp_path: Path) -> None:
     records = []
     for number in range(3):
