@@ -73,7 +73,7 @@ def reason(command: Command, *, within: float) -> str:
 def test_scheduler_server_and_workers_listen_on_loopback_alone(training: Command) -> None:
     found = members(training)
     assert {role: len(processes) for role, processes in found.items()} == {
-        "parent": 1, "launcher": 1, "scheduler": 1, "server": 1, "worker": 2}
+        "parent": 2, "launcher": 1, "scheduler": 1, "server": 1, "worker": 2}, "a parent and its sampler of meters"
     sockets = [(role, socket.laddr.ip) for role, processes in found.items() for process in processes
                for socket in process.net_connections() if socket.status == psutil.CONN_LISTEN]
     assert sorted(set(sockets)) == [(role, "127.0.0.1") for role in ("scheduler", "server", "worker")]

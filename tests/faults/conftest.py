@@ -23,4 +23,9 @@ def framework(request: pytest.FixtureRequest, environment: Callable[[str], Path]
 @pytest.fixture
 def train(start: Callable[..., Command]) -> Callable[..., Command]:
     """Return a function that starts ``dlcompare WORDS`` on two workers and a tiny network."""
-    return lambda *words, **more: start(*LIGHT, *words, **{**offering(*SLOW), **more})
+    def begin(*words: str, **more: str) -> Command:
+        pairs = zip(LIGHT[::2], LIGHT[1::2], strict=True)
+        light = [word for pair in pairs if pair[0] not in words for word in pair]  # given twice is a sweep
+        return start(*light, *words, **{**offering(*SLOW), **more})
+
+    return begin
