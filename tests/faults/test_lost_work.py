@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -25,9 +24,10 @@ def caveats(record: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.slow)])
 def test_a_launcher_that_ends_badly_after_all_is_done_costs_nothing(start_slow: Start, number: signal.Signals) -> None:
     command = start_slow("--framework", "lingering", "--workers", "2", "--timeout", "3")
+    workers = command.until("lingering", "window", count=2)  # when they have ended, nobody can tell whose they were
+    (launcher,) = {psutil.Process(event["pid"]).parents()[1] for event in workers}
     command.until("lingering", "done", count=2)
-    (launcher,) = {psutil.Process(event["pid"]).ppid() for event in command.until("lingering", "done", count=2)}
-    os.kill(launcher, number)
+    launcher.send_signal(number)
     assert command.wait(30) == 0, command.told
     record = command.records()["lingering"]
     assert record["status"] == "ok" and len(record["windows"]) == 2

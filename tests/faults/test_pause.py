@@ -45,7 +45,7 @@ def test_a_pause_disturbs_one_window_and_uses_up_no_patience(start_slow: Start) 
 
 @pytest.mark.slow
 def test_a_pause_under_every_framework(train: Start, framework: str) -> None:
-    command = train("--framework", framework, "--steps", "30", "--windows", "60")
+    command = train("--framework", framework, "--steps", "500", "--windows", "5")  # no pause falls between two
     command.until(framework, "window", within=120)
     pause(command)
     disturbed_once(command, framework, within=120)
