@@ -13,14 +13,12 @@ from dlcompare.core.machine.ports import LOOPBACK
 from dlcompare.core.plugins.backend import Backend, Trainer
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.runtime import EnvironmentSpec
+from dlcompare.frameworks import gloo
 
 if TYPE_CHECKING:
     from dlcompare.core.plugins.backend import Arrays
     from dlcompare.core.plugins.collectives import CollectiveJob, Collectives
 
-WRONG_FROM = 16 << 20  # bytes
-WRONG_SCATTER = ("lax.psum_scatter of JAX 0.10.2 between CPU processes returned wrong values now and then from "
-                 "16 MiB on (1 call of 25 to 120, at the end of rank 0's part): not measured. Use smaller --sizes")
 NO_TPU = "no TPU was at hand; what was tried is compiling for one (--compile-only)"
 
 
@@ -86,9 +84,8 @@ class Jax(Backend):
         return JaxTrainer(graph, params, job)
 
     def refuse_collective(self, job: CollectiveJob, *, size: int | None = None) -> str | None:
-        if job.collective == "reduce_scatter" and job.device == "cpu" and size and size >= WRONG_FROM:
-            return WRONG_SCATTER
-        return super().refuse_collective(job, size=size)
+        return (gloo.refuse_wrong(job, call="lax.psum_scatter of JAX 0.10.2", size=size)
+                or super().refuse_collective(job, size=size))
 
     def collectives(self, job: CollectiveJob) -> Collectives:
         from .collectives import JaxCollectives

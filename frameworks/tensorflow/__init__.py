@@ -11,7 +11,7 @@ from dlcompare.core.graph import Graph
 from dlcompare.core.plugins.backend import Backend, Trainer, cpu_has
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.runtime import EnvironmentSpec
-from dlcompare.frameworks import horovod
+from dlcompare.frameworks import gloo, horovod
 
 if TYPE_CHECKING:
     from dlcompare.core.plugins.backend import Arrays
@@ -86,6 +86,10 @@ class TfHorovod(Backend):
         from .trainer import TfTrainer  # the only place the framework is imported
 
         return TfTrainer(graph, params, job)
+
+    def refuse_collective(self, job: CollectiveJob, *, size: int | None = None) -> str | None:
+        return (gloo.refuse_wrong(job, call="hvd.reducescatter of Horovod 0.28.1", size=size)
+                or super().refuse_collective(job, size=size))
 
     def collectives(self, job: CollectiveJob) -> Collectives:
         from .collectives import HorovodCollectives

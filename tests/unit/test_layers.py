@@ -39,7 +39,7 @@ CONTRACTS = {  # what the modules of a plug-in may import of core; besides that,
                    "core.machine.accelerators", "core.machine.ports", "core.launch.lifeline",
                    "core.launch.process_group", "core.plugins.backend", "core.plugins.collectives", "core.plugins.job",
                    "core.plugins.runtime",
-                   "frameworks.horovod"},  # the last is no plug-in: two of them share it
+                   "frameworks.gloo", "frameworks.horovod"},  # the last are no plug-ins: two of them share each
     "inference.engines": {"core", "core.data.checked", "core.errors", "core.graph", "core.machine.accelerators",
                           "core.plugins.backend", "core.plugins.engine", "core.plugins.inference_job",
                           "core.plugins.registry", "core.plugins.runtime"},

@@ -73,12 +73,13 @@ def test_backends_without_an_engine_of_their_own_say_so(framework: str) -> None:
     assert "no collectives of its own" in reason or "runs on cuda" in reason
 
 
-def test_jax_refuses_what_it_was_seen_to_do_wrongly() -> None:
-    job = CollectiveJob("jax", "reduce_scatter")
-    ask = plugins().backend("jax").refuse_collective
+@pytest.mark.parametrize("framework", ["jax", "tf-horovod"])
+def test_what_gloo_was_seen_to_do_wrongly_is_refused(framework: str) -> None:
+    job = CollectiveJob(framework, "reduce_scatter")
+    ask = plugins().backend(framework).refuse_collective
     assert ask(job) is None and ask(job, size=(16 << 20) - 8) is None
     assert "wrong values" in str(ask(job, size=16 << 20))
-    assert ask(CollectiveJob("jax", "all_reduce"), size=1 << 30) is None
+    assert ask(CollectiveJob(framework, "all_reduce"), size=1 << 30) is None
 
 
 @pytest.mark.parametrize(("given", "said"), [
