@@ -186,6 +186,14 @@ class CommRecord(Record):
         placed = {one.size for one in self.sizes if one.in_place and one.figures}
         return tuple(one for one in self.sizes if one.figures and one.in_place == (one.size in placed))
 
+    @property
+    def line(self) -> AlphaBeta | None:
+        """Return the line that training's messages follow: in place where the engine is. None of a busy machine, or
+        where none describes the times."""
+        ways = {one.in_place: one.line for one in self.fits}
+        found = ways.get(True) or ways.get(False)
+        return None if found is None or found.poor or any(one.disturbed for one in self.best) else found
+
     def derived(self, windows: Sequence[Window]) -> dict[str, Any]:
         factor, usable = bus_factor(self.collective, self.workers), cores(self.system)
         points = tuple(one.derived(factor, usable) for one in self.sizes)
