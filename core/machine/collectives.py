@@ -6,6 +6,7 @@ Kept under the machine's fingerprint, beside what ``dlcompare machine`` measured
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ class Line:
     """The time of one collective through one framework's own engine, by its size; in place where the engine is.
 
     ``version`` is the framework's with what it computes with (``measured.spoken``); ``alpha`` in seconds, ``beta`` in
-    seconds a byte, with the ends of its 95 % interval; ``worst``: by which share it misses a measured size at most;
+    seconds a byte; ``sizes`` that were measured, and those of them that it meets, while nobody else used the machine;
     ``run`` in which it was measured, and when (ISO 8601, UTC).
     """
 
@@ -35,9 +36,8 @@ class Line:
     workers: int
     alpha: float
     beta: float
-    beta_low: float
-    beta_high: float
-    worst: float
+    sizes: tuple[int, ...]
+    met: tuple[int, ...]
     run: str
     measured: str
 
@@ -45,6 +45,10 @@ class Line:
     def key(self) -> tuple[Any, ...]:
         """Return what a newer line must share to take its place."""
         return self.framework, self.version, self.device, self.collective, self.workers
+
+    def holds(self, size: int) -> bool:
+        """Return whether the measured size that is nearest to one is met: engines change their ways with size."""
+        return min(self.sizes, key=lambda one: abs(math.log(one / size))) in self.met
 
     def seconds(self, size: int) -> float:
         """Return the time of a message of so many bytes."""

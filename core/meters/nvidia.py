@@ -15,7 +15,19 @@ from typing import Any
 from . import nvml, series
 from .board import duty
 from .meter import (
-    COUNTER, ENERGY, GAUGE, HELD_BACK, POWERS, SERIES, TEMPERATURE, UTILISATION, Absent, Meter, Opened, Quantity)
+    COUNTER,
+    ENERGY,
+    GAUGE,
+    HELD_BACK,
+    POWERS,
+    SERIES,
+    TEMPERATURE,
+    UTILISATION,
+    Absent,
+    Meter,
+    Opened,
+    Quantity,
+)
 from .recording import Call, DriverError, driver, replaying
 
 INSTANT, AVERAGE, TOTAL_ENERGY, MEMORY_TEMPERATURE = 186, 185, 83, 82  # NVML_FI_DEV_*

@@ -102,6 +102,7 @@ def bounds_of(graph: Graph, trained: Trained, machine: Measured | None, feed: fl
     together, None where samples lie on the device already; ``line``: of the all-reduce that it sends gradients by.
     """
     of_input = {INPUT: feed} if feed else {}
+    line = line if line and line.holds(gradient_bytes(graph)) else None
     if machine is None:
         found = Bounds(limits=of_input, absent={ARITHMETIC: NOT_MEASURED}, line=line)
         limit = by_exchange(graph, trained, found) if line else ""
@@ -164,7 +165,7 @@ def by_exchange(graph: Graph, trained: Trained, found: Bounds) -> float | str:
     By the framework's own all-reduce, as it was measured, of all in one message; else each worker of n sends and
     receives 2 (n - 1) / n times the gradients' bytes, as a ring all-reduce does at least.
     """
-    bytes_ = cost(graph).parameters * 4
+    bytes_ = gradient_bytes(graph)
     if found.line:
         seconds = found.line.seconds(bytes_)
     elif found.exchange:
@@ -172,6 +173,11 @@ def by_exchange(graph: Graph, trained: Trained, found: Bounds) -> float | str:
     else:
         return f"what these devices hand to one another was not measured; measure with: {COMM}"
     return trained.workers * trained.batch / seconds
+
+
+def gradient_bytes(graph: Graph) -> int:
+    """Return the bytes of all gradients, which every worker gives and gets."""
+    return cost(graph).parameters * 4
 
 
 def traffic(graph: Graph, trained: Trained) -> int:

@@ -57,7 +57,8 @@ class Comm(Kind):
 
         for record in records:
             if record.status == "ok" and record.line and record.system:
-                collectives.keep(record.system, [line_of(record, record.line)])
+                made = line_of(record, record.line)
+                collectives.keep(record.system, [made] if made.met else [])
         yield from ()
 
     def outline(self, job: Any, about: Circumstances, *, status: str, reason: str | None = None,
@@ -77,9 +78,12 @@ def line_of(record: Any, line: AlphaBeta) -> Line:
     """Return the line of a record, as it is kept of this machine."""
     from dlcompare.core.machine.collectives import Line
     from dlcompare.core.machine.measured import spoken
+    from dlcompare.core.records.alpha_beta import POOR
 
+    met = tuple(one.size for one in record.best if not one.disturbed
+                and abs(line.residuals.get(str(one.size), 0.0) - 1) <= POOR)
     return Line(record.framework, spoken(record.environment), record.device, record.collective, record.workers,
-                line.alpha, line.beta, line.beta_low, line.beta_high, line.worst, record.run, record.started)
+                line.alpha, line.beta, tuple(one.size for one in record.best), met, record.run, record.started)
 
 
 @hookimpl

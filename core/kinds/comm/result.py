@@ -188,11 +188,9 @@ class CommRecord(Record):
 
     @property
     def line(self) -> AlphaBeta | None:
-        """Return the line that training's messages follow: in place where the engine is. None of a busy machine, or
-        where none describes the times."""
+        """Return the line that training's messages follow: in place where the engine is."""
         ways = {one.in_place: one.line for one in self.fits}
-        found = ways.get(True) or ways.get(False)
-        return None if found is None or found.poor or any(one.disturbed for one in self.best) else found
+        return ways.get(True) or ways.get(False)
 
     def derived(self, windows: Sequence[Window]) -> dict[str, Any]:
         factor, usable = bus_factor(self.collective, self.workers), cores(self.system)

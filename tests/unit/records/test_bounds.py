@@ -14,7 +14,15 @@ from dlcompare.core.machine.measured import EXCHANGE, MATRIX, MEMORY, Measured, 
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.records import bounds as of
 from dlcompare.core.records.bounds import (
-    ARITHMETIC, INPUT, Bounds, Trained, above, beyond_measured, bounds_of, bounds_of_answers)
+    ARITHMETIC,
+    INPUT,
+    Bounds,
+    Trained,
+    above,
+    beyond_measured,
+    bounds_of,
+    bounds_of_answers,
+)
 from dlcompare.core.reports.roofline.shares import sentence
 
 VERSIONS = {"torch": "2.13.0", "python": "3.11.7", "numpy": "2.4.6"}
@@ -123,11 +131,14 @@ def test_people_read_shares_and_room() -> None:
 def test_people_read_what_the_exchange_is_bounded_by() -> None:
     assert "handing gradients over (by loopback alone; dlcompare comm measures its own all-reduce)" in sentence(
         bounds_of(graph(), TRAINED, MACHINE, None), 50.0)
-    line = Line("pytorch-ddp", "torch 2.13.0", "cpu", "all_reduce", 2, 0.0, 1e-9, 1e-9, 1e-9, 0.0, "run", "2026-11-29")
+    line = Line("pytorch-ddp", "torch 2.13.0", "cpu", "all_reduce", 2, 0.0, 1e-9, (1 << 10, 1 << 24), (1 << 24,), "run",
+                "2026-11-29")
     for machine in (MACHINE, None):
         found = bounds_of(graph(), TRAINED, machine, 5000.0, line)
         assert found.limits[of.EXCHANGE] == pytest.approx(16 / (cost(graph()).parameters * 4 * 1e-9))
         assert found.limits[INPUT] == 5000.0 and "by its own all-reduce, measured 2026-11-29" in sentence(found, 50.0)
+        bent = bounds_of(graph(), TRAINED, machine, 5000.0, dataclasses.replace(line, met=(1 << 10,)))
+        assert bent == bounds_of(graph(), TRAINED, machine, 5000.0), "it does not hold for messages of this size"
 
 
 def test_a_rate_of_arithmetic_is_held_to_the_measured_peak() -> None:

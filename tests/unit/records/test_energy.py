@@ -12,7 +12,16 @@ from boards import Board, Clock, job, record
 
 from dlcompare.core.meters.meter import Metered, Quantity
 from dlcompare.core.records.energy import (
-    ALL, Span, Spent, headline, in_use, of_accelerators, over_rounds, spent, temperatures)
+    ALL,
+    Span,
+    Spent,
+    headline,
+    in_use,
+    of_accelerators,
+    over_rounds,
+    spent,
+    temperatures,
+)
 from dlcompare.core.run.energy_doubts import doubts
 
 ONE = (("gpu 0",),)

@@ -102,8 +102,11 @@ def test_the_line_of_a_quiet_run_is_kept_for_the_bounds_of_trainings(tmp_path: P
         assert not list(kind("comm").conclude(unused, unused, records, unused))
         return collectives.known(SYSTEM)
 
-    assert kept(record(foreign=1.5), record(curve=0.05)) == []
+    assert kept(record(foreign=1.5)) == []
+    bent, = kept(record(curve=0.05))
+    assert bent.met and not bent.holds(1 << 25), "sizes at which it misses are none that it speaks for"
     one, = kept(record())
+    assert one.met == one.sizes == (1024, 1 << 20, 1 << 24) and one.holds(1 << 25)
     assert one.key == ("pytorch-ddp", "torch 2", "cpu", "all_reduce", 2)
     assert one.seconds(1 << 20) == pytest.approx(1.1 * (1e-4 + (1 << 20) * 1e-9), rel=1e-3)
     eight = dataclasses.replace(record(), workers=8)

@@ -249,7 +249,7 @@ def test_what_a_probe_finds_absent_is_refused_with_its_reason(monkeypatch: pytes
 def test_windows_are_taken_on_while_others_keep_the_machine_busy(
         foreign: list[float], kept: int, out: int, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = iter(foreign)
-    monkeypatch.setattr(worker, "watch", lambda take, meters=None: (0.5, Surroundings(foreign_cores=next(seen))))
+    monkeypatch.setattr(worker, "watch", lambda take, meters=None: (take(), Surroundings(foreign_cores=next(seen))))
     monkeypatch.setattr(worker, "PAUSE", 0.0)
     monkeypatch.setattr(worker, "system", lambda: SYSTEM)
     found = worker.measured(MachineJob(probe="pipe"), Probe(lambda steps: 0.5, 10, "pipe"), lambda *a, **k: None)
