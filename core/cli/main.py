@@ -24,7 +24,7 @@ from dlcompare.core.privacy import close_files
 from .data import data
 from .echo import drop_what_cannot_be_printed, echo, open_streams
 from .environments import env
-from .measuring import FORMS, measure, measuring, rendered, tell_distrust
+from .measuring import FORMS, measure, measuring, rendered, tell_distrust, tell_missed
 from .options import apply, make, option, options_of
 from .published import published
 
@@ -124,16 +124,21 @@ def show_(model: str, image_size: int | None, form: str) -> None:
 @SIGNERS
 @FORMAT
 @option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw a sweep too, as .png or .svg.")
-def report(runs: tuple[Path, ...], form: str, signers: Path | None, plot: Path | None) -> None:
+@click.pass_context
+def report(context: click.Context, runs: tuple[Path, ...], form: str, signers: Path | None, plot: Path | None) -> None:
     """Show the records of finished runs of any kind: run folders, or records.json files."""
+    missed = ""
     if plot:
-        from dlcompare.core.reports.sweeps.drawing import check
+        from dlcompare.core.reports.sweeps.drawing import attempt, check
         from dlcompare.core.reports.sweeps.figure import draw
         from dlcompare.core.run.stored import read
 
         check(plot)
-        draw([record for path in runs for record in read(path)], plot)
+        records = [record for path in runs for record in read(path)]
+        missed = attempt(lambda: draw(records, plot))
     print_stored(runs, form, None if form != "table" else Judging(), signers=signers)
+    tell_missed(missed)
+    context.exit(1 if missed else 0)
 
 
 @click.command()

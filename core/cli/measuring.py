@@ -113,11 +113,16 @@ def measure(context: click.Context, kinds: Sequence[Kind], given: Mapping[str, A
     run = (options.out / answer.records[0].run).absolute() if answer.records else None
     echo(rendered(kind, answer, given["form"], asked.judging if in_rounds(answer) else None), coloured=True,
          kept=run)
-    if answer.missed:
-        echo(in_one_line(f"dlcompare: {answer.missed}"), err=True)
+    tell_missed(answer.missed)
     records = [*answer.records, *answer.more]
     good = kind.passed(records) and all(record.kept for record in records) and not answer.missed
     context.exit(0 if good else 1)
+
+
+def tell_missed(what: str) -> None:
+    """Print what was asked for beside the numbers and could not be made of them, if anything was."""
+    if what:
+        echo(in_one_line(f"dlcompare: {what}"), err=True)
 
 
 def tell_distrust(records: Sequence[Any], form: str) -> None:

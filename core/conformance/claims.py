@@ -21,7 +21,7 @@ from dlcompare.core.errors import UsageError
 from dlcompare.core.json_file import parse_json, read_ordinary
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.records.caveat import Caveat
-from dlcompare.core.records.record import R, Record
+from dlcompare.core.records.record import Proved, R, Record
 from dlcompare.core.settings import having
 from dlcompare.core.typed_json import from_plain
 
@@ -85,6 +85,8 @@ def examined(record: R, certificates: Certificates) -> R:
     record = unexamined(record)
     if record.verified_before and doubtful(record, certificates):
         record = dataclasses.replace(record, verified_before=None)
+    if record.proved or (record.verified and len(set(record.networks)) > 1):
+        return examined_each(record, certificates)
     if not record.verified:
         return record
     try:
@@ -100,6 +102,29 @@ def examined(record: R, certificates: Certificates) -> R:
         return record
     caveat = Caveat.of(HELD, certificate=claim.certificate, checks=sum(one.count for one in claim.checks))
     return dataclasses.replace(record, warnings=(*record.warnings, caveat))
+
+
+def examined_each(record: R, certificates: Certificates) -> R:
+    """Return a record of several networks with those proofs that can be believed; one certificate speaks for one."""
+    claims = record.proved or tuple(Proved(name, record.verified or {}) for name in dict.fromkeys(record.networks))
+    believed, said = list[Proved](), list[Caveat]()
+    for one in claims:
+        alone: dict[str, Any] = {"model": one.network, "verified": one.verified, "verified_before": None,
+                                 "warnings": (), **({"proved": ()} if record.proved else {})}
+        found = examined(dataclasses.replace(record, **alone), certificates)
+        believed += [one] if found.verified else []
+        said += [caveat for caveat in found.warnings if caveat not in said]
+    return with_proofs(dataclasses.replace(record, warnings=(*said, *record.warnings)), tuple(believed))
+
+
+def with_proofs(record: R, proved: tuple[Proved, ...]) -> R:
+    """Return a record with the certificates that speak for its networks; verified if each has one: by one that failed,
+    else by the oldest.
+    """
+    whole = {one.network for one in proved} >= set(record.networks)
+    first = min((one.verified for one in proved), key=lambda one: (one["passed"], one["date"]), default=None)
+    known: dict[str, Any] = {"proved": proved, "verified": first if whole else None}
+    return dataclasses.replace(record, **known)
 
 
 def unexamined(record: R) -> R:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .meter import ENERGY, GAUGE, POWER, SERIES, TEMPERATURE, Absent, Meter, Opened, Quantity
+from .meter import ENERGY, GAUGE, POWER, SERIES, TEMPERATURE, UTILISATION, Absent, Meter, Opened, Quantity
 from .recording import Call, DriverError, driver, replaying
 
 LOOKS, LOOK_SECONDS = 10, 0.05  # at power, while the counter is watched
@@ -87,7 +87,7 @@ class Gpus(Opened):
     def _offer(self, number: int, scope: str, power: float | None, trouble: str | None) -> None:
         offers = {Quantity(scope, ENERGY, "J"): trouble,
                   Quantity(scope, POWER, "W", GAUGE): None if power is not None else "the driver tells none",
-                  Quantity(scope, TEMPERATURE, "degC", GAUGE): None, Quantity(scope, "utilisation", "", GAUGE): None}
+                  Quantity(scope, TEMPERATURE, "degC", GAUGE): None, Quantity(scope, UTILISATION, "", GAUGE): None}
         for quantity, reason in offers.items():
             if reason is None and READ[quantity.name](self.call, number) is None:
                 reason = "the driver tells none"
@@ -176,7 +176,7 @@ def utilisation_of(call: Call, number: int) -> float | None:
 
 
 READ: dict[str, Callable[[Call, int], float | None]] = {
-    ENERGY: energy_of, POWER: power_of, TEMPERATURE: temperature_of, "utilisation": utilisation_of}
+    ENERGY: energy_of, POWER: power_of, TEMPERATURE: temperature_of, UTILISATION: utilisation_of}
 
 
 class Amd(Meter):

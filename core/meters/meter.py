@@ -20,6 +20,7 @@ COUNTER, GAUGE = "counter", "gauge"
 # Names of quantities that dlcompare itself reads: in J, W, W, W and degC. Of powers, the best that there is: as it is
 # now; averaged by the driver; or one of which the driver does not say which it is.
 ENERGY, POWER, AVERAGE_POWER, SOME_POWER, TEMPERATURE = "energy", "power", "power average", "power usage", "temperature"
+UTILISATION = "utilisation"  # the share of time in which an accelerator worked for anybody
 HELD_BACK = "clocks held back"  # NVML's bits for why
 POWERS = (POWER, AVERAGE_POWER, SOME_POWER)
 

@@ -14,7 +14,20 @@ from typing import Any
 
 from . import nvml, series
 from .board import duty
-from .meter import COUNTER, ENERGY, GAUGE, HELD_BACK, POWERS, SERIES, TEMPERATURE, Absent, Meter, Opened, Quantity
+from .meter import (
+    COUNTER,
+    ENERGY,
+    GAUGE,
+    HELD_BACK,
+    POWERS,
+    SERIES,
+    TEMPERATURE,
+    UTILISATION,
+    Absent,
+    Meter,
+    Opened,
+    Quantity,
+)
 from .recording import Call, DriverError, driver, replaying
 
 INSTANT, AVERAGE, TOTAL_ENERGY, MEMORY_TEMPERATURE = 186, 185, 83, 82  # NVML_FI_DEV_*
@@ -162,7 +175,7 @@ def others(call: Call, number: int, scope: str) -> tuple[list[Source], dict[str,
 
     rates, memory = "nvmlDeviceGetUtilizationRates", "nvmlDeviceGetMemoryInfo"
     return offered(call, number, [
-        gauge("utilisation", "", rates, key="gpu", factor=0.01),
+        gauge(UTILISATION, "", rates, key="gpu", factor=0.01),
         gauge("memory utilisation", "", rates, key="memory", factor=0.01),
         gauge("memory", "B", memory, key="used"),
         gauge("SM clock", "Hz", "nvmlDeviceGetClockInfo", SM_CLOCK, factor=1e6),

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 from dlcompare.core.graph import Graph
 from dlcompare.core.graph.cost import cost, least_traffic, least_training_flops, training_bytes
+from dlcompare.core.machine.collectives import REMEDY as COMM
+from dlcompare.core.machine.collectives import Line
 from dlcompare.core.machine.measured import REMEDY, Measured, Rate, spoken
 from dlcompare.core.machine.topology import last_level
 
@@ -30,13 +32,15 @@ class Bounds:
     ``measured``: when the machine was (ISO 8601, UTC; "": it was not); ``peak``, ``bandwidth``, ``exchange``: the rates
     that were used, of one device; ``devices``: how many did the work; ``intensity``: FLOP for each byte that a step
     must move at least; ``limits``: samples/s that each bound alone would allow; ``ceiling``: samples/s that cannot be
-    true, None where nobody knows; ``shares``: of each limit that the throughput is; ``absent``: why there is no limit.
+    true, None where nobody knows; ``shares``: of each limit that the throughput is; ``absent``: why there is no limit;
+    ``line``: that of the framework's own all-reduce, where it was measured here and the limit of the exchange is by it.
     """
 
     measured: str = ""
     peak: Rate | None = None
     bandwidth: Rate | None = None
     exchange: Rate | None = None
+    line: Line | None = None
     devices: int = 1
     intensity: float | None = None
     limits: dict[str, float] = field(default_factory=dict)
@@ -69,6 +73,16 @@ class Bounds:
                 f"machine has become faster since {self.measured[:10]}: {REMEDY} --again")
 
 
+def beyond_measured(flops: float, peak: Rate | None) -> str | None:
+    """Return why a rate of arithmetic on one device cannot be true, given the best that its framework reached there."""
+    if peak is None or flops <= MARGIN * peak.ceiling:
+        return None
+    return (f"impossible: by the fewest operations that any algorithm needs, {flops / 1e9:,.4g} GFLOP/s is above the "
+            f"{peak.ceiling / 1e9:,.4g} that was measured at best of this machine's matrix units ({peak.by}, and "
+            f"{100 * (MARGIN - 1):.0f} % for noise), so the clock stopped before the work did, or part of the work was "
+            f"skipped. If the machine has become faster since: {REMEDY} --again")
+
+
 @dataclass(frozen=True)
 class Trained:
     """What is known of a training beside its windows: the job's own numbers, and who ran it in which version."""
@@ -82,20 +96,24 @@ class Trained:
     versions: Mapping[str, str]
 
 
-def bounds_of(graph: Graph, trained: Trained, machine: Measured | None, feed: float | None) -> Bounds:
+def bounds_of(graph: Graph, trained: Trained, machine: Measured | None, feed: float | None,
+              line: Line | None = None) -> Bounds:
     """Return the bounds of a training; ``feed``: samples/s that its input pipeline alone would allow, all workers
-    together, None where samples lie on the device already.
+    together, None where samples lie on the device already; ``line``: of the all-reduce that it sends gradients by.
     """
     of_input = {INPUT: feed} if feed else {}
+    line = line if line and line.holds(gradient_bytes(graph)) else None
     if machine is None:
-        return Bounds(limits=of_input, absent={ARITHMETIC: NOT_MEASURED})
+        found = Bounds(limits=of_input, absent={ARITHMETIC: NOT_MEASURED}, line=line)
+        limit = by_exchange(graph, trained, found) if line else ""
+        return found if isinstance(limit, str) else dataclasses.replace(found, limits={**of_input, EXCHANGE: limit})
     on_cpu = trained.device == "cpu"  # whose memory and cores all workers share
     threads = trained.threads * trained.workers if on_cpu else None
     found = Bounds(
         measured=machine.measured, devices=1 if on_cpu else trained.workers,
         peak=machine.peak_flops(trained.device, trained.precision, threads),
         bandwidth=machine.memory_bandwidth(threads, device=trained.device),
-        exchange=machine.exchange() if on_cpu and trained.workers > 1 else None,
+        exchange=machine.exchange() if on_cpu and trained.workers > 1 and line is None else None, line=line,
         intensity=cost(graph).training_flops * trained.batch / traffic(graph, trained))
     limits = {ARITHMETIC: by_arithmetic(graph, trained, found), MEMORY: by_memory(graph, trained, found, machine),
               **of_input, **({EXCHANGE: by_exchange(graph, trained, found)} if trained.workers > 1 else {})}
@@ -144,13 +162,22 @@ def by_memory(graph: Graph, trained: Trained, found: Bounds, machine: Measured) 
 def by_exchange(graph: Graph, trained: Trained, found: Bounds) -> float | str:
     """Return the samples/s that handing the gradients over would allow, if nothing else went on meanwhile.
 
-    Each worker of n sends and receives 2 (n - 1) / n times the gradients' bytes, as a ring all-reduce does at least.
+    By the framework's own all-reduce, as it was measured, of all in one message; else each worker of n sends and
+    receives 2 (n - 1) / n times the gradients' bytes, as a ring all-reduce does at least.
     """
-    if found.exchange is None:
-        return "what these devices hand to one another was not measured"
-    bytes_ = cost(graph).parameters * 4
-    seconds = 2 * (trained.workers - 1) / trained.workers * bytes_ / found.exchange.value
+    bytes_ = gradient_bytes(graph)
+    if found.line:
+        seconds = found.line.seconds(bytes_)
+    elif found.exchange:
+        seconds = 2 * (trained.workers - 1) / trained.workers * bytes_ / found.exchange.value
+    else:
+        return f"what these devices hand to one another was not measured; measure with: {COMM}"
     return trained.workers * trained.batch / seconds
+
+
+def gradient_bytes(graph: Graph) -> int:
+    """Return the bytes of all gradients, which every worker gives and gets."""
+    return cost(graph).parameters * 4
 
 
 def traffic(graph: Graph, trained: Trained) -> int:

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dlcompare.core.meters import series
-from dlcompare.core.meters.meter import ENERGY, POWERS, SERIES, TEMPERATURE, Metered, Series
+from dlcompare.core.meters.meter import ENERGY, POWERS, SERIES, TEMPERATURE, UTILISATION, Metered, Series
 
 from . import stats
 
+LAST_SECONDS = 0.25  # of what was sampled: its utilisation was asked then when nothing of the job was left in it
 REST_SECONDS = 1.0  # at the begin and end of what was sampled, when the job had not begun, or had ended
 READING_SECONDS = 0.05  # between readings, where a meter's own update period is not known
 COUNTED, INTEGRATED = "counter", "integral"
@@ -211,6 +212,26 @@ def temperatures(meters: Sequence[Metered], devices: Sequence[Sequence[str]]) ->
     found = {scope: one for meter in meters for one in meter.series for scope in used
              if one.key == f"{scope} {TEMPERATURE}"}
     return {scope: one.values[0] for scope, one in found.items() if stats.is_finite(one.values[0])}
+
+
+def in_use(meters: Sequence[Metered], devices: Sequence[Sequence[str]]) -> dict[str, float]:
+    """Return for which share of the time each accelerator worked before the job or after it, whichever is more: that
+    was for others. Of a job's ``devices``, or of all if those are not known; of no use without a power, for then nobody
+    waited for rest.
+    """
+    used = {scope for each in devices for scope in each}
+    found = {}
+    for meter in meters:
+        by_key = {one.key: one for one in meter.series}
+        for scope in (one for one in meter.devices if one in used or not used):
+            seen = by_key.get(f"{scope} {UTILISATION}")
+            if seen is None or not any(f"{scope} {name}" in by_key for name in (ENERGY, *POWERS)):
+                continue
+            shares = (series.mean(seen, seen.begin, seen.begin + REST_SECONDS),
+                      series.mean(seen, seen.end - LAST_SECONDS, seen.end))
+            if known := [share for share in shares if share is not None]:
+                found[scope] = max(known)
+    return found
 
 
 def over_rounds(each: Sequence[Sequence[Spent]]) -> tuple[Spent, ...]:

@@ -91,6 +91,14 @@ def spans(windows: Sequence[Window]) -> list[Span]:
     return [Span(one.clock, max(one.seconds), one.samples, one.joules) for one in windows]
 
 
+@dataclass(frozen=True)
+class Proved:
+    """A network of a record that has several, and the certificate that speaks for it, in short."""
+
+    network: str
+    verified: dict[str, Any]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Record:
     """One job's outcome. Whatever a refused or failed job could not know is None or empty.
@@ -178,6 +186,11 @@ class Record:
     def networks(self) -> tuple[str, ...]:
         """Return the networks whose certificates speak for the arithmetic of this record."""
         return (self.model,)
+
+    @property
+    def proved(self) -> tuple[Proved, ...]:
+        """Return, of several networks, those for which a certificate speaks; a kind that has them has this field."""
+        return ()
 
     @property
     def conditions(self) -> str:

@@ -24,14 +24,8 @@ PCI = re.compile(r"(?:[0-9a-f]{4})?([0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-9a-f
 
 
 def with_meters(record: R, ranks: Sequence[Any], folder: Path, others: Sequence[Record] = ()) -> R:
-    """Return a record with what meters read beside its job; ``others`` are those of the run so far.
-
-    Raises nothing that a damaged file would cause: that is a caveat.
-    """
-    try:
-        sampled = sampling.read(folder / SAMPLES)
-    except (OSError, UsageError, ValueError, LookupError, TypeError) as error:
-        sampled = (Metered("sampler", "series", lost=f"its file cannot be read: {error}"),)
+    """Return a record with what meters read beside its job; ``others`` are those of the run so far."""
+    sampled = sampled_beside(folder)
     if not sampled and not record.meters:
         return record
     devices, caveats = used(sampled, [getattr(rank, "devices", None) for rank in ranks])
@@ -42,6 +36,14 @@ def with_meters(record: R, ranks: Sequence[Any], folder: Path, others: Sequence[
     found = doubts(record.meters, devices, spans(windows), record.energy)
     unknown = caveats if windows else []  # a job that is not timed has no joules to miss
     return dataclasses.replace(record, warnings=(*record.warnings, *unknown, *found, *hot_start(record, others)))
+
+
+def sampled_beside(folder: Path) -> tuple[Metered, ...]:
+    """Return what meters read beside the job of a folder. A damaged file raises nothing: its sampler was lost."""
+    try:
+        return sampling.read(folder / SAMPLES)
+    except (OSError, UsageError, ValueError, LookupError, TypeError) as error:
+        return (Metered("sampler", "series", lost=f"its file cannot be read: {error}"),)
 
 
 def used(sampled: Sequence[Metered], ranks: Sequence[tuple[str, ...] | None]) -> tuple[Any, list[Caveat]]:

@@ -39,7 +39,7 @@ class Inference(Kind):
         return plugins().engine(job.engine)
 
     def answer(self, request: Request, carry_out: Callable[[Plan], list[Record]]) -> Answer:
-        from dlcompare.core.reports.sweeps.drawing import check
+        from dlcompare.core.reports.sweeps.drawing import attempt, check
         from dlcompare.inference.results import figure
         from dlcompare.inference.results.rows import summary
 
@@ -47,9 +47,7 @@ class Inference(Kind):
         if plot:
             check(plot)
         records: list[Any] = carry_out(self.plan(request))
-        if plot:
-            figure.draw(summary(records), plot)
-        return Answer(records)
+        return Answer(records, missed=attempt(lambda: figure.draw(summary(records), plot)) if plot else "")
 
     def prepare(self, plan: Plan, run: Run) -> Prepared:
         from dlcompare.inference.preparation.preparation import Preparation

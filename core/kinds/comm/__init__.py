@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,9 @@ from dlcompare.core.kinds.kind import Answer, Kind, Prepared, Request, Run
 
 if TYPE_CHECKING:
     from dlcompare.core.judging.verdict import Comparison
+    from dlcompare.core.machine.collectives import Line
     from dlcompare.core.plan.plan import Plan
+    from dlcompare.core.records.alpha_beta import AlphaBeta
     from dlcompare.core.records.circumstances import Circumstances
     from dlcompare.core.records.record import Record
 
@@ -33,7 +35,7 @@ class Comm(Kind):
     room = 4 << 20
 
     def answer(self, request: Request, carry_out: Callable[[Plan], list[Record]]) -> Answer:
-        from dlcompare.core.reports.sweeps.drawing import check  # late: it is for those who ask for a figure
+        from dlcompare.core.reports.sweeps.drawing import attempt, check  # late: for those who ask for a figure
 
         own: Own = request.own
         plan = self.plan(request)
@@ -42,13 +44,22 @@ class Comm(Kind):
             check(plot)
         others = self.part("nccl").read_all(own.nccl_tests)
         records: list[Any] = carry_out(plan)
-        if plot:
-            self.part("figure").draw(records, plot, others)
-        return Answer(records, others)
+        missed = attempt(lambda: self.part("figure").draw(records, plot, others)) if plot else ""
+        return Answer(records, others, missed=missed)
 
     def prepare(self, plan: Plan, run: Run) -> Prepared:
         prepared: Prepared = self.part("preparation").Preparation(run)
         return prepared
+
+    def conclude(self, plan: Plan, run: Run, records: Sequence[Any], prepared: Prepared) -> Iterator[Record]:
+        """Keep the lines of these records for the bounds of trainings on this machine."""
+        from dlcompare.core.machine import collectives
+
+        for record in records:
+            if record.status == "ok" and record.line and record.system:
+                made = line_of(record, record.line)
+                collectives.keep(record.system, [made] if made.met else [])
+        yield from ()
 
     def outline(self, job: Any, about: Circumstances, *, status: str, reason: str | None = None,
                 **more: Any) -> Any:
@@ -61,6 +72,18 @@ class Comm(Kind):
 
     def passed(self, records: Sequence[Any]) -> bool:
         return super().passed(records) and not any(one.refused for record in records for one in record.sizes)
+
+
+def line_of(record: Any, line: AlphaBeta) -> Line:
+    """Return the line of a record, as it is kept of this machine."""
+    from dlcompare.core.machine.collectives import Line
+    from dlcompare.core.machine.measured import spoken
+    from dlcompare.core.records.alpha_beta import POOR
+
+    met = tuple(one.size for one in record.best if not one.disturbed
+                and abs(line.residuals.get(str(one.size), 0.0) - 1) <= POOR)
+    return Line(record.framework, spoken(record.environment), record.device, record.collective, record.workers,
+                line.alpha, line.beta, tuple(one.size for one in record.best), met, record.run, record.started)
 
 
 @hookimpl

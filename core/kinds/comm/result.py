@@ -186,6 +186,12 @@ class CommRecord(Record):
         placed = {one.size for one in self.sizes if one.in_place and one.figures}
         return tuple(one for one in self.sizes if one.figures and one.in_place == (one.size in placed))
 
+    @property
+    def line(self) -> AlphaBeta | None:
+        """Return the line that training's messages follow: in place where the engine is."""
+        ways = {one.in_place: one.line for one in self.fits}
+        return ways.get(True) or ways.get(False)
+
     def derived(self, windows: Sequence[Window]) -> dict[str, Any]:
         factor, usable = bus_factor(self.collective, self.workers), cores(self.system)
         points = tuple(one.derived(factor, usable) for one in self.sizes)

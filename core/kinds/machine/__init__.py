@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -45,11 +46,13 @@ class Machine(Kind):
             found = None
         records = [] if found else carry_out(self.plan(request))
         answer = Answer(records, explanation=found)
-        if request.own.plot:
-            from dlcompare.core.reports.roofline.figure import draw
+        if not request.own.plot:
+            return answer
+        from dlcompare.core.reports.roofline.figure import draw
+        from dlcompare.core.reports.sweeps.drawing import attempt
 
-            draw(self.part("report").measured_of(answer), request.own.plot, points)
-        return answer
+        return dataclasses.replace(answer, missed=attempt(
+            lambda: draw(self.part("report").measured_of(answer), request.own.plot, points)))
 
     def conclude(self, plan: Plan, run: Run, records: Sequence[Any], prepared: Prepared) -> Iterator[Record]:
         yield from self.part("conclusion").conclude(self, plan, run, records)

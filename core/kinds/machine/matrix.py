@@ -18,10 +18,11 @@ from dlcompare.core.plugins.backend import ORACLE
 from dlcompare.core.plugins.job import PRECISIONS
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.plugins.runtime import EnvironmentSpec
-from dlcompare.core.records.disturbance import cores, disturbance, windows_that_count
+from dlcompare.core.records.disturbance import FOREIGN, cores, disturbance, windows_that_count
+from dlcompare.core.records.energy import in_use
 from dlcompare.core.records.record import Throughput, Window
 
-from .request import ALL, BUSY, NOBODY
+from .request import ALL, BUSY, GPU_BUSY, NOBODY, TOO_BUSY
 
 OPS = "ops"
 TRIES = 3  # of a framework, as long as the machine is busy with something else while its products are timed
@@ -54,12 +55,11 @@ def rates(run: Run, wanted: str, before: Sequence[Rate]) -> tuple[tuple[Rate, ..
             if device == "cpu" and not has_units(precision):
                 lacking[f"{MATRIX}: {precision} on cpu"] = EMULATED
                 continue
-            able = [name for name in names if precision in plugins().backend(name).precisions]
             every = usable() if device == "cpu" else None
             old = [one for one in before if one.what == MATRIX and (one.device, one.name) == (device, precision)]
             of_all = [one for one in old if one.threads == every]
             had = {one.by for one in of_all}
-            new, why = asked(run, [name for name in able if name not in had], device, precision)
+            new, why = asked(run, [name for name in names if name not in had], device, precision)
             lacking |= why
             found += new
             best = max([*of_all, *new], key=lambda one: one.value, default=None)
@@ -111,7 +111,8 @@ def asked(run: Run, names: Sequence[str], device: str, precision: str, *,
     found: list[Rate] = []
     lacking: dict[str, str] = {}
     for number in range(TRIES):
-        plan = asking(names, device, precision, threads)
+        plan, refused = asking(names, device, precision, threads)
+        lacking |= {called(name, precision, device, threads): why for name, why in refused.items()}
         if plan is None:
             break
         names = []
@@ -124,8 +125,8 @@ def asked(run: Run, names: Sequence[str], device: str, precision: str, *,
             lacking.pop(what, None)
             if record.status == "ok" and not took:
                 names.append(record.framework)
-                lacking[what] = BUSY
-            elif record.status == "failed":
+                lacking[what] = GPU_BUSY if gpu_in_use(record) else BUSY
+            elif record.status != "ok":
                 lacking[what] = str(record.reason)
     return found, lacking
 
@@ -138,11 +139,14 @@ def called(framework: str, precision: str, device: str, threads: int | None) -> 
 def still_lacking(before: Mapping[str, str], rates: Sequence[Rate]) -> dict[str, str]:
     """Return the products that the machine was too busy for in an earlier run and that there is no rate of by now."""
     there = {called(one.by, one.name, one.device, 1 if one.threads == 1 and usable() > 1 else None) for one in rates}
-    return {what: why for what, why in before.items() if why == BUSY and what.startswith(MATRIX) and what not in there}
+    return {what: why for what, why in before.items()
+            if why in TOO_BUSY and what.startswith(MATRIX) and what not in there}
 
 
-def asking(names: Sequence[str], device: str, precision: str, threads: int | None) -> Plan | None:
-    """Return the plan that times matrix products; None if nobody is to be asked, or can do them."""
+def asking(names: Sequence[str], device: str, precision: str,
+           threads: int | None) -> tuple[Plan | None, dict[str, str]]:
+    """Return the plan that times matrix products, None if nobody is to be asked or can do them, and who cannot and why.
+    """
     of = kind(OPS)
     sizes: tuple[int, ...] = SIZES[device]
     count = threads or usable()
@@ -150,20 +154,22 @@ def asking(names: Sequence[str], device: str, precision: str, threads: int | Non
         sizes = (*sizes, LARGE)
     settings: dict[str, Any] = {
         "framework": ",".join(names), "device": device, "precision": precision, "threads": count,
-        "ops": tuple(f"matmul:{side}" for side in sizes), "window_seconds": WINDOW_SECONDS}
+        "ops": tuple(f"matmul:{side}" for side in sizes), "window_seconds": WINDOW_SECONDS,
+        "measures_peak": True}
     if not names:
-        return None
+        return None, {}
     try:
         plan = of.plan(Request(settings, of.own(verify="off")))
-    except UsageError:  # none of them runs on this device as it is here
-        return None
+    except UsageError as error:  # none of them runs on this device as it is here
+        return None, dict.fromkeys(names, str(error))
     able = tuple(job for job in plan.jobs if job.id not in plan.refusals)
-    return dataclasses.replace(plan, jobs=able, refusals={}) if able else None
+    refused = {job.runtime: plan.refusals[job.id] for job in plan.jobs if job.id in plan.refusals}
+    return dataclasses.replace(plan, jobs=able, refusals={}) if able else None, refused
 
 
 def taken(record: Any) -> Iterator[Rate]:
     """Yield the rate of each product of a record, forward or of a step, whichever is more; none of a busy machine."""
-    for one in record.timed if record.status == "ok" else ():
+    for one in record.timed if record.status == "ok" and not gpu_in_use(record) else ():
         sets = [windows_that_count(windows) for windows in (one.forward, one.step)
                 if windows and not busy(windows, cores(record.system))]
         speeds = [(Throughput.of(windows, "FLOP/s"), windows) for windows in sets if len(windows) >= FEWEST]
@@ -172,6 +178,11 @@ def taken(record: Any) -> Iterator[Rate]:
             yield Rate(MATRIX, record.precision, speed.value, speed.low, speed.high, max(w.rate for w in windows),
                        len(windows), speed.unit, record.framework, spoken(record.environment), record.device,
                        record.job["threads"] if record.device == "cpu" else None, int(one.name.rpartition(":")[2]))
+
+
+def gpu_in_use(record: Any) -> bool:
+    """Return whether others used the GPU of a record before or after its job."""
+    return any(share > FOREIGN for share in in_use(record.meters, record.devices).values())
 
 
 def busy(windows: Sequence[Window], usable: float | None) -> bool:

@@ -19,11 +19,15 @@ from dlcompare.core.machine.system import system
 from dlcompare.core.reports.text import WIDE, columns, number, plain_table, remarks, to_text
 from dlcompare.core.typed_json import to_plain
 
+from .request import was_busy
 from .result import MachineRecord
 
 GROUPS = {MATRIX: "matrix products", MEMORY: "memory", COPY: "copies", DISK: "disk, read",
           EXCHANGE: "process to process"}
 UNITS = {"FLOP/s": (1e9, "GFLOP/s"), "B/s": (1e9, "GB/s")}
+WORDS = {"gpu in use": lambda v: (
+    f"something else used {v['scope']} for {100 * v['share']:.0f} % of the time before or after, when nothing of this "
+    "ran on it: what was measured then is refused")}
 STEPS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
@@ -67,7 +71,7 @@ def parts(found: Measured, width: int) -> Iterator[RenderableType]:
                "bootstrap interval. Matrix products: the better size of each framework; * is the best of all, the peak "
                "that records are held against.", style="dim")
     for what, why in found.absent.items():
-        yield Text(f"not measured: {what}: {why}", style="yellow" if "busy" in why else "dim")
+        yield Text(f"not measured: {what}: {why}", style="yellow" if was_busy({what: why}) else "dim")
 
 
 def built(found: Measured) -> Iterator[str]:

@@ -33,8 +33,14 @@ SORTS = {
     "gpu-host-to-device-pageable": (COPY, "host to device, pageable"),
     "gpu-device-to-host-pageable": (COPY, "device to host, pageable"),
 }
-BUSY = ("the machine was busy with something else all the time: that would be no bound. Close other programs, and "
-        "measure what is lacking with: dlcompare machine")
+COMMAND = measured.REMEDY
+REMEDY = f"Close other programs, and measure what is lacking with: {COMMAND}"
+BUSY = f"the machine was busy with something else all the time: that would be no bound. {REMEDY}"
+GPU_BUSY = f"something else used the GPU while nothing of this ran on it: that would be no bound. {REMEDY}"
+TOO_BUSY = (BUSY, GPU_BUSY)
+AGAIN = "measured again"  # and it came to nothing: what such a reason begins with
+ON_BUSY = f"{AGAIN} on a busy machine, which is refused"
+IDLE_SECONDS = 1.0  # of a window at rest: meters of GPUs move in steps of up to a tenth of that
 NO_GPU = "there is no NVIDIA GPU here that a program started here may use"
 
 
@@ -42,11 +48,13 @@ class Interpreter(Runtime):
     """Runs a job in the interpreter that runs dlcompare."""
 
     name = "python"
+    devices = ("cpu", "cuda")
 
 
 @dataclass(frozen=True)
 class MachineJob(BaseJob):
-    """One probe of the machine; ``threads`` where they matter, ``megabytes`` of the file that a disk is read by."""
+    """One probe of the machine; ``threads`` where they matter, ``megabytes`` of the file that a disk is read by;
+    ``accelerator`` is whose meters are read beside it."""
 
     probe: str = setting(WHOLE, group=MEASURED, told=True, choices=(*PROBES, *COPIES, WHOLE), metavar="NAME",
                          help="What is measured.")
@@ -55,12 +63,17 @@ class MachineJob(BaseJob):
                              help="Of the file that is read from the disk, beside the run.")
     windows: int = setting(5, group=MEASURED, least=3, metavar="N", help="Windows to measure each rate by.")
     window_seconds: float = setting(0.5, above=0)
+    accelerator: str = "cpu"
     kind: ClassVar[str] = "machine"
     command: ClassVar[str] = "dlcompare machine --again"
 
     @property
     def runtime(self) -> str:
         return self.probe
+
+    @property
+    def device(self) -> str:
+        return self.accelerator
 
     def parts(self) -> tuple[str, ...]:
         return (self.probe, f"t{self.threads}") if self.probe == MEMORY else (self.probe,)
@@ -104,16 +117,42 @@ def plan(request: Request) -> Plan:
     cores = len(os.sched_getaffinity(0))
     memory = tuple(MachineJob(**{**request.settings, "probe": MEMORY, "threads": count})
                    for count in sorted({1, cores}))
-    jobs = (*memory, *(MachineJob(**{**request.settings, "probe": name}) for name in (*PROBES[1:], *COPIES)))
+    jobs = (*memory, *(MachineJob(**{**request.settings, "probe": name, **beside(name)})
+                       for name in (*PROBES[1:], *COPIES)))
     before = None if request.own.again else measured.known()
     wanted = tuple(job for job in jobs if before is None or is_lacking(job, before))
     return Plan("machine", wanted, refusals(wanted), asked=asked(request))
 
 
+def beside(probe: str) -> dict[str, Any]:
+    """Return the settings of a probe beside which GPUs are watched; at rest in windows long enough for their meters."""
+    if probe in COPIES:
+        return {"accelerator": "cuda"}
+    if probe != IDLE:
+        return {}
+    return {"accelerator": "cuda" if gpus() else "cpu", "window_seconds": IDLE_SECONDS}
+
+
 def is_more(own: Own, found: Measured) -> bool:
     """Return whether more is asked than is known: the machine was too busy for it, or frameworks were not asked yet."""
     asked_some = any(one.what == MATRIX for one in found.rates)
-    return BUSY in found.absent.values() or own.matrix not in (ALL, NOBODY) or (own.matrix == ALL and not asked_some)
+    return lacks_quiet(found.absent) or own.matrix not in (ALL, NOBODY) or (own.matrix == ALL and not asked_some)
+
+
+def lacks_quiet(absent: Mapping[str, str]) -> bool:
+    """Return whether something is absent only because the machine was too busy."""
+    return any(why in TOO_BUSY for why in absent.values())
+
+
+def was_busy(absent: Mapping[str, str]) -> bool:
+    """Return whether something that was asked for was refused because the machine was too busy, known before or not."""
+    return lacks_quiet(absent) or any(why.startswith(ON_BUSY) for why in absent.values())
+
+
+def again(why: str, when: str) -> str:
+    """Return what to say of a figure that was known, and stays for the reason why there is no new one."""
+    refused = ON_BUSY if why in TOO_BUSY else f"{AGAIN}, and that came to nothing ({why})"
+    return f"{refused}: what was known on {when} stays. For a new figure close other programs, and: {COMMAND} --again"
 
 
 def is_lacking(job: MachineJob, before: Measured) -> bool:

@@ -9,7 +9,11 @@ from dlcompare.core.machine.measured import Measured
 from dlcompare.core.meters.meter import Metered
 from dlcompare.core.records import doubts
 from dlcompare.core.records.caveat import Caveat
-from dlcompare.core.records.record import Record, Window
+from dlcompare.core.records.disturbance import FOREIGN
+from dlcompare.core.records.energy import ALL, spent
+from dlcompare.core.records.record import Json, Record, Window, spans
+
+from .request import IDLE, was_busy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +21,7 @@ class RankResult:
     """Windows, raw; ``left_out``: how many more were taken, in which the machine was busy with something else.
 
     ``by`` is what did the work, ``version`` of what; ``size`` the bytes that it went over, again and again.
-    ``state`` tells what the probe found of it.
+    ``state`` tells what the probe found of it. ``gpu`` is the UUID of the one that it used, if any.
     """
 
     windows: tuple[Window, ...]
@@ -28,13 +32,16 @@ class RankResult:
     state: str = ""
     absent: str | None = None  # why there is no number although it ran
     meters: tuple[Metered, ...] = ()  # that were read while the machine was left alone
+    gpu: str | None = None
+    devices: tuple[str, ...] = ()  # whose energy is asked: of none, for a copy is no work to compare
 
 
 @dataclass(frozen=True, kw_only=True)
 class MachineRecord(Record):
     """One rate of the machine, in bytes a second, or all that was found; see :class:`RankResult`.
 
-    ``watts`` are by what a meter covers, of a machine left alone.
+    ``watts`` are by what a meter covers, of a machine left alone. ``gpu_use``: for which share of the time others used
+    the GPU before or after, None where nobody looked.
     """
 
     kind: str = "machine"
@@ -45,6 +52,7 @@ class MachineRecord(Record):
     left_out: int = 0
     state: str = ""
     watts: dict[str, float] | None = None
+    gpu_use: float | None = None
     measured: Measured | None = None
 
     unit = "B/s"
@@ -53,9 +61,25 @@ class MachineRecord(Record):
     def conditions(self) -> str:
         return ", ".join(filter(None, (f"{self.threads} threads" if self.threads else "", self.by, self.state)))
 
+    def derived(self, windows: Sequence[Window]) -> Json:
+        found = super().derived(windows)
+        if self.measured:
+            return {**found, "disturbed": was_busy(self.measured.absent)}
+        disturbed = self.disturbed or (self.gpu_use or 0.0) > FOREIGN
+        if self.framework != IDLE:
+            return {**found, "disturbed": disturbed}
+        return {**found, "throughput": None, "watts": at_rest(self.meters, windows) or None, "disturbed": disturbed}
+
     def doubts(self, windows: Sequence[Window]) -> tuple[Caveat, ...]:
         rates = [one.rate for one in windows]
         return tuple(one for one in (doubts.spread(rates), doubts.drift(rates)) if one) if rates else ()
+
+
+def at_rest(meters: Sequence[Metered], windows: Sequence[Window]) -> dict[str, float]:
+    """Return the watts of a machine left alone by what a meter covers: counted around windows, or sampled beside them.
+    """
+    everything = [tuple(one.devices) for one in meters]  # nothing computes on them
+    return {one.scope: one.watts for one in spent(meters, everything, spans(windows)) if one.scope != ALL}
 
 
 RANK, RECORD = RankResult, MachineRecord

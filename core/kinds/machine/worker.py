@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dlcompare.core.machine.accelerators import gpus
+from dlcompare.core.machine.accelerators import cuda_uuid
 from dlcompare.core.machine.system import system
 from dlcompare.core.records.disturbance import cores, disturbance
 from dlcompare.core.records.record import Window
@@ -73,7 +73,7 @@ def measured(job: MachineJob, probe: Probe, events: Events) -> RankResult:
     """
     seconds = [spent for spent, _ in warm_up(lambda: probe.take(1), least=2, most=4)]
     steps = max(1, round(job.window_seconds / max(min(seconds), 1e-9)))
-    meters = metering("cuda" if gpus() else "cpu") if job.probe == IDLE else None
+    meters = metering(job.device) if job.probe == IDLE else None
     usable, taken, good = cores(system()), list[Window](), list[Window]()
     while len(good) < job.windows and len(taken) < MOST * job.windows:
         taken.append(window(probe, steps, meters))
@@ -86,13 +86,13 @@ def measured(job: MachineJob, probe: Probe, events: Events) -> RankResult:
     kept = [*good, *bad[-len(good) + 1:][:len(good) - 1]] if len(good) >= FEWEST else taken[-job.windows:]
     return RankResult(windows=tuple(sorted(kept, key=lambda one: one.started)), by=probe.by, version=probe.version,
                       size=probe.size, left_out=len(taken) - len(kept), state=probe.state,
-                      meters=meters.metered() if meters else ())
+                      meters=meters.metered() if meters else (), gpu=cuda_uuid(0) if job.probe in COPIES else None)
 
 
 def window(probe: Probe, steps: int, meters: Metering | None) -> Window:
     """Return one window of so many steps."""
     started = time.time()
-    seconds, around = watch(lambda: probe.take(steps), meters=meters)
-    return Window(steps=steps, samples=steps * probe.amount, seconds=(seconds,), started=started,
+    (clock, seconds), around = watch(lambda: (time.monotonic(), probe.take(steps)), meters=meters)
+    return Window(steps=steps, samples=steps * probe.amount, seconds=(seconds,), started=started, clock=clock,
                   foreign_cores=around.foreign_cores, throttled=around.throttled, joules=around.joules,
                   paused=around.paused)

@@ -37,7 +37,7 @@ class Ops(Kind):
 
     def passed(self, records: Sequence[Any]) -> bool:
         """Return whether all ran, every operator of each, and none computes something else than the reference."""
-        return (super().passed(records) and all(one.verified["passed"] for one in records if one.verified)
+        return (super().passed(records) and all(one.verified["passed"] for each in records for one in each.proved)
                 and not any(timed.reason for one in records for timed in one.timed))
 
     def compare(self, records: Sequence[Any], judging: Judging) -> list[Comparison]:

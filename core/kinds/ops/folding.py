@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dlcompare.core.kinds.kind import Kind, Started
+from dlcompare.core.machine.measured import Rate, known, spoken
 from dlcompare.core.records import doubts
 from dlcompare.core.records.disturbance import cores, discard_disturbed, disturbance, windows_that_count
 from dlcompare.core.records.record import Throughput, Window
@@ -21,13 +22,21 @@ def fold(kind: Kind, job: OpsJob, ranks: Sequence[RankResult], about: Started) -
     timed = tuple(marked(one, about.system) for one in rank.timed)
     outline: OpsRecord = kind.outline(
         job, about, status="ok", timed=timed, windows=steps_together(rank.timed), environment=rank.versions,
-        settings=rank.settings, startup=rank.startup, peak_bytes=rank.peak_bytes, rss_bytes=rank.rss_bytes)
+        settings=rank.settings, startup=rank.startup, peak_bytes=rank.peak_bytes, rss_bytes=rank.rss_bytes,
+        peak=None if job.measures_peak else measured_peak(job, rank, about))
     if reason := outline.refutation():
         return dataclasses.replace(outline, status="failed", reason=reason)
     record = discard_disturbed(outline)
     windows = windows_that_count(record.windows)
     return dataclasses.replace(record, throughput=Throughput.of(windows, record.unit) if windows else None,
                                warnings=(*record.warnings, *doubts.of_windows(windows)) if windows else record.warnings)
+
+
+def measured_peak(job: OpsJob, rank: RankResult, about: Started) -> Rate | None:
+    """Return the peak that was measured of this machine; None where the framework was not itself, in this version."""
+    machine = known(about.system) if about.system else None
+    peak = machine.peak_flops(job.device, job.precision, job.threads) if machine else None
+    return peak if machine and peak and machine.bounds(peak, job.framework, spoken(rank.versions)) else None
 
 
 def steps_together(timed: Sequence[Timed]) -> tuple[Window, ...]:

@@ -12,6 +12,7 @@ from dlcompare.core.kinds.training.proof import DECIDING, VERIFICATION, without_
 from dlcompare.core.plan.plan import Plan
 from dlcompare.core.plugins.backend import ORACLE
 from dlcompare.core.plugins.job import Job
+from dlcompare.core.records.record import Proved
 
 if TYPE_CHECKING:
     from dlcompare.core.records.record import Record
@@ -31,15 +32,14 @@ def prove(plan: Plan, run: Run, records: Sequence[OpsRecord]) -> Iterator[Record
 
 
 def certified(record: OpsRecord) -> OpsRecord:
-    """Return a record with the certificate that speaks for all it timed: the first that failed, else the oldest."""
+    """Return a record with the certificates that speak for what it timed, and one for all of it if none is lacking."""
     from dlcompare.core.conformance import certificate
+    from dlcompare.core.conformance.claims import with_proofs
 
-    found = [certificate.find(job_of(record, name), record.environment) for name in record.networks]
-    speaking = [one["verified"] for one in found]
-    if None in speaking:
-        before = next((one["verified_before"] for one in found if one["verified_before"]), None)
-        return dataclasses.replace(record, verified=None, verified_before=before)
-    return dataclasses.replace(record, verified=min(speaking, key=lambda one: (one["passed"], one["date"])))
+    found = {name: certificate.find(job_of(record, name), record.environment) for name in record.networks}
+    proved = tuple(Proved(name, one["verified"]) for name, one in found.items() if one["verified"])
+    before = next((one["verified_before"] for one in found.values() if one["verified_before"]), None)
+    return with_proofs(dataclasses.replace(record, verified_before=before), proved)
 
 
 def job_of(record: OpsRecord, network: str) -> Job:

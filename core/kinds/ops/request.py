@@ -37,7 +37,7 @@ class OpsJob(Job):
 
     ``ops`` are their names, or with ``model`` the distinct layers of a network (all if none is named). The batch is
     part of an operator's name; ``batch`` is that of a network. Of each of the ``passes`` an operator has ``windows``,
-    in alternation, each about ``window_seconds`` long.
+    in alternation, each about ``window_seconds`` long. ``measures_peak``: no peak that is known holds for it.
     """
 
     model: str = setting("", group=COMPARED, arithmetic=True, flag="--from-model", metavar="NAME",
@@ -49,6 +49,7 @@ class OpsJob(Job):
     batch: int = setting(8, group=TRAINS, least=1, machine=True, side=True, metavar="N",
                          per_device={"cuda": 64, "tpu": 64}, help="Samples of a step of --from-model.")
     passes: tuple[str, ...] = PASSES
+    measures_peak: bool = False
     window_seconds: float = setting(0.25, group=MEASURED, above=0, metavar="SECONDS", help="Length of a window.")
     kind: ClassVar[str] = "ops"
     command: ClassVar[str] = "dlcompare ops"

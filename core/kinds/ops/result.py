@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from dlcompare.core.graph.named import small
 from dlcompare.core.judging.kernels import Breakdown, LayerTime
 from dlcompare.core.kinds.training.result import beyond_physics
+from dlcompare.core.machine.measured import Rate
 from dlcompare.core.machine.peaks import peak_flops
+from dlcompare.core.records.bounds import beyond_measured
 from dlcompare.core.records.choices import Choices
 from dlcompare.core.records.disturbance import windows_that_count
-from dlcompare.core.records.record import Json, Record, Throughput, Window
+from dlcompare.core.records.record import Json, Proved, Record, Throughput, Window
 from dlcompare.core.records.stats import median
 
 from .published import in_words
@@ -74,10 +76,14 @@ class RankResult:
 @dataclass(frozen=True, kw_only=True)
 class OpsRecord(Record):
     """Operators under one framework. ``windows`` are of steps: of the network's, or of all operators, one after the
-    other; ``throughput`` is the arithmetic that this is in a second."""
+    other; ``throughput`` is the arithmetic that this is in a second. ``peak`` is that of this machine as it was
+    measured, None where its framework was not itself; ``proved`` has the networks that certificates speak for, and
+    ``verified`` one of those if they are all: the one that failed, else the oldest."""
 
     kind: str = "ops"
     timed: tuple[Timed, ...] = ()
+    peak: Rate | None = None
+    proved: tuple[Proved, ...] = ()
 
     unit = FLOPS
     provable = True
@@ -97,12 +103,14 @@ class OpsRecord(Record):
         return super().derived(windows)
 
     def refutation(self) -> str | None:
-        """Return why it cannot be true: the first rate above the published peak of the device by the fewest operations.
+        """Return why it cannot be true: the first rate that by the fewest operations is above the device's published
+        peak, or above the one that was measured.
         """
         peak = peak_flops(self.system, self.device, self.precision, devices=1)
         rates = ((f"{one.name}, {what}", one.least * rate.value) for one in self.timed for what in (FORWARD, STEP)
                  if (rate := one.rate(what)))
-        return next((f"{who}: {reason}" for who, rate in rates if (reason := beyond_physics(rate, peak))), None)
+        return next((f"{who}: {reason}" for who, rate in rates
+                     if (reason := beyond_physics(rate, peak) or beyond_measured(rate, self.peak))), None)
 
     def breakdown(self) -> Breakdown | None:
         """Return where the time of a network's step goes; None for operators by name, or where some were not timed.
@@ -126,11 +134,17 @@ class OpsRecord(Record):
 
         What holds for all operators stays here, and what is told by the sample: a sample of these is an operation.
         """
-        bare = dataclasses.replace(self, startup={}, energy=())
         if self.job.get("model") or len(self.timed) < 2:
-            return [bare]
-        return [dataclasses.replace(bare, model=one.name, windows=one.step, throughput=one.rate(STEP), timed=(one,))
-                for one in self.timed]
+            return [dataclasses.replace(self, startup={}, energy=())]
+        return [self.alone(one) for one in self.timed]
+
+    def alone(self, one: Timed) -> OpsRecord:
+        """Return the record of one of several operators: verified if that operator was."""
+        found = dataclasses.replace(self, startup={}, energy=(), model=one.name, windows=one.step,
+                                    throughput=one.rate(STEP), timed=(one,))
+        proved = tuple(each for each in self.proved if each.network in found.networks)
+        alone = self.verified if len(set(self.networks)) == 1 else None
+        return dataclasses.replace(found, proved=proved, verified=proved[0].verified if proved else alone)
 
 
 RANK, RECORD = RankResult, OpsRecord

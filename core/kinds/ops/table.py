@@ -34,7 +34,7 @@ def parts(records: Sequence[OpsRecord], width: int) -> Iterator[RenderableType]:
         yield Text("no records")
         return
     rows = list(enumerate(records, start=1))
-    yield from warn_unverified(records)
+    yield from warn_unverified([one for record in records for one in record.parts()])
     yield Text(heading(records))
     named = [(n, one) for n, one in rows if not one.job.get("model")]
     if named:
@@ -65,7 +65,7 @@ def operators(rows: Sequence[tuple[int, OpsRecord]], width: int) -> Table:
             what = name if one else record.model
             times = [*cells(record, one, FORWARD), *cells(record, one, STEP)] if one else ["-", "-"] * 2
             side = f"{what}\n{record.name}, {record.precision}, {threads(record)}"
-            made.add_row(str(place), *map(Text, (side, *times)), state(record))
+            made.add_row(str(place), *map(Text, (side, *times)), state(record.alone(one) if one else record))
             if one is None:
                 break
     return made

@@ -61,14 +61,10 @@ class Training(Proving):
 
 
 def draw(records: list[Any], file: Path) -> str:
-    """Draw a sweep; return why that cannot be done, which is no reason not to show what was measured."""
-    from dlcompare.core.reports.sweeps import figure
+    """Draw a sweep; return why that cannot be done."""
+    from dlcompare.core.reports.sweeps import drawing, figure
 
-    try:
-        figure.draw(records, file)
-    except UsageError as error:
-        return str(error)
-    return ""
+    return drawing.attempt(lambda: figure.draw(records, file))
 
 
 def to_draw(plot: str | None, plan: Plan) -> Path | None:

@@ -18,8 +18,10 @@ from dlcompare.core.conformance import certificate
 from dlcompare.core.graph import Graph
 from dlcompare.core.graph.cost import cost
 from dlcompare.core.kinds.kind import Kind, Started
-from dlcompare.core.machine.measured import known
+from dlcompare.core.machine.collectives import line_of
+from dlcompare.core.machine.measured import known, spoken
 from dlcompare.core.machine.peaks import peak_flops
+from dlcompare.core.plugins.collectives import ALL_REDUCE
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.records import disturbance, doubts, stats
@@ -105,7 +107,9 @@ def find_bounds(graph: Graph, job: Job, ranks: Sequence[RankResult], about: Circ
     """Return what bounds a job on this machine; the slowest process's input is that of all."""
     rates = [rank.feed_rate for rank in ranks if rank.feed_rate]
     trained = Trained(job.device, job.precision, job.workers, job.threads, job.batch, job.framework, ranks[0].versions)
-    return bounds_of(graph, trained, known(about.system), min(rates) * len(ranks) if rates else None)
+    line = line_of(about.system, job.framework, spoken(ranks[0].versions), job.device, ALL_REDUCE, job.workers)
+    return bounds_of(graph, trained, known(about.system), min(rates) * len(ranks) if rates else None,
+                     line if job.workers > 1 else None)
 
 
 def with_statistics(record: T, ranks: Sequence[RankResult], known: Known) -> T:

@@ -9,6 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from dlcompare.core.machine.collectives import REMEDY as COMM
 from dlcompare.core.machine.measured import REMEDY
 from dlcompare.core.records.bounds import ARITHMETIC, EXCHANGE, INPUT, MEMORY, Bounds
 from dlcompare.core.reports.text import number
@@ -52,12 +53,19 @@ def sentence(bounds: Bounds, rate: float) -> str:
     if ARITHMETIC in found.shares and found.peak:
         parts.append(f"{percent(found.shares[ARITHMETIC])} of what its matrix units give ({found.peak.by}, "
                      f"{found.peak.name})")
-    parts += [f"{words} would allow {times(found.limits[name] / rate)} as much" for name, words in OTHERS.items()
-              if name in found.limits]
+    parts += [f"{words}{by(found) if name == EXCHANGE else ''} would allow {times(found.limits[name] / rate)} as much"
+              for name, words in OTHERS.items() if name in found.limits]
     if found.measured and found.nearest:
         of = f", at {number(found.intensity)} FLOP/B" if found.intensity else ""
         parts.append(f"the nearest bound is {found.nearest}{of}")
     return "; ".join(parts)
+
+
+def by(bounds: Bounds) -> str:
+    """Return by what handing gradients over is bounded: the framework's own all-reduce, or loopback alone."""
+    if bounds.line:
+        return f" (by its own all-reduce, measured {bounds.line.measured[:10]})"
+    return f" (by {bounds.exchange.name} alone; {COMM} measures its own all-reduce)" if bounds.exchange else ""
 
 
 def times(factor: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,15 @@ def check(file: Path) -> None:
         raise UsageError(f"--plot cannot write {file}: there is no folder {file.absolute().parent}; make it first")
     if importlib.util.find_spec("matplotlib") is None:
         raise UsageError("--plot needs matplotlib; install it with: pip install 'dlcompare[plots]'")
+
+
+def attempt(draw: Callable[[], object]) -> str:
+    """Draw; return why that cannot be done, "" if it can: no reason not to show what was measured."""
+    try:
+        draw()
+    except UsageError as error:
+        return str(error)
+    return ""
 
 
 def save(canvas: Any, file: Path) -> None:

@@ -65,6 +65,8 @@ def test_a_run_gives_records_that_report_shows_again(tmp_path: Path) -> None:
     again = dlcompare("report", str(run), "--format", "json", cwd=tmp_path)
     assert json.loads(again.stdout) == [record]
     assert "speck" in dlcompare("report", str(run), "--format", "csv", cwd=tmp_path).stdout
+    drawn = dlcompare("report", str(run), "--plot", "a.png", cwd=tmp_path)
+    assert drawn.returncode == 1 and "speck" in drawn.stdout and "nothing was swept" in drawn.stderr
 
 
 def test_a_refused_job_is_a_record_and_exit_code_1(tmp_path: Path) -> None:

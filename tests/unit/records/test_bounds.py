@@ -9,10 +9,20 @@ import pytest
 
 from dlcompare.core.graph import Graph
 from dlcompare.core.graph.cost import cost, least_traffic, least_training_flops
+from dlcompare.core.machine.collectives import Line
 from dlcompare.core.machine.measured import EXCHANGE, MATRIX, MEMORY, Measured, Rate
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.records import bounds as of
-from dlcompare.core.records.bounds import ARITHMETIC, INPUT, Bounds, Trained, above, bounds_of, bounds_of_answers
+from dlcompare.core.records.bounds import (
+    ARITHMETIC,
+    INPUT,
+    Bounds,
+    Trained,
+    above,
+    beyond_measured,
+    bounds_of,
+    bounds_of_answers,
+)
 from dlcompare.core.reports.roofline.shares import sentence
 
 VERSIONS = {"torch": "2.13.0", "python": "3.11.7", "numpy": "2.4.6"}
@@ -116,6 +126,26 @@ def test_people_read_shares_and_room() -> None:
     said = sentence(bounds_of(graph(), TRAINED, MACHINE, 1000.0), 50.0)
     assert "of what its matrix units give (pytorch-ddp, fp32)" in said
     assert "the input pipeline would allow 20x as much" in said and "the nearest bound is" in said
+
+
+def test_people_read_what_the_exchange_is_bounded_by() -> None:
+    assert "handing gradients over (by loopback alone; dlcompare comm measures its own all-reduce)" in sentence(
+        bounds_of(graph(), TRAINED, MACHINE, None), 50.0)
+    line = Line("pytorch-ddp", "torch 2.13.0", "cpu", "all_reduce", 2, 0.0, 1e-9, (1 << 10, 1 << 24), (1 << 24,), "run",
+                "2026-11-29")
+    for machine in (MACHINE, None):
+        found = bounds_of(graph(), TRAINED, machine, 5000.0, line)
+        assert found.limits[of.EXCHANGE] == pytest.approx(16 / (cost(graph()).parameters * 4 * 1e-9))
+        assert found.limits[INPUT] == 5000.0 and "by its own all-reduce, measured 2026-11-29" in sentence(found, 50.0)
+        bent = bounds_of(graph(), TRAINED, machine, 5000.0, dataclasses.replace(line, met=(1 << 10,)))
+        assert bent == bounds_of(graph(), TRAINED, machine, 5000.0), "it does not hold for messages of this size"
+
+
+def test_a_rate_of_arithmetic_is_held_to_the_measured_peak() -> None:
+    peak = RATES[0]
+    top = 1.1 * 1.05 * 200e9
+    assert beyond_measured(0.999 * top, peak) is None and beyond_measured(1e30, None) is None
+    assert str(beyond_measured(1.001 * top, peak)).startswith("impossible: by the fewest operations")
 
 
 def test_answers_have_the_matrix_units_for_a_yardstick_and_no_ceiling() -> None:

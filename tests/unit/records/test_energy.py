@@ -11,7 +11,17 @@ import pytest
 from boards import Board, Clock, job, record
 
 from dlcompare.core.meters.meter import Metered, Quantity
-from dlcompare.core.records.energy import ALL, Span, Spent, headline, of_accelerators, over_rounds, spent, temperatures
+from dlcompare.core.records.energy import (
+    ALL,
+    Span,
+    Spent,
+    headline,
+    in_use,
+    of_accelerators,
+    over_rounds,
+    spent,
+    temperatures,
+)
 from dlcompare.core.run.energy_doubts import doubts
 
 ONE = (("gpu 0",),)
@@ -57,6 +67,20 @@ def test_a_counter_that_tells_otherwise_than_power_is_doubted(measured: Callable
     (found,) = spent(meters, ONE, WINDOWS)
     assert found.disagreement == pytest.approx(-0.4, abs=0.01) and "energy disagrees" in kinds(meters)
     assert "energy disagrees" not in kinds(measured(bias=0.97))
+
+
+@pytest.mark.parametrize(("busy", "share"), [((3, 11), 0.0), ((0, 11), 0.97), ((3, 99), 0.97), ((13.5, 99), 0.97)])
+def test_what_a_gpu_does_before_or_after_a_job_it_does_for_others(
+        busy: tuple[float, float], share: float, measured: Callable[..., tuple[Metered, ...]]) -> None:
+    meters = measured(load=job(*busy), count=2)
+    assert in_use(meters, (("gpu 1",),)) == {"gpu 1": pytest.approx(share)}
+    assert in_use(meters, ()).keys() == {"gpu 0", "gpu 1"} and in_use((), ()) == {}
+
+
+def test_without_a_power_nobody_waited_for_rest_and_what_a_gpu_did_is_not_known(
+        measured: Callable[..., tuple[Metered, ...]]) -> None:
+    assert in_use(measured(load=job(0, 99), refused={83, 185, 186, "nvmlDeviceGetPowerUsage"}), ONE) == {}
+    assert in_use(measured(load=job(0, 99), refused={"nvmlDeviceGetUtilizationRates"}), ONE) == {}
 
 
 @pytest.mark.parametrize("traits", [{"stuck": 7.0}, {"reset": 7.0}])

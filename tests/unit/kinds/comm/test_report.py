@@ -15,6 +15,7 @@ from dlcompare.core.kinds.comm import figure, folding, report
 from dlcompare.core.kinds.comm.nccl import read_all
 from dlcompare.core.kinds.comm.result import CommRecord, RankPoint, RankResult, bus_factor
 from dlcompare.core.kinds.kind import Answer, Started, kind
+from dlcompare.core.machine import collectives
 from dlcompare.core.plugins.collectives import CollectiveJob, Message
 from dlcompare.core.records.choices import Choices
 
@@ -90,6 +91,35 @@ def test_a_bad_fit_and_a_busy_machine_are_said(monkeypatch: pytest.MonkeyPatch) 
     text = " ".join(shown([one], monkeypatch).split())
     assert "BAD FIT" in text and "10* 7 right" in text
     assert "(up to 1.50 cores) during 6 of 6 sizes" in text and "predict nothing by it" in text
+
+
+def test_the_line_of_a_quiet_run_is_kept_for_the_bounds_of_trainings(tmp_path: Path,
+                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DLCOMPARE_CACHE", str(tmp_path))
+    unused: Any = None
+
+    def kept(*records: CommRecord) -> list[collectives.Line]:
+        assert not list(kind("comm").conclude(unused, unused, records, unused))
+        return collectives.known(SYSTEM)
+
+    assert kept(record(foreign=1.5)) == []
+    bent, = kept(record(curve=0.05))
+    assert bent.met and not bent.holds(1 << 25), "sizes at which it misses are none that it speaks for"
+    one, = kept(record())
+    assert one.met == one.sizes == (1024, 1 << 20, 1 << 24) and one.holds(1 << 25)
+    assert one.key == ("pytorch-ddp", "torch 2", "cpu", "all_reduce", 2)
+    assert one.seconds(1 << 20) == pytest.approx(1.1 * (1e-4 + (1 << 20) * 1e-9), rel=1e-3)
+    eight = dataclasses.replace(record(), workers=8)
+    assert [line.workers for line in kept(eight, record())] == [2, 8], "a newer one takes its place"
+    assert collectives.line_of(SYSTEM, *one.key) and not collectives.line_of(SYSTEM, "jax", *one.key[1:])
+    assert not collectives.known({"cpu": {"model": "another"}})
+
+
+def test_the_line_that_counts_is_in_place_where_the_engine_is() -> None:
+    both = record()
+    apart = dataclasses.replace(both.fits[0], line=dataclasses.replace(both.fits[0].line, alpha=1.0))
+    assert dataclasses.replace(both, fits=(apart, both.fits[1])).line == both.fits[1].line
+    assert dataclasses.replace(both, fits=(apart,)).line == apart.line
 
 
 def test_records_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -101,6 +102,15 @@ def test_a_plot_that_cannot_be_drawn_is_said_before_anything_is_measured(tmp_pat
         kind("comm").answer(Request({"framework": "pytorch-ddp"}, Own(plot="plot.gif")), never)
     with pytest.raises(UsageError, match="make it first"):
         kind("comm").answer(Request({"framework": "pytorch-ddp"}, Own(plot=str(tmp_path / "none" / "p.png"))), never)
+
+
+def test_a_plot_that_cannot_be_written_costs_no_table(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    (tmp_path / "p.png").mkdir()
+    records: list[Any] = [SimpleNamespace(best=(), round=None)]
+    found = kind("comm").answer(Request({"framework": "pytorch-ddp"}, Own(plot=str(tmp_path / "p.png"))),
+                                lambda plan: records)
+    assert found.records == records and "cannot write" in found.missed
 
 
 def test_messages_that_were_left_are_read(tmp_path: Path) -> None:

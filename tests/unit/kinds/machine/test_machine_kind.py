@@ -4,31 +4,39 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import boards
 import pytest
+from boards import Board, Clock, job
 from fabricated import SYSTEM
 
 from dlcompare.core.errors import UsageError
 from dlcompare.core.kinds.kind import Answer, Request, Started, kind
-from dlcompare.core.kinds.machine import conclusion, matrix, worker
+from dlcompare.core.kinds.machine import conclusion, folding, matrix, worker
 from dlcompare.core.kinds.machine.folding import fold
 from dlcompare.core.kinds.machine.probe import Probe
-from dlcompare.core.kinds.machine.request import BUSY, NO_GPU, PROBES, MachineJob, Own, is_more
+from dlcompare.core.kinds.machine.request import BUSY, GPU_BUSY, NO_GPU, PROBES, TOO_BUSY, MachineJob, Own, is_more
 from dlcompare.core.kinds.machine.result import MachineRecord, RankResult
 from dlcompare.core.kinds.ops.result import OpsRecord, Timed
+from dlcompare.core.launch import sampling
 from dlcompare.core.machine import measured
 from dlcompare.core.machine.measured import MATRIX, Measured, Rate, keep, known
-from dlcompare.core.meters.meter import Metered
+from dlcompare.core.meters.meter import Metered, Quantity
 from dlcompare.core.plan.plan import silent
 from dlcompare.core.records.caveat import Caveat
+from dlcompare.core.records.recompute import recomputed
 from dlcompare.core.records.record import Window
+from dlcompare.core.run.metered import with_meters
+from dlcompare.core.typed_json import from_plain
+from dlcompare.core.variables import REPLAY_METERS
 from dlcompare.core.worker.windows import Surroundings
 
 MACHINE = kind("machine")
+RAPL = Metered("rapl", "window", quantities=(Quantity("cpu package-0", "energy", "J"),))
 
 
 @pytest.fixture(autouse=True)
@@ -46,9 +54,9 @@ def folded(probe: str, taken: Sequence[Window], **more: Any) -> MachineRecord:
     return fold(MACHINE, MachineJob(probe=probe), [RankResult(windows=tuple(taken), by="triad in C", **more)], about)
 
 
-def concluded(records: Sequence[MachineRecord], monkeypatch: pytest.MonkeyPatch,
-              products: tuple[Rate, ...] = (), own: Own | None = None) -> MachineRecord:
-    monkeypatch.setattr(matrix, "rates", lambda run, wanted, before: (products, {}))
+def concluded(records: Sequence[MachineRecord], monkeypatch: pytest.MonkeyPatch, products: tuple[Rate, ...] = (),
+              own: Own | None = None, lacking: Mapping[str, str] | None = None) -> MachineRecord:
+    monkeypatch.setattr(matrix, "rates", lambda run, wanted, before: (products, dict(lacking or {})))
     monkeypatch.setattr(conclusion, "system", lambda: SYSTEM)
     run: Any = SimpleNamespace(folder=Path("run"))
     found, = conclusion.conclude(MACHINE, MACHINE.plan(Request(own=own or Own())), run, records)  # type: ignore[arg-type]
@@ -95,6 +103,33 @@ def test_a_machine_too_busy_for_anything_leaves_what_was_known(monkeypatch: pyte
     assert before and after and after.rates == before.rates and after.absent == {"exchange: pipe": BUSY}
 
 
+def test_what_is_measured_again_on_a_busy_machine_stays_as_it_was_and_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(whole(fingerprint=measured.fingerprint(SYSTEM), absent={}))
+    again = Own(again=True)
+    watts = windows(1.0, 1.0, 1.0, joules={"cpu package-0": 50.0})
+    taken = [folded("memory", windows(1.0, 1.0, 1.0)), folded("disk-cold", windows(1.0, 1.0, 1.0)),
+             folded("loopback", windows(0.0, 0.0, 0.0)), folded("idle", watts, meters=(RAPL,))]
+    lacking = {matrix.called(name, "fp32", "cpu", None): why for name, why in (("jax", BUSY), ("tf-horovod", "broke"))}
+    found = concluded(taken, monkeypatch, own=again, lacking=lacking)
+    after = known(SYSTEM)
+    assert after and after == found.measured and found.disturbed and not MACHINE.passed([found])
+    assert {one for one in after.rates if one.what != measured.EXCHANGE} == set(RATES[:4])
+    assert [one.by for one in after.rates if one.what == measured.EXCHANGE] == ["triad in C"], "that one is new"
+    assert after.idle_watts == {"cpu package-0": 21.5}
+    busy = {"memory: triad with 1 threads", "disk: cold", "power: idle", "matrix: jax, fp32 on cpu"}
+    assert after.absent.keys() == {*busy, "matrix: tf-horovod, fp32 on cpu"}
+    assert all("busy machine, which is refused: what was known on 2026-11-30 stays" in after.absent[name]
+               for name in busy)
+    assert "came to nothing (broke)" in after.absent["matrix: tf-horovod, fp32 on cpu"]
+    assert not is_more(Own(), after), "there is nothing to measure but all anew"
+    concluded([], monkeypatch)
+    assert known(SYSTEM) and known(SYSTEM).absent == after.absent, "nor is it forgotten"  # type: ignore[union-attr]
+    keep(dataclasses.replace(after, measured="2027-01-01T00:00:00+00:00"))
+    twice = concluded(taken[:1], monkeypatch, own=again).measured
+    assert twice and "on 2026-11-30 stays" in twice.absent["memory: triad with 1 threads"]
+    assert matrix.called("jax", "fp32", "cpu", None) not in twice.absent
+
+
 @pytest.mark.parametrize(("asked", "kept"), [("none", ["tf-horovod", "jax"]), ("jax", ["tf-horovod"]), ("all", [])])
 def test_products_of_frameworks_that_are_not_asked_again_stay_known(
         asked: str, kept: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +171,7 @@ def test_frameworks_whose_rates_are_known_are_not_asked_again(monkeypatch: pytes
 
 
 def test_a_machine_left_alone_takes_watts_by_what_a_meter_covers() -> None:
-    one = folded("idle", windows(0.0, 0.0, joules={"cpu package-0": 15.0}))
+    one = folded("idle", windows(0.0, 0.0, joules={"cpu package-0": 15.0}), meters=(RAPL,))
     assert one.watts == {"cpu package-0": pytest.approx(30 / 1.001)} and one.throughput is None
     none = folded("idle", windows(0.0, 0.0), meters=(Metered("rapl", "window", reason="no such folder"),))
     assert (none.status, none.reason) == ("refused", "no meter of energy can be read here (rapl: no such folder)")
@@ -147,6 +182,58 @@ def test_a_busy_machine_without_a_meter_lacks_the_meter_and_no_quiet(monkeypatch
     found = concluded([record, folded("memory", windows(0.0, 0.0, 0.0))], monkeypatch)
     assert found.measured and "no such folder" in found.measured.absent["power: idle"]
     assert MACHINE.passed([record, found]) and not record.warnings
+
+
+def test_a_copy_through_a_gpu_that_others_use_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for busy, refused in ((3.0, True), (0.0, False)):
+        clock = Clock()
+        board = Board(job(0, busy, busy=320), clock)
+        meter = (boards.record(board, clock, tmp_path / "made.jsonl", seconds=8.0),)
+        monkeypatch.setattr(folding, "sampled_beside", lambda folder, meter=meter: meter)
+        record = folded("gpu-host-to-device", windows(0.0, 0.0, 0.0))
+        assert record.disturbed == refused and (record.gpu_use or 0.0) == pytest.approx(0.97 if refused else 0.0)
+        assert [one.kind for one in record.warnings] == ["gpu in use"] * refused
+        found = concluded([record], monkeypatch).measured
+        assert found and found.absent == ({"copy: host to device": GPU_BUSY} if refused else {})
+        assert len(found.rates) == (not refused) and is_more(Own(matrix="none"), found) == refused
+        assert recomputed(MachineRecord.from_json(record.to_json())) == record
+        text = " ".join(MACHINE.report(Answer([record, concluded([record], monkeypatch)]), "table", None).split())
+        assert ("something else used gpu 0 for 97 % of the time" in text) == refused
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("watts", [70.0, 320.0])
+def test_a_gpu_left_alone_takes_watts_and_one_that_others_use_is_not_left_alone(
+        watts: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the real sampler beside the real worker, from a recording; a board that takes 320 W works."""
+    clock = Clock()
+    boards.record(Board(lambda now: watts, clock), clock, tmp_path / "made.jsonl", seconds=3.0)
+    monkeypatch.setenv(REPLAY_METERS, str(tmp_path / "made.jsonl"))
+    job = MachineJob(probe="idle", accelerator="cuda", windows=3, window_seconds=1.0)
+    with sampling.sampled(job, tmp_path, idle=1.0):
+        worker.work(job, tmp_path, lambda *about, **more: None)
+    rank = from_plain(RankResult, json.loads((tmp_path / "rank-0.json").read_text()), what="rank")
+    about = Started(run="run", system=SYSTEM, started=1000.0, folder=tmp_path, tell=silent)
+    record = with_meters(fold(MACHINE, job, [rank], about), [rank], tmp_path)
+    assert record.watts and record.watts["gpu 0"] == pytest.approx(watts, abs=1)
+    assert record.gpu_use == pytest.approx(0.97 if watts > 100 else 0.0)
+    kept = concluded([record], monkeypatch).measured
+    assert kept
+    if watts > 100:
+        assert kept.idle_watts == {} and kept.absent["power: idle"] in TOO_BUSY and record.disturbed
+    else:
+        assert record.disturbed or kept.idle_watts == record.watts
+        assert not any(caveat.kind == "altered" for caveat in recomputed(record).warnings)
+
+
+def test_a_gpu_without_a_meter_is_said_beside_the_watts_of_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = Metered("nvidia", "series", reason="nvidia-ml-py is not installed")
+    one = folded("idle", windows(0.0, 0.0, joules={"cpu package-0": 15.0}), meters=(RAPL, lost))
+    beside = dataclasses.replace(one, job={**one.job, "accelerator": "cuda"})
+    found = concluded([beside, folded("memory", windows(0.0, 0.0, 0.0))], monkeypatch).measured
+    assert found and found.absent == {"power: idle, of GPUs": "nvidia: nvidia-ml-py is not installed"}
+    found = concluded([one, folded("memory", windows(0.0, 0.0, 0.0))], monkeypatch).measured
+    assert found and found.absent == {}
 
 
 def test_what_a_probe_finds_absent_is_refused_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +249,7 @@ def test_what_a_probe_finds_absent_is_refused_with_its_reason(monkeypatch: pytes
 def test_windows_are_taken_on_while_others_keep_the_machine_busy(
         foreign: list[float], kept: int, out: int, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = iter(foreign)
-    monkeypatch.setattr(worker, "watch", lambda take, meters=None: (0.5, Surroundings(foreign_cores=next(seen))))
+    monkeypatch.setattr(worker, "watch", lambda take, meters=None: (take(), Surroundings(foreign_cores=next(seen))))
     monkeypatch.setattr(worker, "PAUSE", 0.0)
     monkeypatch.setattr(worker, "system", lambda: SYSTEM)
     found = worker.measured(MachineJob(probe="pipe"), Probe(lambda steps: 0.5, 10, "pipe"), lambda *a, **k: None)
@@ -206,6 +293,38 @@ def test_products_on_a_busy_machine_are_asked_again_and_then_refused(tmp_path: P
     never = True
     found, lacking = matrix.asked(run, ["jax"], "cpu", "fp32")
     assert not found and lacking == {"matrix: jax, fp32 on cpu": BUSY}
+
+
+def test_products_on_a_gpu_that_others_use_are_asked_again_and_then_refused(tmp_path: Path) -> None:
+    quiet, asked = [0.0] * 5, list[str]()
+
+    def carry_out(plan: Any, name: str) -> list[OpsRecord]:
+        asked.append(name)
+        clock = Clock()
+        busy = 0.0 if len(asked) > 1 and not never else 9.0
+        meter = boards.record(Board(job(0, busy), clock), clock, tmp_path / f"{name}.jsonl", seconds=6.0)
+        return [dataclasses.replace(products(timed(quiet, quiet)), meters=(meter,), devices=(("gpu 0",),))]
+
+    run: Any = SimpleNamespace(carry_out_beside=carry_out)
+    never = False
+    found, lacking = matrix.asked(run, ["jax"], "cpu", "fp32")
+    assert len(asked) == 2 and len(found) == 1 and not lacking
+    never = True
+    assert matrix.asked(run, ["jax"], "cpu", "fp32") == ([], {"matrix: jax, fp32 on cpu": GPU_BUSY})
+    assert matrix.still_lacking({"matrix: jax, fp32 on cpu": GPU_BUSY}, ()), "so the same command asks again"
+
+
+def test_a_framework_that_is_refused_is_told_and_the_others_are_asked() -> None:
+    def carry_out(plan: Any, name: str) -> list[OpsRecord]:
+        assert [one.framework for one in plan.jobs] == ["jax"] and all(one.measures_peak for one in plan.jobs)
+        return [products(timed([0.0] * 5, [0.0] * 5))]
+
+    run: Any = SimpleNamespace(carry_out_beside=carry_out)
+    found, lacking = matrix.asked(run, ["mxnet", "jax"], "cpu", "fp16")
+    assert len(found) == 1 and lacking.keys() == {"matrix: mxnet, fp16 on cpu"}
+    assert matrix.asked(run, ["mxnet"], "cpu", "fp16") == ([], lacking)
+    text = " ".join(MACHINE.report(Answer([], explanation=whole(absent=lacking)), "table", None).split())
+    assert all(f"not measured: {what}: {' '.join(why.split())}" in text for what, why in lacking.items())
 
 
 def test_a_framework_that_fails_is_told_and_not_asked_again() -> None:
@@ -293,6 +412,15 @@ def test_a_stored_run_tells_what_it_concluded() -> None:
     assert "207.0 GFLOP/s" in text and "a doubt" in text
     cut = MACHINE.report(Answer([folded("pipe", windows(0.0, 0.0, 0.0))]), "table", None)
     assert "the run was ended before" in cut
+
+
+def test_a_roofline_that_cannot_be_written_costs_no_table(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    mine = whole(fingerprint=measured.fingerprint(measured_system()), absent={})
+    keep(mine)
+    (tmp_path / "roof.png").mkdir()
+    answer = MACHINE.answer(Request(own=Own(plot=tmp_path / "roof.png")), lambda plan: [])
+    assert answer.explanation == mine and "cannot write" in answer.missed
 
 
 def test_the_roofline_is_drawn_and_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from golden import flowing
 
 from dlcompare.core.conformance import certificate
 from dlcompare.core.conformance.check import Check
-from dlcompare.core.conformance.claims import Certificates, examined
+from dlcompare.core.conformance.claims import UNPROVED, Certificates, examined
 from dlcompare.core.errors import UsageError
 from dlcompare.core.graph import Graph
 from dlcompare.core.graph.alone import layers
@@ -33,13 +33,15 @@ from dlcompare.core.kinds.ops.published import operators
 from dlcompare.core.kinds.ops.request import FORWARD, FRAME, STEP, WHOLE, Cell, OpsJob, cells
 from dlcompare.core.kinds.ops.result import OpsRecord, RankResult, Timed
 from dlcompare.core.kinds.ops.table import render as table_of
+from dlcompare.core.machine.measured import MATRIX, Measured, Rate, fingerprint, keep
 from dlcompare.core.plan.plan import Plan
 from dlcompare.core.plugins.backend import Trainer
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.published.tables import table
 from dlcompare.core.records.choices import Choices
-from dlcompare.core.records.record import Window
+from dlcompare.core.records.recompute import recomputed
+from dlcompare.core.records.record import Proved, Window
 from dlcompare.core.typed_json import from_plain
 from dlcompare.frameworks.reference import Reference
 from dlcompare.frameworks.reference.trainer import ReferenceTrainer
@@ -216,6 +218,30 @@ def test_a_rate_above_the_devices_peak_is_no_result(tmp_path: Path) -> None:
                         about).status == "ok", "an algorithm that needs fewer operations is no lie"
 
 
+def test_a_rate_above_the_peak_that_was_measured_is_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DLCOMPARE_CACHE", str(tmp_path))
+    peak = Rate(MATRIX, "fp32", 1e9, 0.9e9, 1.1e9, 1.05e9, 5, "FLOP/s", "reference", "library 3", threads=1, size=1024)
+    keep(Measured(fingerprint(SYSTEM), "2026-11-30T10:00:00+00:00", 60.0, (peak,)))
+    job = planned("reference", ops=("matmul:8",)).jobs[0]
+    assert isinstance(job, OpsJob)
+    about = Started(run=RUN, system=SYSTEM, folder=tmp_path, tell=lambda *_: None)
+
+    def folded(flops: float, job: OpsJob = job, version: str = "3") -> OpsRecord:
+        one = timed("matmul:8", "dense", 1e-3, flops=round(flops / 1e3), step_flops=round(flops / 1e3))
+        window = dataclasses.replace(one.step[0], samples=2 * one.step_flops)
+        rank = RankResult(timed=(dataclasses.replace(one, step=(window, window)),), settings=Choices(), startup={},
+                          versions={"library": version}, peak_bytes=None, rss_bytes=1)
+        return folding.fold(OPS, job, [rank], about)
+
+    assert folded(1.2e9).status == "ok" and folded(1.2e9).peak == peak
+    above = folded(1.3e9)
+    assert above.status == "failed" and "matmul:8, step: impossible: by the fewest" in str(above.reason)
+    assert folded(1.3e9, version="4").status == "ok", "of which nobody knows what it can do"
+    assert folded(1.3e9, dataclasses.replace(job, measures_peak=True)).status == "ok", "else no peak could ever rise"
+    forged = dataclasses.replace(above, status="ok", reason=None)
+    assert recomputed(OpsRecord.from_json(forged.to_json())).status == "failed"
+
+
 def test_what_winograd_spares_is_known_of_each_operator() -> None:
     three, wide, product = cells(OpsJob("reference", ops=("conv2d:2x8x8x3:3x3x3x4:1", "conv2d:2x8x8x3:3x3x3x4:2",
                                                           "matmul:8")))
@@ -325,6 +351,33 @@ def test_a_stored_proof_of_operators_is_believed_and_its_lack_is_remedied(tmp_pa
     assert examined(proved, Certificates(tmp_path)) == proved
     other = dataclasses.replace(proved, model="matmul:7", job={**proved.job, "ops": ["matmul:7"]})
     assert examined(other, Certificates(tmp_path)).verified is None
+
+
+def test_a_certificate_speaks_for_its_own_operator_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DLCOMPARE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "120")
+    job = planned("reference", ops=("matmul:16", "matmul:8")).jobs[0]
+    about = Started(run=RUN, system=SYSTEM, folder=tmp_path, tell=lambda *_: None)
+    both = tuple(timed(name, "dense", 1e-3) for name in ("matmul:16", "matmul:8"))
+    record = dataclasses.replace(OPS.outline(job, about, status="ok"), environment={"numpy": "2"}, timed=both)
+    passed = [Check(case, "loss", 1e-6, 1e-3) for case in ("sgd", "matmul:8")]
+    certificate.save(certificate.make(job_of(record, "matmul:8"), passed, {"numpy": "2"}, None), tmp_path)
+    found = certified(record)
+    assert found.verified is None and [one.network for one in found.proved] == ["matmul:8"]
+    assert [bool(one.verified) for one in found.parts()] == [False, True]
+    text = table_of([found])
+    assert text.count("ok, verified") == text.count("ok, not verified") == 1
+    assert [line.split()[-1] for line in text.splitlines() if "dlcompare verify" in line] == ["matmul:16"]
+    again = OpsRecord.from_json(found.to_json())
+    assert again == found and examined(again, Certificates(tmp_path)) == found
+    (only,) = found.proved
+    forged = dataclasses.replace(found, proved=(only, Proved("matmul:16", only.verified)), verified=only.verified)
+    read = examined(forged, Certificates(tmp_path))
+    assert read.proved == (only,) and read.verified is None and read.warnings[0].kind == UNPROVED
+    of_before = dataclasses.replace(found, proved=(), verified=only.verified)
+    assert examined(of_before, Certificates(tmp_path)).proved == (only,), "one that does not say of which it is"
+    failed = dataclasses.replace(found, proved=(Proved("matmul:8", {**only.verified, "passed": False}),))
+    assert OPS.passed([found]) and not OPS.passed([failed])
 
 
 def test_an_operator_that_the_reference_cannot_have_small_is_said_and_ends_nothing() -> None:

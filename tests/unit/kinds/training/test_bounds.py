@@ -11,9 +11,11 @@ from fabricated import CERTIFICATE, SYSTEM, VERSIONS, finished, job, ranks
 from dlcompare.core.kinds.kind import Answer, kind
 from dlcompare.core.kinds.training import folding
 from dlcompare.core.kinds.training.result import TrainingRecord
+from dlcompare.core.machine import collectives
+from dlcompare.core.machine.collectives import Line
 from dlcompare.core.machine.measured import MATRIX, MEMORY, Measured, Rate, fingerprint, keep, spoken
 from dlcompare.core.plugins.registry import plugins
-from dlcompare.core.records.bounds import ARITHMETIC, INPUT, Bounds
+from dlcompare.core.records.bounds import ARITHMETIC, EXCHANGE, INPUT, Bounds
 from dlcompare.core.records.circumstances import Circumstances
 from dlcompare.core.records.recompute import recomputed
 from dlcompare.core.reports.words import sentences
@@ -88,6 +90,26 @@ def test_the_share_stands_beside_the_number(width: int, monkeypatch: pytest.Monk
     flowing = " ".join(text.split())
     assert f"1 pytorch-ddp: {share} of what its matrix units give (pytorch-ddp, fp32)" in flowing
     assert "the input pipeline would allow" in flowing and max(map(len, text.splitlines())) <= width
+
+
+def test_the_exchange_is_bounded_by_the_frameworks_own_all_reduce_where_that_was_measured(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    measure()
+    line = Line("pytorch-ddp", spoken(VERSIONS["pytorch-ddp"]), "cpu", "all_reduce", 2, 1e-3, 1e-9, (1 << 24,),
+                (1 << 24,), "run", "2026-11-29T10:00:00+00:00")
+    others = [dataclasses.replace(line, **other, alpha=9.0) for other in (
+        {"workers": 4}, {"version": "torch 1"}, {"collective": "broadcast"}, {"framework": "jax"}, {"device": "cuda"})]
+    collectives.keep(SYSTEM, others)
+    assert JOB.workers == 2 and record().bounds.line is None  # type: ignore[union-attr]
+    collectives.keep(SYSTEM, [line])
+    made = record()
+    assert made.bounds and made.bounds.line == line and made.bounds.exchange is None
+    seconds = 1e-3 + 4 * made.parameters * 1e-9 if made.parameters else 0.0
+    assert made.bounds.limits[EXCHANGE] == pytest.approx(2 * JOB.batch / seconds)
+    assert TrainingRecord.from_json(made.to_json()) == made
+    monkeypatch.setenv("COLUMNS", "120")
+    text = " ".join(kind("training").report(Answer([made]), "table", None).split())
+    assert "handing gradients over (by its own all-reduce, measured 2026-11-29) would allow" in text
 
 
 def test_without_a_measured_machine_it_is_said_how_to_have_one(monkeypatch: pytest.MonkeyPatch) -> None:
