@@ -127,12 +127,15 @@ def show_(model: str, image_size: int | None, form: str) -> None:
 def report(runs: tuple[Path, ...], form: str, signers: Path | None, plot: Path | None) -> None:
     """Show the records of finished runs of any kind: run folders, or records.json files."""
     if plot:
+        from dlcompare.core.kinds.kind import kind
         from dlcompare.core.reports.sweeps.drawing import check
         from dlcompare.core.reports.sweeps.figure import draw
         from dlcompare.core.run.stored import read
 
         check(plot)
-        draw([record for path in runs for record in read(path)], plot)
+        records = [record for path in runs for record in read(path)]
+        draw([cell for name in dict.fromkeys(one.kind for one in records)
+              for cell in kind(name).cells([one for one in records if one.kind == name])], plot)
     print_stored(runs, form, None if form != "table" else Judging(), signers=signers)
 
 

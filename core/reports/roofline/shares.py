@@ -28,6 +28,13 @@ def share(record: Any) -> float | None:
     return found.shares.get(ARITHMETIC) if found else None
 
 
+def share_at(record: Any, rate: float | None) -> float | None:
+    """Return that share for another throughput of the record's kind, such as one over several rounds."""
+    found: Bounds | None = getattr(record, "bounds", None)
+    limit = found.limits.get(ARITHMETIC) if found else None
+    return rate / limit if rate and limit else None
+
+
 def near(rows: Sequence[Row]) -> Iterator[RenderableType]:
     """Yield what the rows that ran come to of this machine's bounds, or how to know them."""
     known = [(place, name, bounds, rate) for place, name, record, rate in rows
