@@ -39,14 +39,16 @@ class Inference(Kind):
         return plugins().engine(job.engine)
 
     def answer(self, request: Request, carry_out: Callable[[Plan], list[Record]]) -> Answer:
-        from dlcompare.core.reports.sweeps.drawing import check
+        from dlcompare.core.reports.sweeps import asked, drawing
         from dlcompare.inference.results import figure
         from dlcompare.inference.results.rows import summary
 
-        plot = Path(request.own.plot) if request.own.plot else None
+        plan, plot = self.plan(request), Path(request.own.plot) if request.own.plot else None
         if plot:
-            check(plot)
-        records: list[Any] = carry_out(self.plan(request))
+            drawing.check(plot)
+        records: list[Any] = carry_out(plan)
+        if plan.points:
+            return Answer(records, missed=asked.draw(self.cells(records), plot))
         if plot:
             figure.draw(summary(records), plot)
         return Answer(records)
@@ -74,6 +76,9 @@ class Inference(Kind):
         asked = self.request(plan)
         if asked.search:
             yield from searches(self, asked, run, records, prepared)
+
+    def cells(self, records: Sequence[Any]) -> Sequence[Any]:
+        return [record for record in records if record.task == "measure"]
 
     def compare(self, records: Sequence[Any], judging: Judging) -> list[Comparison]:
         from dlcompare.inference.results.verdicts import comparisons

@@ -14,7 +14,7 @@ from dlcompare.core.records.bounds import ARITHMETIC, EXCHANGE, INPUT, MEMORY, B
 from dlcompare.core.reports.text import number
 
 OTHERS = {MEMORY: "its memory", INPUT: "the input pipeline", EXCHANGE: "handing gradients over"}  # as people say it
-Row = tuple[int, str, Any, float | None]  # number, name, a record, its throughput in samples/s
+Row = tuple[int | str, str, Any, float | None]  # number, name, a record, its throughput in samples/s
 
 
 def percent(share: float | None) -> str:

@@ -44,9 +44,7 @@ def parts(records: Sequence[Record], judging: Judging | None, width: int) -> Ite
     yield main_table(rows, compare(records, judging or AS_USUAL), width, judged=judging is not None)
     yield from notes(found, judging)
     yield from near([(place, cell.side.name, cell.record, cell.side.throughput) for place, cell in rows])
-    for axis, values in axes(found).items():
-        if len(values) > 1:
-            yield from along(found, axis, values)
+    yield from by_axis(records)
     yield from fair(rows)
     yield from doubts(rows)
 
@@ -123,6 +121,14 @@ def notes(found: Sequence[Cell], judging: Judging | None) -> Iterator[Text]:
                "round by round, with its 95 % interval; no ratio joins two points. verdict: same if the whole interval "
                f"is within {100 * judging.margin:g} %, faster or slower if it leaves out 1, else undecided. could see: "
                "the smallest difference that these rounds tell from none.", style="dim")
+
+
+def by_axis(records: Sequence[Record]) -> Iterator[RenderableType]:
+    """Yield a table for each setting of which there are several values."""
+    found = cells(records)
+    for axis, values in axes(found).items():
+        if len(values) > 1:
+            yield from along(found, axis, values)
 
 
 def along(found: Sequence[Cell], axis: str, values: Sequence[Any]) -> Iterator[RenderableType]:
