@@ -167,6 +167,7 @@ class Record:
     }
     unit: ClassVar[str] = SAMPLES  # of the throughput; whatever a window's ``samples`` are, in a second
     scale: ClassVar[tuple[float, str] | None] = None  # what people are shown it in instead, and how much that is
+    over: ClassVar[str] = "all workers together, median over windows with its 95 % bootstrap interval"
     sample: ClassVar[str] = "sample"  # what its energy is told of
     scales: ClassVar[bool] = True  # whether n times the threads or workers would ideally give n times as much
     provable: ClassVar[bool] = False  # whether a certificate can speak for its arithmetic

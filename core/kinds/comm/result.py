@@ -211,6 +211,8 @@ class Carried(CommRecord):
     unit = "B/s"
     scale = (1e6, "bus MB/s")
     scales = False  # a link carries what it carries, however many are at its ends
+    over = ("what a link carries at least, by nccl-tests' definitions; the slowest rank's time, median over calls with "
+            "its 95 % bootstrap interval; bytes as they were asked for")
 
     @classmethod
     def of(cls, one: CommRecord) -> Carried:
@@ -226,7 +228,7 @@ class Carried(CommRecord):
             "windows": tuple(dataclasses.replace(window, samples=max(1, round(each * window.steps)))
                              for window in one.windows),
             "point": {"collective": one.collective, "way": "in place" if point.in_place else "out of place",
-                      "bytes": point.size, **one.point}}
+                      "bytes": point.asked, **one.point}}
         return cls(**known)
 
 

@@ -113,9 +113,8 @@ def notes(found: Sequence[Cell], judging: Judging | None) -> Iterator[Text]:
         return
     unit = found[0].record.shown[1]
     if judging is None:
-        yield Text(f"\n{unit}: all workers together, median over windows with its 95 % bootstrap interval. ratio: to "
-                   "the first row of the same point that ran; each ran once, not interleaved, so it is no verdict.",
-                   style="dim")
+        yield Text(f"\n{unit}: {found[0].record.over}. ratio: to the first row of the same point that ran; each ran "
+                   "once, not interleaved, so it is no verdict.", style="dim")
         return
     yield Text(f"\n{unit}: all workers together, geometric mean over rounds. ratio: to the baseline at the same point, "
                "round by round, with its 95 % interval; no ratio joins two points. verdict: same if the whole interval "
