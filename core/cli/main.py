@@ -129,13 +129,15 @@ def report(context: click.Context, runs: tuple[Path, ...], form: str, signers: P
     """Show the records of finished runs of any kind: run folders, or records.json files."""
     missed = ""
     if plot:
-        from dlcompare.core.reports.sweeps.drawing import attempt, check
-        from dlcompare.core.reports.sweeps.figure import draw
+        from dlcompare.core.kinds.kind import kind
+        from dlcompare.core.reports.sweeps.asked import draw
+        from dlcompare.core.reports.sweeps.drawing import check
         from dlcompare.core.run.stored import read
 
         check(plot)
         records = [record for path in runs for record in read(path)]
-        missed = attempt(lambda: draw(records, plot))
+        missed = draw([cell for name in dict.fromkeys(one.kind for one in records)
+                       for cell in kind(name).cells([one for one in records if one.kind == name])], plot)
     print_stored(runs, form, None if form != "table" else Judging(), signers=signers)
     tell_missed(missed)
     context.exit(1 if missed else 0)

@@ -109,7 +109,7 @@ def of_setting(cls: Any, name: str, about: Setting, *, several: bool = False) ->
         axis, values = Axis(convert_type(kind), about.words), about.choices or (about.metavar or "",)
         one = "|".join((*values, *about.words))
         return option(about.option(name), name, type=axis, metavar=f"{one}[,...]", multiple=True, callback=flatten,
-                      default=None if shown is None else (shown,), help=help_, show_default=show)
+                      default=None if shown in (None, "") else (shown,), help=help_, show_default=show)
     return option(about.option(name), name, type=kind, metavar=about.metavar, default=shown, help=help_,
                   show_default=show)
 

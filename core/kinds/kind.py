@@ -222,6 +222,10 @@ class Kind:
 
         return compare(records, judging)
 
+    def cells(self, records: Sequence[Any]) -> Sequence[Any]:
+        """Return records as the cells of a sweep: as they are, unless one record holds several."""
+        return records
+
     def decided(self, records: Sequence[Any], judging: Judging) -> bool:
         """Return whether every side that has numbers is faster, slower or the same."""
         return all(v.word not in (None, "undecided") for one in self.compare(records, judging) for v in one.verdicts

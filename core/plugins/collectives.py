@@ -50,14 +50,15 @@ class CollectiveJob(BaseJob):
     sizes: str = setting("1K..16M*4", group=COMPARED, told=True, metavar="LIST",
                          help="Bytes: 1K..1G doubles, 1K..1G*4 takes every second of those, 1M,3M are two, "
                               "model:resnet50 the gradients of a step as the framework sends them.")
-    workers: int = setting(2, group=TRAINS, least=2, told=True, metavar="N", help="Processes that take part.")
+    workers: int = setting(2, group=TRAINS, least=2, told=True, axis=True, metavar="N",
+                           help="Processes that take part.")
     batch: int = setting(8, group=TRAINS, least=1, metavar="N",
                          help="Samples per worker of the step that model:NAME observes.")
     image_size: int | None = setting(None, group=TRAINS, least=1, metavar="PIXELS",
                                      help="Side of its images; default: the network's own.")
     device: str = setting("cpu", group=TRAINS, choices=DEVICES, machine=True,
                           help="Default: cuda where there is one, else cpu.")
-    threads: int = setting(1, group=TRAINS, least=1, machine=True, metavar="N",
+    threads: int = setting(1, group=TRAINS, least=1, machine=True, axis=True, metavar="N",
                            help="CPU threads per worker; default: cores / workers.")
     iterations: int = setting(500, group=MEASURED, least=5, told=True, metavar="N",
                               help="Calls of each size, at most.")

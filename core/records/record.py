@@ -174,6 +174,10 @@ class Record:
         "else": {"properties": {"reason": {"type": "string", "minLength": 1}, "throughput": {"type": "null"}}},
     }
     unit: ClassVar[str] = SAMPLES  # of the throughput; whatever a window's ``samples`` are, in a second
+    scale: ClassVar[tuple[float, str] | None] = None  # what people are shown it in instead, and how much that is
+    over: ClassVar[str] = "all workers together, median over windows with its 95 % bootstrap interval"
+    sample: ClassVar[str] = "sample"  # what its energy is told of
+    scales: ClassVar[bool] = True  # whether n times the threads or workers would ideally give n times as much
     provable: ClassVar[bool] = False  # whether a certificate can speak for its arithmetic
     old: ClassVar[tuple[int, ...]] = ()  # schemas before this one that upgraded() understands
 
@@ -204,6 +208,11 @@ class Record:
         return (self.kind, self.model, self.image_size, *self.point.items())
 
     @property
+    def shown(self) -> tuple[float, str]:
+        """Return the unit in which people are shown throughputs, and how many of its own unit that is."""
+        return self.scale or (1.0, self.unit)
+
+    @property
     def kept(self) -> bool:
         """Return whether the record, and what was to be kept with it, was written down."""
         return not any(caveat.kind == NOT_KEPT for caveat in self.warnings)
@@ -225,6 +234,10 @@ class Record:
         return {"throughput": Throughput.of(windows, self.unit) if windows else None,
                 "energy": spent(self.meters, self.devices, spans(windows)),
                 "host": host(self.meters, windows, self.apart)}
+
+    def metered(self, windows: Sequence[Window]) -> tuple[list[Span], Sequence[Spent]]:
+        """Return the windows that meters are asked of, where ``windows`` count, and what was spent in them."""
+        return spans(windows), self.energy
 
     def samples_of(self, window: Window) -> int:
         """Return how many samples a window's steps are, if the record knows without the window."""

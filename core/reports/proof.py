@@ -13,6 +13,7 @@ from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.records.recompute import ALTERED, UNREAD
 from dlcompare.core.records.record import Record
 
+from .text import heading
 from .words import sentence, some
 
 NAMED = 3  # fields of a side that are named before the rest are only counted
@@ -28,6 +29,16 @@ def proof(records: Sequence[Record]) -> tuple[bool, str]:
         return True, ""
     found = dict.fromkeys(r.verified["certificate"][:12] for r in records if r.verified)
     return True, f"arithmetic, the reference's (certificates {', '.join(found)})"
+
+
+def opening(records: Sequence[Record], *, proved: Sequence[Record] = ()) -> Iterator[Text]:
+    """Yield what a table of records begins with: what is not proved of them, and of what they are; ``proved``: the
+    records of their parts, where each has a proof of its own."""
+    if not records:
+        yield Text("no records")
+        return
+    yield from warn_unverified(proved or records)
+    yield Text(heading(records))
 
 
 def warn_unverified(records: Sequence[Record]) -> Iterator[Text]:

@@ -77,8 +77,8 @@ def title(one: Comparison, sides: Sequence[Side], *, several: bool) -> str:
 
 
 def unit(one: Comparison) -> str:
-    """Return the unit of what is compared, the same for all records of a kind."""
-    return one.baseline.records[0].unit
+    """Return the unit of what is compared, the same for all records of a kind, as people are shown it."""
+    return one.baseline.records[0].shown[1]
 
 
 def table(one: Comparison, sides: Sequence[Side], rows: Mapping[tuple[str, str], int], width: int) -> Table:
@@ -104,12 +104,19 @@ def cells(one: Comparison, side: Side, *, wide: bool) -> list[Text]:
     """Return a side's cells from throughput to status."""
     found = one.verdict(side)
     ratio = number(found.ratio) if found else "1" if is_baseline(one, side) else "-"
-    pairs = [(Text(number(side.throughput)), Text(interval(*side.interval))),
+    pairs = [speed(side),
              (Text(ratio), Text(interval(found.low, found.high) if found else "")),
              (verdict_cell(one, side), Text(percent(found.resolution if found else None)))]
     found_cells = [cell for pair in pairs
                    for cell in (pair if wide else (Text("\n").join(c for c in pair if c.plain),))]
     return [*found_cells, Text(rounds_cell(side)), state((side.good or side.ran or side.records)[0])]
+
+
+def speed(side: Side) -> tuple[Text, Text]:
+    """Return a side's throughput and its interval, in the unit that people are shown."""
+    scale, (low, high) = side.records[0].shown[0], side.interval
+    value, *ends = (None if one is None else one / scale for one in (side.throughput, low, high))
+    return Text(number(value)), Text(interval(*ends))
 
 
 def percent(share: float | None) -> str:

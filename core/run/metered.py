@@ -14,7 +14,7 @@ from dlcompare.core.meters.meter import Metered
 from dlcompare.core.records import energy
 from dlcompare.core.records.caveat import Caveat
 from dlcompare.core.records.disturbance import windows_that_count
-from dlcompare.core.records.record import R, Record, spans
+from dlcompare.core.records.record import R, Record
 from dlcompare.core.variables import SAMPLES
 
 from .energy_doubts import doubts
@@ -33,7 +33,7 @@ def with_meters(record: R, ranks: Sequence[Any], folder: Path, others: Sequence[
     record = dataclasses.replace(record, meters=(*record.meters, *map(nameless, sampled)), devices=devices)
     if windows and record.status == "ok":
         record = dataclasses.replace(record, **record.derived(windows))
-    found = doubts(record.meters, devices, spans(windows), record.energy)
+    found = doubts(record.meters, devices, *record.metered(windows))
     unknown = caveats if windows else []  # a job that is not timed has no joules to miss
     return dataclasses.replace(record, warnings=(*record.warnings, *unknown, *found, *hot_start(record, others)))
 

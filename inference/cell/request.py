@@ -25,7 +25,9 @@ NETWORK, IMAGES, COMPARED, INT8, MEASURED = ("The network", "What its images are
 
 @dataclass(frozen=True)
 class InferenceRequest:
-    """What a user asks of inference. Empty ``precisions`` and 0 ``threads``: what is usual on the device.
+    """What a user asks of inference. Empty ``precisions`` and ``threads``: what is usual on the device.
+
+    Speed is measured with each of ``threads``, all else with the most of them.
 
     ``data`` None: what the network was trained on, or the model's usual data. ``measured`` bounds the samples that
     accuracy is taken on; ``floor`` is a share of FP32's; ``calibration`` the path of an artifact made before; ``seed``
@@ -82,8 +84,9 @@ class InferenceRequest:
                                       "files. Without an array 'label' no accuracy is told, but same answers, noise "
                                       "and speed.")
     device: str = setting("cpu", group=COMPARED, choices=DEVICES, help="Where engines run.")
-    threads: int = setting(0, group=COMPARED, least=0, metavar="N",
-                           help="CPU threads of an engine; default: all cores.")
+    threads: tuple[int, ...] = setting((), group=COMPARED, metavar="N[,N...]",
+                                       help="CPU threads of an engine; default: all cores. Of several speed alone is "
+                                            "measured with each.")
     calibrator: str = setting("auto", group=INT8, flag="--calibrate", choices=CALIBRATORS,
                               help="How the range of an activation follows from its histogram; auto: by the rule that "
                                    "comes nearest to FP32 on samples held back from calibration.")
@@ -145,6 +148,8 @@ class InferenceRequest:
             raise UsageError("at least one engine must be named, as in --engine onnxruntime")
         if min(self.batches, default=1) < 1:
             raise UsageError(f"a batch has at least 1 sample, not {min(self.batches)}")
+        if min(self.threads, default=1) < 1:
+            raise UsageError(f"--threads must be at least 1, not {min(self.threads)}")
         if self.floor is not None and not 0 < self.floor <= 1:
             raise UsageError(f"--accuracy-floor is a share of FP32's accuracy, above 0 and at most 1, not {self.floor}")
 

@@ -39,15 +39,19 @@ class Inference(Kind):
         return plugins().engine(job.engine)
 
     def answer(self, request: Request, carry_out: Callable[[Plan], list[Record]]) -> Answer:
-        from dlcompare.core.reports.sweeps.drawing import attempt, check
+        from dlcompare.core.reports.sweeps import asked, drawing
         from dlcompare.inference.results import figure
         from dlcompare.inference.results.rows import summary
 
-        plot = Path(request.own.plot) if request.own.plot else None
+        plan, plot = self.plan(request), Path(request.own.plot) if request.own.plot else None
         if plot:
-            check(plot)
-        records: list[Any] = carry_out(self.plan(request))
-        return Answer(records, missed=attempt(lambda: figure.draw(summary(records), plot)) if plot else "")
+            drawing.check(plot)
+        records: list[Any] = carry_out(plan)
+        if plan.points:
+            missed = asked.draw(self.cells(records), plot)
+        else:
+            missed = drawing.attempt(lambda: figure.draw(summary(records), plot)) if plot else ""
+        return Answer(records, missed=missed)
 
     def prepare(self, plan: Plan, run: Run) -> Prepared:
         from dlcompare.inference.preparation.preparation import Preparation
@@ -72,6 +76,9 @@ class Inference(Kind):
         asked = self.request(plan)
         if asked.search:
             yield from searches(self, asked, run, records, prepared)
+
+    def cells(self, records: Sequence[Any]) -> Sequence[Any]:
+        return [record for record in records if record.task == "measure"]
 
     def compare(self, records: Sequence[Any], judging: Judging) -> list[Comparison]:
         from dlcompare.inference.results.verdicts import comparisons

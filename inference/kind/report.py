@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dlcompare.core.judging.judging import Judging
 from dlcompare.core.kinds.kind import Answer
+from dlcompare.core.reports.sweeps.tables import by_axis
 from dlcompare.core.reports.text import columns, to_text
 from dlcompare.inference.results.data import as_csv, as_json
 from dlcompare.inference.results.rows import summaries
@@ -19,5 +20,6 @@ def render(answer: Answer, form: str, judging: Judging | None) -> str:
         return as_csv(runs)
     if form == "json":
         return as_json(runs, found if len(runs) == 1 else ())
-    verdicts = to_text(verdict_table(found), columns()) if found else ""
-    return f"{tables(*runs)}{verdicts}"
+    swept = [record for record in answer.records if record.point]
+    more = [*by_axis(swept), *(verdict_table(found) if found else ())]
+    return f"{tables(*runs)}{to_text(more, columns()) if more else ''}"

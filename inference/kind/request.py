@@ -51,7 +51,7 @@ def complete(asked: InferenceRequest) -> InferenceRequest:
     return dataclasses.replace(
         asked, precisions=precisions, classes=classes, fixed_batch=fixed,
         batches=asked.batches or ((fixed,) if fixed else BATCHES),
-        threads=asked.threads or len(os.sched_getaffinity(0)),
+        threads=tuple(sorted(asked.threads)) or (len(os.sched_getaffinity(0)),),
         seed=int(trained.get("seed", 0)) if asked.seed is None else asked.seed, data=make_absolute(data),
         calibration=asked.calibration and str(Path(asked.calibration).resolve()))
 
@@ -127,10 +127,16 @@ def plan(request: Request) -> Plan:
     check_baseline(request.judging, speed)
     reasons = {job.id: refusal(plugins().engine(job.engine), job, asked) for job in every}
     variants = {job.id: side(job) for job in every}
+    points = {job.id: point(job, asked) for job in speed} if len(asked.threads) > 1 else {}
     shown = {name: value for name, value in to_plain(asked).items() if name != "plot"}
     return Plan("inference", speed, {k: v for k, v in reasons.items() if v}, variants,
                 rounds=request.repetition.least, until=request.repetition.until_decided, judging=request.judging,
-                seed=asked.seed or 0, before=accuracy, after=scenarios, asked=shown)
+                seed=asked.seed or 0, before=accuracy, after=scenarios, asked=shown, points=points)
+
+
+def point(job: InferenceJob, asked: InferenceRequest) -> dict[str, int]:
+    """Return where a job of speed lies in a sweep: precisions are sides of their own."""
+    return {"threads": job.threads, **({"batch": job.batch} if len(asked.batches) > 1 else {})}
 
 
 def side(job: InferenceJob) -> str:
@@ -153,13 +159,13 @@ def cells(asked: InferenceRequest) -> tuple[Jobs, Jobs, Jobs]:
     size = asked.image_size or trained.get("image_size")
 
     def job(engine: str, precision: str, **more: Any) -> InferenceJob:
+        about = {"threads": max(asked.threads), **more}
         return InferenceJob(engine=engine, model=str(name), precision=precision, device=asked.device,
-                            threads=asked.threads, data=str(asked.data), loaders=asked.loaders, seed=asked.seed or 0,
-                            image_size=size, **more)
+                            data=str(asked.data), loaders=asked.loaders, seed=asked.seed or 0, image_size=size, **about)
 
     pairs = [(engine, precision) for engine in asked.engines for precision in asked.precisions]
-    speed = tuple(job(e, p, batch=batch, windows=asked.windows, window_seconds=asked.window_seconds)
-                  for e, p in pairs for batch in asked.batches) if asked.speed else ()
+    speed = tuple(job(e, p, batch=batch, threads=threads, windows=asked.windows, window_seconds=asked.window_seconds)
+                  for threads in asked.threads for e, p in pairs for batch in asked.batches) if asked.speed else ()
     first = sorted({"fp32", *asked.precisions}, key=lambda precision: precision != "fp32")
     accuracy = tuple(job(e, p, task="predict", batch=PREDICT_BATCH) for e in asked.engines for p in first
                      ) if asked.accuracy and has_labels(str(asked.data)) else ()
@@ -186,7 +192,7 @@ def refusal(engine: Engine, job: InferenceJob, asked: InferenceRequest) -> str |
 def cell_request(asked: Mapping[str, Any], job: InferenceJob) -> InferenceRequest:
     """Return the request that asks for one cell alone."""
     whole = from_plain(InferenceRequest, asked, what="request")
-    one = dataclasses.replace(whole, engines=(job.engine,), precisions=(job.precision,))
+    one = dataclasses.replace(whole, engines=(job.engine,), precisions=(job.precision,), threads=(job.threads,))
     if job.task == "measure":
         return dataclasses.replace(one, batches=(job.batch,), accuracy=False, scenarios=(), search=False,
                                    layers=False)

@@ -145,7 +145,7 @@ class Preparation:
         """Return a job of this run that no cell asks for; ``more`` is what its task needs."""
         asked = self.asked
         return InferenceJob(**{
-            "engine": engine.name, "model": self.network.name, "device": asked.device, "threads": asked.threads,
+            "engine": engine.name, "model": self.network.name, "device": asked.device, "threads": max(asked.threads),
             "data": str(asked.data), "loaders": asked.loaders, "seed": asked.seed or 0, "windows": asked.windows,
             "window_seconds": asked.window_seconds, "skip": self.skip, **more})
 

@@ -27,9 +27,9 @@ def as_json(runs: Sequence[Results], verdicts: Sequence[Comparison] = ()) -> str
     return json.dumps(finite(plain if len(plain) > 1 else plain[0]), indent=1, allow_nan=False) + "\n"
 
 
-COLUMNS = ("model", "data", "engine", "precision", "ran", "batch", "samples_per_s", "low", "high", "p50_s", "p90_s",
-           "p99_s", "joules_per_sample", "watts", "accuracy", "top5", "difference", "difference_low", "difference_high",
-           "sqnr_db", "floor", "weight_bits", "kernels")
+COLUMNS = ("model", "data", "engine", "precision", "ran", "batch", "threads", "samples_per_s", "low", "high", "p50_s",
+           "p90_s", "p99_s", "joules_per_sample", "watts", "accuracy", "top5", "difference", "difference_low",
+           "difference_high", "sqnr_db", "floor", "weight_bits", "kernels")
 
 
 def as_csv(runs: Sequence[Results]) -> str:
@@ -44,7 +44,7 @@ def csv_rows(results: Results) -> Iterator[Json]:
     for one in fast:
         yield csv_row(results, right.get((one.engine, one.precision), {})) | {
             "engine": one.engine, "precision": one.precision, "ran": one.ran["precision"], "batch": one.batch,
-            **int8(results, one.engine, one.precision),
+            "threads": one.threads, **int8(results, one.engine, one.precision),
             "samples_per_s": one.throughput, "low": one.low, "high": one.high, "p50_s": one.p50, "p90_s": one.p90,
             "p99_s": one.p99, **energy_cells(one.energy, results.plan["device"])}
     measured = {(one.engine, one.precision) for one in fast}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dlcompare.core.reports.sweeps.drawing import save
 
-from .summary import Results, Speed, pixels, speeds
+from .summary import Results, Speed, pixels, speeds, threads_of
 
 STYLES = {"fp32": "-", "fp16": "--", "bf16": "-.", "int8": "-"}
 MARKS = {"fp32": "o", "fp16": "s", "bf16": "^", "int8": "D"}
@@ -22,7 +22,7 @@ def draw(results: Results, file: Path) -> None:
     """
     from matplotlib.figure import Figure
 
-    found = speeds(results)
+    found = [one for one in speeds(results) if one.threads == threads_of(results)[-1]]
     lines = list(dict.fromkeys((one.engine, one.precision) for one in found))
     canvas = Figure(figsize=(7, 4.5), layout="constrained")
     axes = canvas.add_subplot()
@@ -38,7 +38,7 @@ def draw(results: Results, file: Path) -> None:
     axes.set_ylim(bottom=0)
     axes.set_xlabel("batch size, samples")
     axes.set_ylabel("throughput, samples/s")
-    axes.set_title(f"{results.network['name']}{pixels(results.network)}, {results.plan['threads']} thread(s) on "
+    axes.set_title(f"{results.network['name']}{pixels(results.network)}, {threads_of(results)[-1]} thread(s) on "
                    f"{results.plan['device']}", parse_math=False)  # a network's name may hold $
     axes.grid(alpha=0.3)
     axes.legend()

@@ -16,7 +16,7 @@ from dlcompare.core.records.record import Throughput, Window
 from dlcompare.core.typed_json import from_plain, to_plain
 from dlcompare.inference.cell.result import Build, InferenceRecord, Measured, Ran
 
-from .summary import SCHEMA, Json, Results, windows_of
+from .summary import SCHEMA, Json, Results, threads_of, windows_of
 
 
 def summaries(records: Sequence[InferenceRecord]) -> list[Results]:
@@ -52,10 +52,11 @@ def unknown(record: InferenceRecord) -> Json:
 def request_of(records: Sequence[InferenceRecord]) -> Json:
     """Return what was asked for as the records themselves tell."""
     first = records[0]
+    timed = [one for one in records if one.task == "measure"] or records
     return {"engines": list(dict.fromkeys(one.framework for one in records)),
             "precisions": list(dict.fromkeys(one.precision for one in records)),
             "batches": list(dict.fromkeys(one.batch_per_worker for one in records if one.task == "measure")),
-            "threads": first.job.get("threads"), "device": first.device}
+            "threads": sorted({one.job.get("threads", 1) for one in timed}), "device": first.device}
 
 
 def common_cells(record: InferenceRecord) -> Json:
@@ -76,7 +77,8 @@ def accuracy_row(record: InferenceRecord) -> Json:
 
 def speed_row(record: InferenceRecord) -> Json:
     """Return a row of speed."""
-    row = {**common_cells(record), "batch": record.batch_per_worker, "round": record.round or 0,
+    row = {**common_cells(record), "batch": record.batch_per_worker, "threads": record.job.get("threads"),
+           "round": record.round or 0,
            "seconds": record.duration_s}
     if record.measured is None:
         return row
@@ -84,7 +86,7 @@ def speed_row(record: InferenceRecord) -> Json:
                 "foreign_cores": one.foreign_cores, "throttled": one.throttled, "paused": one.paused}
                for one in record.windows]
     startup = {name: value for name, value in record.startup.items() if name not in ("first run", "launch")}
-    return row | {"bounds": record.bounds and to_plain(record.bounds),
+    return row | {"bounds": record.bounds and to_plain(record.bounds), "host": record.host and to_plain(record.host),
                   "energy": [to_plain(one) for one in record.energy], "build": plain(record.build), "startup": startup,
                   "ran": plain(record.ran),
                   "measured": to_plain(record.measured) | {"windows": windows}, "settings": record.settings.flat(),
@@ -140,7 +142,8 @@ def job_of(results: Results, task: str, row: Json) -> InferenceJob:
     """Return the job of a row as far as the row tells."""
     return InferenceJob(engine=row["engine"], model=results.network["name"], precision=row["precision"], task=task,
                         data=results.data, image_size=results.network["image_size"], batch=row.get("batch", 1),
-                        threads=results.plan["threads"], device=results.plan["device"], scenario=row.get("scenario"))
+                        threads=row.get("threads") or threads_of(results)[-1], device=results.plan["device"],
+                        scenario=row.get("scenario"))
 
 
 def record_of(results: Results, task: str, row: Json, number: int) -> InferenceRecord:

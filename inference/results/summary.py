@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from dlcompare.core.records import disturbance, stats
-from dlcompare.core.records.bounds import ARITHMETIC
+from dlcompare.core.records.bounds import ARITHMETIC, Bounds
 from dlcompare.core.records.energy import COUNTED, Spent, over_rounds
+from dlcompare.core.records.host import Host
 from dlcompare.core.records.record import Throughput, Window
 from dlcompare.core.typed_json import from_plain
 
 SCHEMA = 1
 SHORTEST = 0.5  # seconds: counters of energy move in steps of up to 0.1 s
 Json = dict[str, Any]
+Key = tuple[str, str, int, int]  # engine, precision, batch, threads
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +70,10 @@ def audit_of(results: Results, engine: str, precision: str) -> Json:
 
 @dataclass(frozen=True)
 class Speed:
-    """One engine, precision and batch over all rounds. ``throughput`` in samples per second: median of the windows
-    that count and its bootstrap interval; latencies in seconds; ``left_out`` windows were disturbed.
+    """One engine, precision, batch and number of threads over all rounds.
+
+    ``throughput`` in samples per second: median of the windows that count and its bootstrap interval; latencies in
+    seconds; ``left_out`` windows were disturbed.
     """
 
     engine: str
@@ -86,22 +92,32 @@ class Speed:
     cold: Json  # seconds of a first start: import, build (when it was made), open, first run
     energy: tuple[Spent, ...]  # by what a meter covers; empty without one
     of_peak: float | None = None  # the share of this machine's measured peak, None where nobody knows
+    threads: int = 1
+    bounds: Bounds | None = None
+    host: Host | None = None  # of the first round
 
 
 def speeds(results: Results) -> list[Speed]:
     """Return the speed of every cell that ran, in the order of the plan."""
-    rows: dict[tuple[str, str, int], list[Json]] = {}
+    rows: dict[Key, list[Json]] = {}
+    plan, threads = results.plan, threads_of(results)
     for row in results.cells:
         if row["status"] == "ok":
-            rows.setdefault((row["engine"], row["precision"], row["batch"]), []).append(row)
-    plan = results.plan
-    order = [(e, p, b) for e in plan["engines"] for p in plan["precisions"] for b in plan["batches"]]
+            key = row["engine"], row["precision"], row["batch"], row.get("threads") or threads[-1]
+            rows.setdefault(key, []).append(row)
+    order = itertools.product(plan["engines"], plan["precisions"], plan["batches"], threads)
     return [speed(results, key, rows[key]) for key in order if key in rows]
 
 
-def speed(results: Results, key: tuple[str, str, int], rows: Sequence[Json]) -> Speed:
+def threads_of(results: Results) -> list[int]:
+    """Return with how many threads speed was measured, fewest first; earlier versions knew a single number."""
+    found = results.plan["threads"]
+    return sorted(found) if isinstance(found, (list, tuple)) else [found]
+
+
+def speed(results: Results, key: Key, rows: Sequence[Json]) -> Speed:
     """Return the speed of one cell; disturbed windows are left out unless most are."""
-    engine, precision, batch = key
+    engine, precision, batch, threads = key
     cores = disturbance.cores(results.system)
     windows = [window for row in rows for window in windows_of(row, batch)]
     good = [window for window in windows if not disturbance.disturbance(window, cores)]
@@ -112,7 +128,14 @@ def speed(results: Results, key: tuple[str, str, int], rows: Sequence[Json]) -> 
     p50, p90, p99 = (stats.percentile(latencies, q) for q in (50, 90, 99))
     return Speed(engine, precision, batch, found.value, found.low, found.high, p50, p90, p99, len(counted),
                  len(windows) - len(counted), disturbed, rows[0]["ran"], cold_start(rows[0]), energy(rows, counted),
-                 of_peak(rows, found.value))
+                 of_peak(rows, found.value), threads, plain(Bounds, rows[0].get("bounds")),
+                 plain(Host, rows[0].get("host")))
+
+
+def plain(cls: type[T], data: Json | None) -> T | None:
+    """Return a dataclass of its JSON; None of none."""
+    found: T | None = from_plain(cls, data, what="row") if data else None
+    return found
 
 
 def of_peak(rows: Sequence[Json], rate: float) -> float | None:

@@ -10,12 +10,14 @@ from rich.table import Table
 from rich.text import Text
 
 from dlcompare.core.published.tables import table as published
+from dlcompare.core.reports.roofline.shares import near
 from dlcompare.core.reports.roofline.shares import percent as share
 from dlcompare.core.reports.sections.energy import spent_parts
+from dlcompare.core.reports.sections.host import hosts
 from dlcompare.core.reports.text import columns, to_text
 
 from .remarks import notes, signal
-from .summary import Results, Speed, audit_of, pixels, speeds
+from .summary import Results, Speed, audit_of, pixels, speeds, threads_of
 
 PUBLISHED = "xu2018_table3_int8_accuracy"
 SOURCE = "Xu et al. 2018, Table III: TensorRT, ImageNet, calibrated on 50 batches of 25"
@@ -78,7 +80,9 @@ def parts(results: Results) -> Iterator[RenderableType]:
     found = speeds(results)
     if found:
         yield speed_table(found)
+        yield from near([(one.engine, side(one), one, one.throughput) for one in found])
         yield from energies(found)
+        yield from hosts([(f"{one.engine} {side(one)}:", one) for one in found])
         yield from colds(found)
     if results.scenarios:
         yield scenario_table(results)
@@ -91,7 +95,7 @@ def parts(results: Results) -> Iterator[RenderableType]:
 def heading(results: Results) -> Iterator[Text]:
     """Yield whose network was run on what."""
     net, made = results.network, results.calibration
-    yield Text(f"{net['name']}{pixels(net)}, {results.data}, {results.plan['threads']} thread(s) on "
+    yield Text(f"{net['name']}{pixels(net)}, {results.data}, {', '.join(map(str, threads_of(results)))} thread(s) on "
                f"{results.plan['device']}")
     yield Text(f"parameters: {net['origin']}")
     if net.get("preprocessing"):
@@ -170,25 +174,31 @@ def published_accuracy(results: Results) -> Iterator[RenderableType]:
 
 def speed_table(found: list[Speed]) -> Table:
     """Return throughput and latency by engine, precision and batch."""
-    base = {(one.engine, one.batch): one.throughput for one in found if one.precision == "fp32"}
+    base = {(one.engine, one.batch, one.threads): one.throughput for one in found if one.precision == "fp32"}
     table = Table(title="\nSpeed", title_justify="left", box=None, pad_edge=False, header_style="bold")
     known = ["of peak"] if any(one.of_peak is not None for one in found) else []
-    for name in ("engine", "precision", "batch", "samples/s", "95 % interval", *known, "x FP32", "p50 ms", "p90 ms",
-                 "p99 ms"):
+    swept = ["threads"] if len({one.threads for one in found}) > 1 else []
+    for name in ("engine", "precision", "batch", *swept, "samples/s", "95 % interval", *known, "x FP32", "p50 ms",
+                 "p90 ms", "p99 ms"):
         table.add_column(name, justify="left" if name in ("engine", "precision") else "right")
     for one in found:
-        ratio = one.throughput / base[one.engine, one.batch] if (one.engine, one.batch) in base else None
+        fp32 = base.get((one.engine, one.batch, one.threads))
         interval = "" if one.low is None or one.high is None else f"[{one.low:.1f}, {one.high:.1f}]"
         latencies = (f"{1000 * seconds:.2f}" for seconds in (one.p50, one.p90, one.p99))
-        table.add_row(one.engine, one.precision, str(one.batch), f"{one.throughput:.1f}", interval,
-                      *(share(one.of_peak) for _ in known), "" if ratio is None else f"{ratio:.2f}", *latencies)
+        table.add_row(one.engine, one.precision, str(one.batch), *(str(one.threads) for _ in swept),
+                      f"{one.throughput:.1f}", interval, *(share(one.of_peak) for _ in known),
+                      "" if fp32 is None else f"{one.throughput / fp32:.2f}", *latencies)
     return table
+
+
+def side(one: Speed) -> str:
+    """Return what tells the cells of one engine apart, in words."""
+    return f"{one.precision}, batch {one.batch}, {one.threads} thread{'s' * (one.threads > 1)}"
 
 
 def energies(found: list[Speed]) -> Iterator[RenderableType]:
     """Yield the energy of every cell, where there is a meter."""
-    yield from spent_parts([(f"{one.engine} {one.precision}", str(one.batch), one.energy) for one in found],
-                           ("engine", "batch"))
+    yield from spent_parts([(one.engine, side(one), one.energy) for one in found], ("engine", "cell"))
 
 
 def colds(found: list[Speed]) -> Iterator[Text]:

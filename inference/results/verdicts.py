@@ -37,15 +37,15 @@ def groups(records: Sequence[InferenceRecord]) -> Iterator[list[InferenceRecord]
 
 def verdict_table(found: Sequence[Comparison]) -> Iterator[RenderableType]:
     """Yield a row for each verdict, and what the columns mean."""
-    table = plain_table()
+    table, swept = plain_table(), any("threads" in one.point for one in found)
     for name in ("network", "side", "against"):
         table.add_column(name, overflow="fold")
-    for name in ("batch", "ratio", "95 % interval", "verdict", "could see", "rounds"):
+    for name in ("batch", *(["threads"] * swept), "ratio", "95 % interval", "verdict", "could see", "rounds"):
         table.add_column(name, justify="right", no_wrap=name != "verdict")
     for one in found:
-        batch = str(one.baseline.records[0].batch_per_worker)
+        where = [str(one.baseline.records[0].batch_per_worker), *([str(one.point.get("threads", ""))] * swept)]
         for verdict in one.verdicts:
-            table.add_row(one.model, Text(verdict.name), Text(verdict.baseline), batch, *cells(verdict))
+            table.add_row(one.model, Text(verdict.name), Text(verdict.baseline), *where, *cells(verdict))
     yield Text("\nVerdicts", style="bold")
     yield table
     yield Text("ratio: of throughputs, round by round. verdict: same if the whole interval is within "

@@ -32,20 +32,27 @@ class Comm(Kind):
     name = "comm"
     title = "collectives through each framework's own engine"
     command = "comm"
+    sweeps = True
     room = 4 << 20
 
     def answer(self, request: Request, carry_out: Callable[[Plan], list[Record]]) -> Answer:
-        from dlcompare.core.reports.sweeps.drawing import attempt, check  # late: for those who ask for a figure
+        from dlcompare.core.reports.sweeps import asked, drawing  # late: it is for those who ask for a figure
 
         own: Own = request.own
         plan = self.plan(request)
         plot = Path(own.plot) if own.plot else None
         if plot:
-            check(plot)
+            drawing.check(plot)
         others = self.part("nccl").read_all(own.nccl_tests)
         records: list[Any] = carry_out(plan)
-        missed = attempt(lambda: self.part("figure").draw(records, plot, others)) if plot else ""
+        if plan.points:
+            missed = asked.draw(self.cells(records), plot)
+        else:
+            missed = drawing.attempt(lambda: self.part("figure").draw(records, plot, others)) if plot else ""
         return Answer(records, others, missed=missed)
+
+    def cells(self, records: Sequence[Any]) -> Sequence[Any]:
+        return self.part("result").carried(records)
 
     def prepare(self, plan: Plan, run: Run) -> Prepared:
         prepared: Prepared = self.part("preparation").Preparation(run)

@@ -1,4 +1,6 @@
-"""What a run does before it measures ``model:NAME``: find out, once for each framework, what its steps send."""
+"""What a run does before it measures ``model:NAME``: find out, once for each framework and number of workers, what its
+steps send.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ MESSAGES = "messages.json"
 
 
 class Preparation:
-    """Makes jobs ready in one run, each framework observed when its first job comes."""
+    """Makes jobs ready in one run, each framework observed when its first job of so many workers comes."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -26,7 +28,7 @@ class Preparation:
         """Return a job that knows the messages of its models; JobError if they cannot be seen."""
         if not parse(asked.sizes)[1]:
             return asked
-        folder = self.run.folder / f"observe-{asked.framework}"
+        folder = self.run.folder / f"observe-{asked.framework}-w{asked.workers}"
         if not (folder / MESSAGES).exists():
             job = dataclasses.replace(asked, collective=ALL_REDUCE, task="observe")
             if reason := self.run.start(job, folder, label=f"{asked.framework} messages"):

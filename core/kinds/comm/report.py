@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -13,10 +14,11 @@ from dlcompare.core.judging.judging import Judging
 from dlcompare.core.kinds.kind import Answer, kind
 from dlcompare.core.reports.forms import as_json, comparisons_as
 from dlcompare.core.reports.record_csv import csv_text
+from dlcompare.core.reports.sweeps import tables as sweeps
 from dlcompare.core.reports.text import WIDE, columns, heading, number, plain_table, remarks, to_text
 
 from .nccl import Foreign
-from .result import CommRecord, Point
+from .result import CommRecord, Point, carried
 from .sizes import words
 
 MEGA = 1e6
@@ -45,6 +47,10 @@ WORDS = {
 def render(answer: Answer, form: str, judging: Judging | None) -> str:
     """Return records in one of the forms, with a verdict for each size where they are to be judged."""
     records: Sequence[CommRecord] = answer.records
+    if form == "table" and any(one.point for one in records):
+        more = [*(text for one in records if not one.round for text in messages(one)),
+                *(part for one in answer.explanation or () for part in foreign(one)), *refusals(records)]
+        return sweeps.render(carried(records), judging) + to_text(more, columns())
     if judging is not None:
         judged = comparisons_as(form, kind("comm").compare(records, judging))
         others = [part for one in answer.explanation or () for part in foreign(one)]
@@ -61,6 +67,7 @@ def render(answer: Answer, form: str, judging: Judging | None) -> str:
 def csv_rows(record: CommRecord) -> Iterator[Mapping[str, Any]]:
     """Yield a row for each size; one with the reason for a record that has none."""
     about = {"run": record.run, "framework": record.name, "collective": record.collective, "workers": record.workers,
+             "threads": record.job.get("threads"), "point": json.dumps(record.point, sort_keys=True),
              "round": record.round, "status": record.status, "reason": record.reason}
     for one in record.sizes or (None,):
         found = one and one.figures
@@ -189,6 +196,12 @@ def notes(records: Sequence[CommRecord]) -> Iterator[Text]:
 def below(records: Sequence[CommRecord]) -> Iterator[RenderableType]:
     """Yield which sizes were refused and why, and what limits or ended records; of rounds that went well, the first."""
     records = [record for record in records if not record.round or record.status != "ok"]
+    yield from refusals(records)
+    yield from remarks(list(enumerate(records, start=1)))
+
+
+def refusals(records: Sequence[CommRecord]) -> Iterator[RenderableType]:
+    """Yield which sizes were refused and why."""
     refused: dict[tuple[str, str, str], dict[str, None]] = {}
     for record in records:
         for one in record.sizes:
@@ -196,4 +209,3 @@ def below(records: Sequence[CommRecord]) -> Iterator[RenderableType]:
                 refused.setdefault((record.name, record.collective, one.refused), {})[words(one.size)] = None
     for (name, collective, reason), found in refused.items():
         yield Text(f"\n{name} {collective}, {', '.join(found)} refused: {reason}")
-    yield from remarks(list(enumerate(records, start=1)))

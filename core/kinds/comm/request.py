@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 from dlcompare.core.errors import UsageError, unknown
 from dlcompare.core.kinds.kind import Request
 from dlcompare.core.plan.plan import Plan
+from dlcompare.core.plan.sweep import swept
 from dlcompare.core.plugins.collectives import COLLECTIVES, CollectiveJob
 from dlcompare.core.plugins.job import COMPARED, PLACE
 from dlcompare.core.plugins.registry import plugins
@@ -25,10 +27,16 @@ class Own:
     nccl_tests: tuple[str, ...] = setting((), group=COMPARED, metavar="FILE[,FILE...]",
                                           help="Show what nccl-tests wrote with -J beside it.")
     plot: str | None = setting(None, group=PLACE, metavar="FILE",
-                               help="Draw bus bandwidth against size as a .png or .svg file.")
+                               help="Draw bus bandwidth against size as a .png or .svg file; of a sweep a figure for "
+                                    "each setting of which there are several values.")
 
 
 def plan(request: Request) -> Plan:
+    """Return the jobs at each point of a sweep; UsageError if something does not exist or a size makes no sense."""
+    return swept(request.settings, lambda one: plan_point(dataclasses.replace(request, settings=one)), request.tell)
+
+
+def plan_point(request: Request) -> Plan:
     """Return a job for each framework and collective; UsageError if one does not exist or a size makes no sense."""
     from dlcompare.core.plan.feasibility import default_device  # late: it is heavy
 

@@ -178,7 +178,7 @@ class CommRecord(Record):
     @property
     def group(self) -> tuple[Any, ...]:
         one = self.sizes[0] if len(self.sizes) == 1 else None
-        return (self.kind, self.collective, self.workers, one and one.size, one and one.in_place)
+        return (self.kind, self.collective, self.workers, one and one.size, one and one.in_place, *self.point.items())
 
     @property
     def best(self) -> tuple[Point, ...]:
@@ -208,6 +208,44 @@ class CommRecord(Record):
         return [dataclasses.replace(self, status="ok", reason=None, sizes=(one,), fits=(), disturbed=one.disturbed,
                                     windows=(one.window,), throughput=rate(one), startup={}, warnings=())
                 for one in self.sizes if one.figures]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Carried(CommRecord):
+    """One size of a collective as a cell of a sweep: its throughput is its bus bandwidth."""
+
+    unit = "B/s"
+    scale = (1e6, "bus MB/s")
+    scales = False  # a link carries what it carries, however many are at its ends
+    over = ("what a link carries at least, by nccl-tests' definitions; the slowest rank's time, median over calls with "
+            "its 95 % bootstrap interval; bytes as they were asked for")
+
+    @classmethod
+    def of(cls, one: CommRecord) -> Carried:
+        """Return a record of one size, or of none that was measured, as a cell."""
+        known = {spec.name: getattr(one, spec.name) for spec in dataclasses.fields(one)} | {"model": one.collective}
+        if not one.throughput:
+            return cls(**known)
+        (point,) = one.sizes
+        each = bus_factor(one.collective, one.workers) * point.size  # bytes of a call
+        rate = one.throughput
+        known |= {
+            "throughput": Throughput(each * rate.value, each * (rate.low or 0.0), each * (rate.high or 0.0), cls.unit),
+            "windows": tuple(dataclasses.replace(window, samples=max(1, round(each * window.steps)))
+                             for window in one.windows),
+            "point": {"collective": one.collective, "way": "in place" if point.in_place else "out of place",
+                      "bytes": point.asked, **one.point}}
+        return cls(**known)
+
+
+def carried(records: Sequence[CommRecord]) -> list[Carried]:
+    """Return a cell for each size of each record; collective, way and size are axes too where there are several."""
+    found = [Carried.of(one) for record in records for one in record.by_size() or (record,)]
+    asked = {name for record in records for name in record.point}
+    several = {name for one in found for name, value in one.point.items()
+               if any(other.point.get(name, value) != value for other in found)}
+    return [dataclasses.replace(one, point={name: value for name, value in one.point.items()
+                                            if name in asked | several}) for one in found]
 
 
 def rate(point: Point) -> Throughput:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dlcompare.core import hookimpl
-from dlcompare.core.kinds.kind import Kind, Prepared, Run
+from dlcompare.core.kinds.kind import Answer, Kind, Prepared, Request, Run
 
 if TYPE_CHECKING:
     from dlcompare.core.judging.judging import Judging
@@ -25,10 +25,23 @@ class Ops(Kind):
     name = "ops"
     title = "operators timed alone, and where a step's time goes"
     command = "ops"
+    sweeps = True
     # One process, with invented samples; each layer's step is the same whatever the learning rate.
     refused = ("data", "weights", "workers", "loaders", "pipeline", "on_bad_sample", "lr", "schedule", "momentum",
                "weight_decay", "steps", "save", "port")
     room = 4 << 20
+
+    def answer(self, request: Request, carry_out: Callable[[Plan], list[Record]]) -> Answer:
+        from dlcompare.core.reports.sweeps.asked import draw, to_draw  # late: it is for those who ask for a figure
+
+        plan = self.plan(request)
+        drawn = to_draw(request.own.plot, plan)
+        records: list[Any] = carry_out(plan)
+        return Answer(records, missed=draw(self.cells(records), drawn))
+
+    def cells(self, records: Sequence[Any]) -> Sequence[Any]:
+        """Return a record for each operator of each record, and for each network."""
+        return [part for record in records for part in record.parts()]
 
     def conclude(self, plan: Plan, run: Run, records: Sequence[Any], prepared: Prepared) -> Iterator[Record]:
         from .proof import prove
@@ -42,7 +55,7 @@ class Ops(Kind):
 
     def compare(self, records: Sequence[Any], judging: Judging) -> list[Comparison]:
         """Return what may be concluded of each operator by itself, and of networks' whole steps."""
-        return super().compare([part for record in records for part in record.parts()], judging)
+        return super().compare(self.cells(records), judging)
 
 
 @hookimpl

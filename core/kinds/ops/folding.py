@@ -10,7 +10,7 @@ from dlcompare.core.kinds.kind import Kind, Started
 from dlcompare.core.machine.measured import Rate, known, spoken
 from dlcompare.core.records import doubts
 from dlcompare.core.records.disturbance import cores, discard_disturbed, disturbance, windows_that_count
-from dlcompare.core.records.record import Throughput, Window
+from dlcompare.core.records.record import Window
 
 from .request import WHOLE, OpsJob
 from .result import OpsRecord, RankResult, Timed
@@ -23,12 +23,13 @@ def fold(kind: Kind, job: OpsJob, ranks: Sequence[RankResult], about: Started) -
     outline: OpsRecord = kind.outline(
         job, about, status="ok", timed=timed, windows=steps_together(rank.timed), environment=rank.versions,
         settings=rank.settings, startup=rank.startup, peak_bytes=rank.peak_bytes, rss_bytes=rank.rss_bytes,
-        peak=None if job.measures_peak else measured_peak(job, rank, about))
+        peak=None if job.measures_peak else measured_peak(job, rank, about),
+        meters=rank.meters)
     if reason := outline.refutation():
         return dataclasses.replace(outline, status="failed", reason=reason)
     record = discard_disturbed(outline)
     windows = windows_that_count(record.windows)
-    return dataclasses.replace(record, throughput=Throughput.of(windows, record.unit) if windows else None,
+    return dataclasses.replace(record, **record.derived(windows),
                                warnings=(*record.warnings, *doubts.of_windows(windows)) if windows else record.warnings)
 
 
@@ -49,6 +50,8 @@ def together(windows: Sequence[Window]) -> Window:
     """Return windows as one: what they did, and what happened around them."""
     seconds = sum(max(one.seconds) for one in windows)
     foreign = [one.foreign_cores * max(one.seconds) for one in windows if one.foreign_cores is not None]
+    if len(windows) == 1:
+        return windows[0]
     return Window(
         steps=sum(one.steps for one in windows), samples=sum(one.samples for one in windows), seconds=(seconds,),
         started=windows[0].started, foreign_cores=sum(foreign) / seconds if foreign else None,

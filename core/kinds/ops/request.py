@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,11 +15,12 @@ from dlcompare.core.graph.alone import sides as sides_of
 from dlcompare.core.graph.cost import cost, least_training_flops, remaining, training_bytes
 from dlcompare.core.graph.named import operator
 from dlcompare.core.kinds.kind import Request
-from dlcompare.core.kinds.training.request import Proved, settle
+from dlcompare.core.kinds.training.request import Swept, settle
 from dlcompare.core.machine.memory import free_memory
 from dlcompare.core.plan.feasibility import check_batch_norm, default_device, refusal
 from dlcompare.core.plan.matrix import distinct, sides
 from dlcompare.core.plan.plan import Plan
+from dlcompare.core.plan.sweep import swept
 from dlcompare.core.plugins.job import COMPARED, MEASURED, TRAINS, Job
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.settings import default_of, setting
@@ -28,7 +29,7 @@ from .published import in_words, operators
 
 PASSES = FORWARD, STEP = "forward", "step"
 WHOLE, FRAME = "whole step", "frame"  # what is timed of a network besides its layers
-
+OF_NETWORKS = ("batch", "image_size")  # settings that an operator by name has in its name
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,13 @@ class OpsJob(Job):
     in alternation, each about ``window_seconds`` long. ``measures_peak``: no peak that is known holds for it.
     """
 
-    model: str = setting("", group=COMPARED, arithmetic=True, flag="--from-model", metavar="NAME",
+    model: str = setting("", group=COMPARED, arithmetic=True, axis=True, flag="--from-model", metavar="NAME",
                          help="Time the distinct layers of this network, and its whole step.")
     ops: tuple[str, ...] = setting((), group=COMPARED, flag="--op", metavar="NAME[,NAME...]",
                                    help="matmul:N, matmul:MxKxN, conv2d:BxHxWxC:HxWxCxF:STRIDE[:PAD], the published "
                                         "matmul-I to conv2d-III, or all of these as 'published'; with --from-model the "
                                         "names of layers.")
-    batch: int = setting(8, group=TRAINS, least=1, machine=True, side=True, metavar="N",
+    batch: int = setting(8, group=TRAINS, least=1, machine=True, side=True, axis=True, metavar="N",
                          per_device={"cuda": 64, "tpu": 64}, help="Samples of a step of --from-model.")
     passes: tuple[str, ...] = PASSES
     measures_peak: bool = False
@@ -67,7 +68,7 @@ class OpsJob(Job):
 
 
 @dataclass(frozen=True)
-class Own(Proved):
+class Own(Swept):
     """What ``ops`` offers beside the fields of its job."""
 
 
@@ -126,6 +127,20 @@ def _of_layer(name: str, one: Layer, batch: int) -> Cell:
 
 
 def plan(request: Request) -> Plan:
+    """Return a job for each framework at each point of a sweep; UsageError if something does not exist or fit."""
+    check_swept(request.settings)
+    return swept(request.settings, lambda one: plan_point(dataclasses.replace(request, settings=one)), request.tell)
+
+
+def check_swept(settings: Mapping[str, Any]) -> None:
+    """Raise UsageError if several values are given of what operators by name do not heed."""
+    several = [name for name in OF_NETWORKS if isinstance(settings.get(name), tuple)]
+    if several and not settings.get("model"):
+        raise UsageError(f"--{several[0].replace('_', '-')} is that of --from-model; operators have theirs in their "
+                         "names, as in --op conv2d:8x32x32x64:3x3x64x64:1,conv2d:16x32x32x64:3x3x64x64:1")
+
+
+def plan_point(request: Request) -> Plan:
     """Return a job for each framework; UsageError if something does not exist or fit, or nothing was named."""
     given = settle(request)
     check_named(given)

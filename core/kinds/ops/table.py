@@ -8,9 +8,11 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dlcompare.core.machine.measured import REMEDY, Measured, known
-from dlcompare.core.reports.proof import warn_unverified
-from dlcompare.core.reports.text import WIDE, columns, heading, interval, number, plain_table, remarks, state, to_text
+from dlcompare.core.machine.measured import REMEDY
+from dlcompare.core.reports.proof import opening
+from dlcompare.core.reports.roofline.shares import share_at
+from dlcompare.core.reports.sections.energy import spent_parts
+from dlcompare.core.reports.text import WIDE, columns, interval, number, plain_table, remarks, state, to_text
 
 from .layers import layer_parts
 from .request import FORWARD, STEP
@@ -30,16 +32,14 @@ def render(records: Sequence[OpsRecord], *, remarked: bool = True) -> str:
 
 def parts(records: Sequence[OpsRecord], width: int) -> Iterator[RenderableType]:
     """Yield what is printed, from top to bottom."""
-    if not records:
-        yield Text("no records")
-        return
+    yield from opening(records, proved=[one for record in records for one in record.parts()])
     rows = list(enumerate(records, start=1))
-    yield from warn_unverified([one for record in records for one in record.parts()])
-    yield Text(heading(records))
     named = [(n, one) for n, one in rows if not one.job.get("model")]
     if named:
         yield operators(named, width)
         yield from notes([one for _, one in named])
+        yield from spent_parts([(str(place), f"{record.name} {one.name}", one.energy.get(STEP, ()))
+                                for place, record in named for one in record.timed], ("#", "operator"), "call")
     yield from layer_parts([(n, one) for n, one in rows if one.job.get("model")], width)
     for place, record in rows:
         for one in record.timed:
@@ -77,7 +77,7 @@ def cells(record: OpsRecord, one: Timed, what: str) -> list[str]:
     if seconds is None:
         return ["-", "-"]
     told = f"{number(rate.value / 1e9)}\n{interval(low(rate.low), low(rate.high))}" if rate else "-"
-    share = of_peak(record, rate.value if rate else None)
+    share = share_at(record, rate.value if rate else None)
     return [f"{number(1e3 * seconds)}\n{'-' if share is None else f'{100 * share:.0f} %'}", told]
 
 
@@ -91,25 +91,13 @@ def low(value: float | None) -> float | None:
     return None if value is None else value / 1e9
 
 
-def of_peak(record: OpsRecord, rate: float | None) -> float | None:
-    """Return the share that a rate is of what this machine was measured to reach; None if it was not."""
-    machine = machine_of(record)
-    peak = machine.peak_flops(record.device, record.precision, record.job["threads"]) if machine else None
-    return None if peak is None or rate is None else rate / peak.value
-
-
-def machine_of(record: OpsRecord) -> Measured | None:
-    """Return what was measured of the machine that a record was made on."""
-    return known(record.system) if record.system else None
-
-
 def notes(records: Sequence[OpsRecord]) -> Iterator[Text]:
     """Yield what the columns mean."""
     yield Text("\nforward: the pass to the loss, nothing kept; step: that, the gradients of parameters and of what is "
                "read, and the update: 3 times the operations. Both include the frame around the operator: a factor for "
                "each channel before it, the mean square behind it. Medians over windows; [] their 95 % bootstrap "
                "intervals.", style="dim")
-    if all(of_peak(one, 1.0) is None for one in records):
+    if all(one.bounds is None for one in records):
         yield Text(NO_PEAK, style="dim")
     else:
         yield Text("of peak: of the best rate that a framework reached in square matrix products on this machine, with "

@@ -18,6 +18,7 @@ from dlcompare.core.graph.params import initial_params
 from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.records.choices import Choices
 from dlcompare.core.records.record import Window
+from dlcompare.core.worker.metering import Metering, metering
 from dlcompare.core.worker.ranks import known_rank, leave, resident_bytes
 from dlcompare.core.worker.windows import warm_up, watch
 
@@ -35,17 +36,17 @@ RATE = 0.0  # of learning: the update is made, and the numbers stay as they were
 
 def work(job: OpsJob, folder: Path, events: Events) -> None:
     """Time every cell of the job and leave what was timed."""
-    begin = time.perf_counter()
+    begin, meters = time.perf_counter(), metering(job.device)
     backend = plugins().backend(job.framework)
     events("import", **known_rank(backend))
     backend.load()
     imported = time.perf_counter() - begin
-    bench = Bench(job, backend, events)
+    bench = Bench(job, backend, events, meters)
     timed = bench.network(cells(job)) if job.model else [bench.timed(cell) for cell in cells(job)]
     if not bench.said:
         raise JobError(f"no operator could be timed: {timed[0].reason}")
     leave(RankResult(timed=tuple(timed), startup={"import": imported, "build": sum(one.build_seconds for one in timed)},
-                     rss_bytes=resident_bytes(), **bench.said), folder)
+                     rss_bytes=resident_bytes(), meters=meters.metered(), **bench.said), folder)
 
 
 @dataclass
@@ -60,6 +61,10 @@ class Ready:
     settled: bool = True
     build_seconds: float = 0.0
 
+    def window(self, call: Callable[[], None], steps: int) -> dict[str, Any]:
+        """Take a window of so many calls, and return when it began, by both clocks, and its seconds."""
+        return {"started": time.time(), "clock": time.monotonic(), "seconds": (self.seconds(call, steps),)}
+
     def seconds(self, call: Callable[[], None], steps: int) -> float:
         """Return what so many calls take, from a trainer at rest to a trainer at rest."""
         self.trainer.wait()
@@ -73,8 +78,8 @@ class Ready:
 class Bench:
     """Times cells on one backend; ``said`` is what the last trainer said of itself."""
 
-    def __init__(self, job: OpsJob, backend: Backend, events: Events) -> None:
-        self.job, self.backend, self.events = job, backend, events
+    def __init__(self, job: OpsJob, backend: Backend, events: Events, meters: Metering) -> None:
+        self.job, self.backend, self.events, self.meters = job, backend, events, meters
         self.said: dict[str, Any] = {}
 
     def network(self, found: Sequence[Cell]) -> list[Timed]:
@@ -96,21 +101,24 @@ class Bench:
         """Time one cell; what it raises fails it alone."""
         self.events("build", case=cell.name)
         try:
-            ready = self.ready(cell)
-        except JobError:
-            raise
-        except Exception as error:  # whatever a framework raises of an operator, others go on
-            return Timed(**known(cell), reason=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+            return self.measured(cell)
+        except Exception as error:  # whatever a framework, or its plug-in, raises of an operator, others go on
+            what = "" if isinstance(error, JobError) else f"{type(error).__name__}: "
+            return Timed(**known(cell), reason=f"{what}{' '.join(str(error).split())[:300]}")
+        finally:
+            gc.collect()  # its memory is the next one's
+
+    def measured(self, cell: Cell) -> Timed:
+        """Time one cell, from its making to its end."""
+        ready = self.ready(cell)
         taken: dict[str, list[Window]] = {what: [] for what in ready.calls}
         for _ in range(self.job.windows):
             self.take(ready, taken)
         self.said = {"versions": ready.trainer.versions(), "settings": Choices.of(ready.trainer.settings()),
-                     "peak_bytes": ready.trainer.peak_bytes()}
+                     "peak_bytes": ready.trainer.peak_bytes(), "devices": ready.trainer.device_ids()}
         found = told(ready, taken)
         if not self.job.model:  # else another trainer is at work, and closing one may clear what all of them share
             ready.trainer.close()
-        del ready
-        gc.collect()  # its memory is the next one's
         return found
 
     def ready(self, cell: Cell) -> Ready:
@@ -134,12 +142,9 @@ class Bench:
         for what, call in ready.calls.items():
             steps = ready.steps[what]
             flops = ready.cell.flops if what == FORWARD else ready.cell.step_flops
-            started = time.time()
-            seconds, around = watch(partial(ready.seconds, call, steps))
-            taken[what].append(Window(steps=steps, samples=max(1, steps * flops), seconds=(seconds,), started=started,
-                                      foreign_cores=around.foreign_cores, throttled=around.throttled,
-                                      paused=around.paused))
-            self.events("window", case=ready.cell.name, expected=seconds)
+            timed, around = watch(partial(ready.window, call, steps), meters=self.meters)
+            taken[what].append(Window(steps=steps, samples=max(1, steps * flops), **timed, **vars(around)))
+            self.events("window", case=ready.cell.name, expected=timed["seconds"][0])
 
 
 def _base() -> type[Trainer]:

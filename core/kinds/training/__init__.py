@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlcompare.core import hookimpl
 from dlcompare.core.data.stream import NEUTRAL
-from dlcompare.core.errors import UsageError
 from dlcompare.core.kinds.kind import Answer, Kind, Prepared, Request, Run
 
 if TYPE_CHECKING:
@@ -46,37 +44,20 @@ class Training(Proving):
         return (job.model, job.image_size) if beside else None
 
     def answer(self, request: Request, carry_out: Callable[[Plan], list[Record]]) -> Answer:
+        from dlcompare.core.reports.sweeps.asked import draw, to_draw  # late: it is for those who ask for a figure
+
         plan = self.plan(request)
         drawn = to_draw(request.own.plot, plan)
         records: list[Any] = carry_out(plan)
         if request.own.explain:
             found: Answer = self.part("explanation").explain(plan, records, carry_out)
             return found
-        return Answer(records, missed=draw(records, drawn) if drawn else "")
+        return Answer(records, missed=draw(records, drawn))
 
     def prepare(self, plan: Plan, run: Run) -> Prepared:
         from .largest import with_largest
 
         return lambda job: with_largest(run, job)
-
-
-def draw(records: list[Any], file: Path) -> str:
-    """Draw a sweep; return why that cannot be done."""
-    from dlcompare.core.reports.sweeps import drawing, figure
-
-    return drawing.attempt(lambda: figure.draw(records, file))
-
-
-def to_draw(plot: str | None, plan: Plan) -> Path | None:
-    """Return the file that a plan is to be drawn in, None for none; UsageError, before it starts, if that cannot be."""
-    if plot is None:
-        return None
-    from dlcompare.core.reports.sweeps.drawing import check
-
-    check(Path(plot))
-    if not plan.points:
-        raise UsageError("--plot draws a sweep; give a setting several values, as in --batch 8,16,32")
-    return Path(plot)
 
 
 @hookimpl

@@ -34,12 +34,18 @@ class Proved(Compiled):
 
 
 @dataclass(frozen=True)
-class Own(Proved):
-    """What training offers beside the fields of its job."""
+class Swept(Proved):
+    """What every command offers whose arithmetic is proved and that takes several values of a setting."""
 
     plot: str | None = setting(None, group=PLACE, metavar="FILE",
                                help="Draw a sweep too, as .png or .svg: a figure for each setting of which there are "
                                     "several values.")
+
+
+@dataclass(frozen=True)
+class Own(Swept):
+    """What training offers beside the fields of its job."""
+
     explain: bool = setting(False, group="How it is judged",
                             help="Run the slowest again with one setting at a time moved to the fastest's.")
 

@@ -12,11 +12,11 @@ from rich.text import Text
 from dlcompare.core.judging.verdict import compare
 from dlcompare.core.reports.cold_start import cold_starts
 from dlcompare.core.reports.fairness import fairness
-from dlcompare.core.reports.proof import warn_unverified
+from dlcompare.core.reports.proof import opening
 from dlcompare.core.reports.roofline.shares import near, percent, share
 from dlcompare.core.reports.sections.energy import energy_parts
 from dlcompare.core.reports.sections.host import hosts
-from dlcompare.core.reports.text import WIDE, columns, heading, interval, number, plain_table, remarks, state, to_text
+from dlcompare.core.reports.text import WIDE, columns, interval, number, plain_table, remarks, state, to_text
 
 from .result import TrainingRecord
 
@@ -33,12 +33,10 @@ def render(records: Sequence[TrainingRecord]) -> str:
 
 def parts(records: Sequence[TrainingRecord], width: int) -> Iterator[RenderableType]:
     """Yield what is printed, from top to bottom."""
+    yield from opening(records)
     if not records:
-        yield Text("no records")
         return
     rows = list(enumerate(records, start=1))
-    yield from warn_unverified(records)
-    yield Text(heading(records))
     yield results(rows, width)
     yield from notes(records)
     yield from near([(place, r.name, r, r.throughput.value if r.throughput else None) for place, r in rows])

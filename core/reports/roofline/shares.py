@@ -15,7 +15,7 @@ from dlcompare.core.records.bounds import ARITHMETIC, EXCHANGE, INPUT, MEMORY, B
 from dlcompare.core.reports.text import number
 
 OTHERS = {MEMORY: "its memory", INPUT: "the input pipeline", EXCHANGE: "handing gradients over"}  # as people say it
-Row = tuple[int, str, Any, float | None]  # number, name, a record, its throughput in samples/s
+Row = tuple[int | str, str, Any, float | None]  # number, name, a record, its throughput in samples/s
 
 
 def percent(share: float | None) -> str:
@@ -27,6 +27,13 @@ def share(record: Any) -> float | None:
     """Return the share of the measured matrix rate that a record's arithmetic is; None if nobody knows."""
     found: Bounds | None = getattr(record, "bounds", None)
     return found.shares.get(ARITHMETIC) if found else None
+
+
+def share_at(record: Any, rate: float | None) -> float | None:
+    """Return that share for another throughput of the record's kind, such as one over several rounds."""
+    found: Bounds | None = getattr(record, "bounds", None)
+    limit = found.limits.get(ARITHMETIC) if found else None
+    return rate / limit if rate and limit else None
 
 
 def near(rows: Sequence[Row]) -> Iterator[RenderableType]:

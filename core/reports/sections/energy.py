@@ -17,20 +17,23 @@ def energy_parts(rows: Sequence[tuple[int, str, Sequence[Record]]]) -> Iterator[
     """Yield a table of what sides spent, by number and name, if any of them has a number, and what its columns mean."""
     found = [(str(place), name, over_rounds([one.energy for one in records if one.throughput]))
              for place, name, records in rows]
-    yield from spent_parts(found, ("#", "framework"))
+    samples = dict.fromkeys(one.sample for *_, records in rows for one in records)
+    yield from spent_parts(found, ("#", "framework"), next(iter(samples), Record.sample))
     if any(each for *_, each in found):
         yield from sharing([one for *_, records in rows for one in records])
 
 
-def spent_parts(rows: Sequence[tuple[str, str, Sequence[Spent]]], heads: tuple[str, str]) -> Iterator[RenderableType]:
-    """Yield that table, its first two columns with these heads."""
+def spent_parts(rows: Sequence[tuple[str, str, Sequence[Spent]]], heads: tuple[str, str],
+                sample: str = Record.sample) -> Iterator[RenderableType]:
+    """Yield that table, its first two columns with these heads; ``sample`` is what energy is told of."""
     found = [(first, name, one) for first, name, each in rows for one in each]
     if not found:
         return
     made, wide = plain_table(), columns() >= WIDE
     for name in (*heads, "of"):
         made.add_column(name, overflow="fold")
-    for name in ("J/sample", "[95 %]", "W", "peak") if wide else ("J/sample\n[95 %]", "W\npeak"):
+    each = f"J/{sample}"
+    for name in (each, "[95 %]", "W", "peak") if wide else (f"{each}\n[95 %]", "W\npeak"):
         made.add_column(name, justify="right", no_wrap=True)
     made.add_column("at rest", justify="right", no_wrap=True)
     made.add_column("by", overflow="fold")
@@ -41,7 +44,7 @@ def spent_parts(rows: Sequence[tuple[str, str, Sequence[Spent]]], heads: tuple[s
         made.add_row(*map(Text, (first, name, one.scope, *pairs, at_rest(one), how(one))))
     yield Text("\nEnergy", style="bold")
     yield made
-    yield Text("J/sample: median over windows, idle power and other programs included; the interval is of repetition "
+    yield Text(f"{each}: median over windows, idle power and other programs included; the interval is of repetition "
                "and of a window's edges, not of the meter's own error. at rest: W before and after the job. by: the "
                "driver's counter of energy, or the integral of its power, and by how much the other differs.",
                style="dim")

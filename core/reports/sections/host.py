@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -10,15 +11,14 @@ from rich.text import Text
 
 from dlcompare.core.meters.host.page_cache import Residency
 from dlcompare.core.records.host import Host
-from dlcompare.core.records.record import Record
 
 LEAST = 1e5  # bytes per second: less is what any machine whispers
 SHARED = 0.01  # of the workers' time, from which on it is said that counters missed it
 UNITS = ((1e9, "GB/s"), (1e6, "MB/s"), (1e3, "kB/s"), (1.0, "B/s"))
 
 
-def hosts(rows: Sequence[tuple[int, Record]]) -> Iterator[RenderableType]:
-    """Yield a line for each record of which anything is known."""
+def hosts(rows: Sequence[tuple[int | str, Any]]) -> Iterator[RenderableType]:
+    """Yield a line for each record, or whatever else has a ``host``, of which anything is known."""
     lines = [(number, line(record)) for number, record in rows]
     if any(said for _, said in lines):
         yield Text("\nHost, during the windows:", style="dim")
@@ -29,9 +29,9 @@ def hosts(rows: Sequence[tuple[int, Record]]) -> Iterator[RenderableType]:
         yield table
 
 
-def line(record: Record) -> str:
+def line(record: Any) -> str:
     """Return what there is to say of a record's host, the busiest interface only; "" if nothing is known."""
-    found = record.host
+    found: Host | None = record.host
     if found is None:
         return ""
     cache: Sequence[Residency] = getattr(record, "page_cache", ())

@@ -81,19 +81,20 @@ def figure(found: Sequence[Cell], axis: str) -> Any:
 
 def panels_of(found: Sequence[Cell], axis: str) -> Iterator[Panel]:
     """Yield what is shown along an axis."""
-    unit = found[0].record.unit
-    yield Panel(unit, throughput, dots=True)
+    record = found[0].record
+    yield Panel(record.shown[1], throughput, dots=True)
     if axis in RELATED:
         first = axes(found)[axis][0]
-        yield Panel(f"speed-up over {axis} {first}", relative, ideal=axis in SCALING)
+        yield Panel(f"speed-up over {axis} {first}", relative, ideal=axis in SCALING and record.scales)
     for scope in dict.fromkeys(scope for cell in found for scope in cell.energy()):
-        yield Panel(f"J/sample, {scope}", energy(scope))
+        yield Panel(f"J/{record.sample}, {scope}", energy(scope))
         yield Panel(f"W, {scope}", power(scope))
 
 
 def throughput(line: Line, value: Any) -> Value | None:
-    side = line.cells[value].side
-    return (side.throughput, *side.interval) if side.throughput else None
+    side, (scale, _) = line.cells[value].side, line.cells[value].record.shown
+    low, high = (None if one is None else one / scale for one in side.interval)
+    return (side.throughput / scale, low, high) if side.throughput else None
 
 
 def relative(line: Line, value: Any) -> Value | None:
@@ -185,10 +186,10 @@ def dress(plot: Any, panel: Panel, drawn: Sequence[Line], places: Mapping[Any, f
 
 def singles(cell: Cell) -> list[float]:
     """Return the throughput of each round, or where there are none of each window, if they are few."""
-    side = cell.side
+    side, scale = cell.side, cell.record.shown[0]
     every = ([rate(one) for one in side.good] if side.interleaved else
              [window.rate for one in side.ran for window in windows_that_count(one.windows)])
-    return every if len(every) < FEW else []
+    return [one / scale for one in every] if len(every) < FEW else []
 
 
 def ran_out(cell: Cell) -> bool:

@@ -14,9 +14,11 @@ from dlcompare.core.judging.verdict import Comparison, compare
 from dlcompare.core.plan.sweep import in_words
 from dlcompare.core.records.record import Record
 from dlcompare.core.reports.fairness import differences, fairness, sameness, spans
-from dlcompare.core.reports.proof import warn_unverified
-from dlcompare.core.reports.text import WIDE, columns, heading, interval, number, plain_table, remarks, state, to_text
+from dlcompare.core.reports.proof import opening
+from dlcompare.core.reports.roofline.shares import near, percent, share_at
+from dlcompare.core.reports.text import WIDE, columns, number, plain_table, remarks, state, to_text
 from dlcompare.core.reports.verdicts import cells as judged_cells
+from dlcompare.core.reports.verdicts import speed as rate_cells
 from dlcompare.core.reports.words import likeness, sentence
 
 from .cells import BATCH, LARGEST, THREADS, WORKERS, Cell, Line, axes, cells, lines
@@ -38,13 +40,11 @@ def parts(records: Sequence[Record], judging: Judging | None, width: int) -> Ite
     """Yield what is printed, from top to bottom."""
     found = cells(records)
     rows = list(enumerate(found, start=1))
-    yield from warn_unverified(records)
-    yield Text(heading(records))
+    yield from opening(records)
     yield main_table(rows, compare(records, judging or AS_USUAL), width, judged=judging is not None)
     yield from notes(found, judging)
-    for axis, values in axes(found).items():
-        if len(values) > 1:
-            yield from along(found, axis, values)
+    yield from near([(place, cell.side.name, cell.record, cell.side.throughput) for place, cell in rows])
+    yield from by_axis(records)
     yield from fair(rows)
     yield from doubts(rows)
 
@@ -57,7 +57,7 @@ def main_table(rows: Rows, found: Sequence[Comparison], width: int, *, judged: b
     swept = list(axes([cell for _, cell in rows]))
     wide = width >= WIDE + AXIS_WIDTH * len(swept)
     apart = not judged or width >= NARROW + AXIS_WIDTH * len(swept)  # whether axes have columns of their own
-    made = main_columns(rows[0][1].record.unit, swept if apart else [], wide=wide, judged=judged)
+    made = main_columns(rows[0][1].record.shown[1], swept if apart else [], wide=wide, judged=judged)
     before: Any = None
     several = len({cell.side.run for _, cell in rows}) > 1
     for place, cell in rows:
@@ -102,8 +102,8 @@ def where(cell: Cell, axis: str) -> str:
 def plain_cells(one: Comparison, cell: Cell, *, wide: bool) -> list[Text]:
     """Return the cells of a side that ran once, so is not judged."""
     rate, base = cell.side.throughput, one.baseline.throughput
-    speed = [number(rate), interval(*cell.side.interval)]
-    return [*map(Text, speed if wide else ["\n".join(filter(None, speed))]),
+    speed = rate_cells(cell.side)
+    return [*(speed if wide else [Text("\n").join(filter(None, speed))]),
             Text(f"{rate / base:.3f}" if rate and base else "-"), state(cell.record)]
 
 
@@ -111,11 +111,10 @@ def notes(found: Sequence[Cell], judging: Judging | None) -> Iterator[Text]:
     """Yield what the columns mean."""
     if not any(cell.side.ran for cell in found):
         return
-    unit = found[0].record.unit
+    unit = found[0].record.shown[1]
     if judging is None:
-        yield Text(f"\n{unit}: all workers together, median over windows with its 95 % bootstrap interval. ratio: to "
-                   "the first row of the same point that ran; each ran once, not interleaved, so it is no verdict.",
-                   style="dim")
+        yield Text(f"\n{unit}: {found[0].record.over}. ratio: to the first row of the same point that ran; each ran "
+                   "once, not interleaved, so it is no verdict.", style="dim")
         return
     yield Text(f"\n{unit}: all workers together, geometric mean over rounds. ratio: to the baseline at the same point, "
                "round by round, with its 95 % interval; no ratio joins two points. verdict: same if the whole interval "
@@ -123,15 +122,25 @@ def notes(found: Sequence[Cell], judging: Judging | None) -> Iterator[Text]:
                "the smallest difference that these rounds tell from none.", style="dim")
 
 
+def by_axis(records: Sequence[Record]) -> Iterator[RenderableType]:
+    """Yield a table for each setting of which there are several values."""
+    found = cells(records)
+    for axis, values in axes(found).items():
+        if len(values) > 1:
+            yield from along(found, axis, values)
+
+
 def along(found: Sequence[Cell], axis: str, values: Sequence[Any]) -> Iterator[RenderableType]:
     """Yield throughput along an axis, a row for each line, and what was metered."""
-    drawn, unit, name = lines(found, axis), found[0].record.unit, axis.replace("_", " ")
+    drawn, record, name = lines(found, axis), found[0].record, axis.replace("_", " ")
     related = "; x: times the first of the row that ran" if axis in RELATED else ""
-    share = f", %: of what so many times the {name} would give" if axis in SCALING else ""
-    yield Text(f"\n{unit} by {name}{related}{share}", style="bold")
+    share = f", %: of what so many times the {name} would give" if axis in SCALING and record.scales else ""
+    known = any(share_at(cell.record, cell.side.throughput) for cell in found)
+    peak = "; of peak: of what this machine's matrix units give" if known else ""
+    yield Text(f"\n{record.shown[1]} by {name}{related}{share}{peak}", style="bold")
     yield grid(drawn, values, lambda line, value: speed(line, value, axis), name)
     for scope in dict.fromkeys(scope for cell in found for scope in cell.energy()):
-        yield Text(f"\nJ/sample and W by {name}: {scope}", style="bold")
+        yield Text(f"\nJ/{record.sample} and W by {name}: {scope}", style="bold")
         yield grid(drawn, values, lambda line, value, of=scope: metered(line.cells.get(value), of), name)
 
 
@@ -147,16 +156,24 @@ def grid(drawn: Sequence[Line], values: Sequence[Any], cell: Any, name: str) -> 
 
 
 def speed(line: Line, value: Any, axis: str) -> str:
-    """Return throughput at a value of an axis, over that at the first, and which share of the ideal that is."""
+    """Return throughput at a value of an axis, over that at the first, which share of the ideal that is, and of this
+    machine's peak."""
     cell = line.cells.get(value)
     if cell is None or not cell.side.throughput:
         return cell.record.status if cell else "-"
-    over, first = line.over_first(value), line.first()
-    text = number(cell.side.throughput)
+    told = [number(cell.side.throughput / cell.record.shown[0]), beyond(line, value, axis)]
+    if of_peak := share_at(cell.record, cell.side.throughput):
+        told.append(f"{percent(of_peak)} of peak")
+    return "\n".join(filter(None, told))
+
+
+def beyond(line: Line, value: Any, axis: str) -> str:
+    """Return throughput over that at the first value, with the share of the ideal; "" where that means nothing."""
+    over, first, cell = line.over_first(value), line.first(), line.cells[value]
     if axis not in RELATED or over is None or first is None or first is cell:
-        return text
-    share = f", {100 * over * first.at(axis) / cell.at(axis):.0f} %" if axis in SCALING else ""
-    return f"{text}\n{over:.2f}x{share}"
+        return ""
+    share = f", {100 * over * first.at(axis) / cell.at(axis):.0f} %" if axis in SCALING and cell.record.scales else ""
+    return f"{over:.2f}x{share}"
 
 
 def metered(cell: Cell | None, scope: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from speed_rows import INT8, cell, window
 
 from dlcompare.core.errors import UsageError
 from dlcompare.core.judging.judging import Judging
@@ -24,22 +25,7 @@ from dlcompare.inference.results.summary import Results, speeds
 from dlcompare.inference.results.tables import render
 
 Json = dict[str, Any]
-INT8 = {"precision": "int8", "layers": 21, "left": ["fc"]}
 PAIRED = {"value": -0.0011, "low": -0.003, "high": 0.0008, "n": 5000, "lost": 9, "won": 3}
-
-
-def window(rate: float, *, foreign: float = 0.0) -> Json:
-    """Return a window of 10 runs at so many batches of 8 a second."""
-    return {"runs": 10, "seconds": [10 * 8 / rate], "started": 0.0, "foreign_cores": foreign, "throttled": 0}
-
-
-def cell(precision: str, rates: list[Json], *, number: int = 0, latency: float = 0.01) -> Json:
-    measured = {"windows": rates, "latencies": [latency] * 9 + [3 * latency], "warmup": [], "settled": True,
-                "copies": {"place": [], "fetch": []}}
-    return {"engine": "onnxruntime", "precision": precision, "batch": 8, "round": number, "status": "ok",
-            "reason": None, "ran": {**INT8, "precision": precision, "left": []},
-            "startup": {"import": 0.5, "build": 0.0, "open": 0.1}, "measured": measured | {"first_run": 0.02},
-            "build": {"seconds": 0.25, "bytes": 10, "cached": True, "key": "0a"}}
 
 
 def accuracy(precision: str, *, verdict: str = "pass") -> Json:

@@ -18,6 +18,8 @@ from fabricated import RUN, SETTINGS, failed, finished, in_rounds, job, ranks, r
 from dlcompare.core.errors import UsageError
 from dlcompare.core.judging.judging import AS_USUAL
 from dlcompare.core.kinds.kind import Answer, kind
+from dlcompare.core.machine.measured import Rate
+from dlcompare.core.records.bounds import ARITHMETIC, Bounds
 from dlcompare.core.records.energy import Spent
 from dlcompare.core.records.record import Record
 from dlcompare.core.reports.sweeps import cells, drawing, figure
@@ -66,6 +68,22 @@ def test_every_cell_has_a_row_and_every_axis_a_table(monkeypatch: pytest.MonkeyP
     assert re.search(r"^jax, threads 2 .* refused$", text, re.MULTILINE)
     assert ("0.667" in text) if rounds == 1 else ("0.6667" in text and text.count("slower") >= 4)
     assert max(map(len, text.splitlines())) <= width or "log:" in max(text.splitlines(), key=len)
+
+
+@pytest.mark.parametrize("rounds", [1, 3])
+def test_the_share_of_this_machines_peak_stands_beside_each_number(monkeypatch: pytest.MonkeyPatch,
+                                                                   rounds: int) -> None:
+    assert "of peak" not in shown(swept(rounds), monkeypatch, 120, judged=rounds > 1)
+    peak = Rate("matrix", "fp32", 1e12, None, None, 1e12, 5, "FLOP/s", "jax", "")
+    records: list[Any] = swept(rounds)
+    known = [dataclasses.replace(one, bounds=Bounds(measured="2026-11-30", peak=peak, limits={ARITHMETIC: 1000.0})
+                                 .beside(one.throughput.value)) if one.throughput else one for one in records]
+    text = shown(known, monkeypatch, 120, judged=rounds > 1)
+    of = re.findall(r"\d % of peak", text)
+    assert len(of) == 2 * len([cell for cell in cells.cells(known) if cell.side.throughput]), "in each axis' table"
+    one = cells.cells(known)[0]
+    assert one.side.throughput and f"{100 * one.side.throughput / 1000.0:.2g} % of peak" in text
+    assert "1 pytorch-ddp: " in text and "of what its matrix units give (jax, fp32)" in text
 
 
 def test_ratios_join_no_two_points(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import json
 import math
 from collections.abc import Mapping
@@ -18,7 +20,7 @@ from golden import flowing
 from dlcompare.core.conformance import certificate
 from dlcompare.core.conformance.check import Check
 from dlcompare.core.conformance.claims import UNPROVED, Certificates, examined
-from dlcompare.core.errors import UsageError
+from dlcompare.core.errors import JobError, UsageError
 from dlcompare.core.graph import Graph
 from dlcompare.core.graph.alone import layers
 from dlcompare.core.graph.cost import node_costs
@@ -34,6 +36,7 @@ from dlcompare.core.kinds.ops.request import FORWARD, FRAME, STEP, WHOLE, Cell, 
 from dlcompare.core.kinds.ops.result import OpsRecord, RankResult, Timed
 from dlcompare.core.kinds.ops.table import render as table_of
 from dlcompare.core.machine.measured import MATRIX, Measured, Rate, fingerprint, keep
+from dlcompare.core.meters.meter import Metered, Quantity
 from dlcompare.core.plan.plan import Plan
 from dlcompare.core.plugins.backend import Trainer
 from dlcompare.core.plugins.job import Job
@@ -42,6 +45,8 @@ from dlcompare.core.published.tables import table
 from dlcompare.core.records.choices import Choices
 from dlcompare.core.records.recompute import recomputed
 from dlcompare.core.records.record import Proved, Window
+from dlcompare.core.reports.sweeps import figure
+from dlcompare.core.run.metered import with_meters
 from dlcompare.core.typed_json import from_plain
 from dlcompare.frameworks.reference import Reference
 from dlcompare.frameworks.reference.trainer import ReferenceTrainer
@@ -257,20 +262,25 @@ def test_what_does_not_fit_into_memory_is_refused() -> None:
     assert "use a smaller --batch" in next(iter(whole.refusals.values()))
 
 
-def test_an_operator_that_a_framework_cannot_do_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error, said", [
+    (RuntimeError("no kernel\nfor seven"), "RuntimeError: no kernel for seven"),
+    (JobError("the plug-in has\nno seven"), "the plug-in has no seven")])
+def test_an_operator_that_a_framework_cannot_do_fails_alone(error: Exception, said: str, tmp_path: Path,
+                                                            monkeypatch: pytest.MonkeyPatch) -> None:
     make = Reference.trainer
 
     def trainer(self: Reference, graph: Graph, params: Any, job: Job) -> Any:
         if graph.params()["layer.weight"].shape == (7, 7):
-            raise RuntimeError("no kernel\nfor seven")
+            raise error
         return make(self, graph, params, job)
 
     monkeypatch.setattr(Reference, "trainer", trainer)
-    record = carried_out(planned("reference", ops=("matmul:8", "matmul:7")).jobs[0], tmp_path)
-    eight, seven = record.timed
-    assert eight.step and not eight.reason and (seven.reason, seven.step) == ("RuntimeError: no kernel for seven", ())
+    record = carried_out(planned("reference", ops=("matmul:7", "matmul:8")).jobs[0], tmp_path)
+    seven, eight = record.timed
+    assert eight.step and not eight.reason and (seven.reason, seven.step) == (said, ())
+    assert [(one.status, one.reason) for one in record.parts()] == [("failed", said), ("ok", None)]
     assert record.status == "ok" and not OPS.passed([record])
-    assert "1 reference matmul:7 failed: RuntimeError: no kernel for seven" in flowing(
+    assert f"1 reference matmul:7 failed: {said}" in flowing(
         OPS.report(Answer([record]), "table", None))
 
 
@@ -386,3 +396,95 @@ def test_an_operator_that_the_reference_cannot_have_small_is_said_and_ends_nothi
     settings = {"model": "conv2d:1x100x100x3:90x90x3x4:1", "precision": "fp32", "device": "cpu"}
     verify(run, "verification-0", settings, {"reference": {}}, anew=True)  # type: ignore[arg-type]
     assert "not verified: model 'conv2d:1x100x100x3:90x90x3x4:1' cannot take 64 x 64 images" in told[0]
+
+
+def swept(folder: Path, **settings: Any) -> list[OpsRecord]:
+    """Return the records of a sweep of two operators that the reference did here."""
+    plan = planned("reference", ops=("matmul:24", "matmul:48"), **settings)
+    found = []
+    for number, job in enumerate(plan.jobs):
+        assert isinstance(job, OpsJob)
+        (folder / str(number)).mkdir(parents=True)
+        found.append(dataclasses.replace(carried_out(job, folder / str(number)), point=dict(plan.points[job.id])))
+    return found
+
+
+def measured_here(flops: float) -> None:
+    """Keep what a machine like SYSTEM was measured to do."""
+    rate = Rate(MATRIX, "fp32", flops, flops, flops, flops, 5, "FLOP/s", "jax", "jax 0.10", threads=2, size=2048)
+    keep(Measured(fingerprint(SYSTEM), "2026-11-30T10:00:00+00:00", 60.0, (rate,)))
+
+
+def test_operators_by_threads_are_one_sweep_of_cells_tables_and_figures(tmp_path: Path,
+                                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DLCOMPARE_CACHE", str(tmp_path / "cache"))
+    measured_here(1e15)
+    records = swept(tmp_path / "cells", threads=(1, 2))
+    assert [one.point for one in records] == [{"threads": 1}, {"threads": 2}]
+    parts = OPS.cells(records)
+    assert [tuple(one.point.values()) for one in parts] == [
+        ("matmul:24", 1), ("matmul:48", 1), ("matmul:24", 2), ("matmul:48", 2)]
+    text = flowing(OPS.report(Answer(records), "table", None))
+    assert "GFLOP/s by threads; x: times the first of the row that ran, %: of what so many" in text
+    assert "GFLOP/s by operator; of peak: of what this machine's matrix units give" in text
+    assert "reference, operator matmul:48" in text and "2 threads" in text
+    for one in parts:
+        assert one.bounds and one.throughput.value == pytest.approx(1e15 * one.bounds.shares["arithmetic"])
+    assert "of what its matrix units give (jax, fp32)" in text
+    pytest.importorskip("matplotlib")
+    assert figure.draw(parts, tmp_path / "ops.svg") == [tmp_path / "ops-operator.svg", tmp_path / "ops-threads.svg"]
+
+
+def test_spreadsheets_have_a_row_for_each_operator_at_each_point(tmp_path: Path) -> None:
+    records = swept(tmp_path, threads=(1, 2))
+    rows = list(csv.DictReader(io.StringIO(OPS.report(Answer(records), "csv", None))))
+    assert [(row["model"], row["threads"]) for row in rows] == [
+        ("matmul:24", "1"), ("matmul:48", "1"), ("matmul:24", "2"), ("matmul:48", "2")]
+    for row, one in zip(rows, (one for record in records for one in record.timed), strict=True):
+        rate = one.rate(FORWARD)
+        assert rate and float(row["forward_FLOP_per_s"]) == rate.value and float(row["step_s"]) == one.seconds(STEP)
+        assert row["step_joules_per_FLOP"] == "", "there is no meter, so no number"
+
+
+def test_what_operators_by_name_do_not_heed_cannot_be_swept() -> None:
+    with pytest.raises(UsageError, match="--batch is that of --from-model; operators have theirs in their names"):
+        planned("reference", ops=("matmul:8",), batch=(8, 16))
+    assert len(planned("reference", model="resnet18", image_size=32, batch=(8, 16)).jobs) == 2
+
+
+def metered(name: str, joules: float, seconds: float = 1.0) -> Timed:
+    window = Window(steps=10, samples=3000, seconds=(seconds,), started=0.0, joules={"cpu package-0": joules})
+    return dataclasses.replace(timed(name, "dense", 1.0), forward=(window,), step=(window, window))
+
+
+def test_joules_are_told_by_the_call_and_by_the_operation(tmp_path: Path) -> None:
+    job = planned("reference", ops=("matmul:8", "matmul:7")).jobs[0]
+    assert isinstance(job, OpsJob)
+    rapl = Metered("rapl", "window", shortest=0.5, quantities=(Quantity("cpu package-0", "energy", "J"),))
+    rank = RankResult(timed=(metered("matmul:8", 30.0), metered("matmul:7", 60.0)), versions={}, settings=Choices(),
+                      startup={}, peak_bytes=None, rss_bytes=1, meters=(rapl,))
+    about = Started(run=RUN, system=SYSTEM, folder=tmp_path, tell=lambda *_: None)
+    record = with_meters(folding.fold(OPS, job, [rank], about), [rank], tmp_path)
+    assert [one.energy[STEP][0].per_sample for one in record.timed] == [3.0, 6.0]
+    assert not record.energy, "of several operators together there is no joule of a call"
+    assert not [one for one in record.warnings if one.kind.startswith("energy")]
+    eight, seven = csv.DictReader(io.StringIO(OPS.report(Answer([record]), "csv", None)))
+    assert float(eight["step_joules_per_call"]) == 3.0 and float(eight["step_joules_per_FLOP"]) == 3.0 / 300
+    assert float(seven["forward_joules_per_FLOP"]) == 6.0 / 100
+    told = json.loads(OPS.report(Answer([record]), "json", None))[0]["timed"][0]["energy"]
+    assert told[STEP][0]["scope"] == "cpu package-0"
+    assert "J/call" in OPS.report(Answer([record]), "table", None)
+    again = OpsRecord.from_json(record.to_json())
+    assert again == record and recomputed(again).timed == record.timed
+
+
+def test_windows_too_short_for_a_meter_have_no_joules_and_the_reason(tmp_path: Path) -> None:
+    job = planned("reference", ops=("matmul:8",)).jobs[0]
+    assert isinstance(job, OpsJob)
+    rapl = Metered("rapl", "window", shortest=0.5, quantities=(Quantity("cpu package-0", "energy", "J"),))
+    rank = RankResult(timed=(metered("matmul:8", 30.0, seconds=0.1),), versions={}, settings=Choices(), startup={},
+                      peak_bytes=None, rss_bytes=1, meters=(rapl,))
+    about = Started(run=RUN, system=SYSTEM, folder=tmp_path, tell=lambda *_: None)
+    record = with_meters(folding.fold(OPS, job, [rank], about), [rank], tmp_path)
+    assert not record.timed[0].energy and [one.kind for one in record.warnings if "energy" in one.kind] == [
+        "energy short"]
