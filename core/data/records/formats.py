@@ -34,7 +34,7 @@ class Format:
     def is_shard(self, name: str) -> bool:
         """Return whether a file of such a name is one."""
         return (name.endswith(self.suffix) or f"{self.suffix}-" in name
-                or self.bare and NUMBERED.search(name) is not None)
+                or (self.bare and NUMBERED.search(name) is not None))
 
 
 FORMATS = {
