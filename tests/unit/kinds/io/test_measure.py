@@ -6,8 +6,9 @@ import dataclasses
 import json
 import mmap
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,12 @@ from running import Command
 from dlcompare.core.data.order import order_sha256
 from dlcompare.core.data.records.index import manifest_of, shards_of
 from dlcompare.core.data.records.prepare import prepare
+from dlcompare.core.data.stream import Drawn
 from dlcompare.core.kinds.io.folding import fold
 from dlcompare.core.kinds.io.report import as_table
 from dlcompare.core.kinds.io.request import IoJob
 from dlcompare.core.kinds.io.result import Ids, IoRecord, Pass, Pixels, RankResult
+from dlcompare.core.kinds.io.worker import one_pass
 from dlcompare.core.kinds.kind import Started, kind
 from dlcompare.core.meters.host.page_cache import drop, residency
 from dlcompare.core.records.choices import Choices
@@ -67,6 +70,22 @@ def test_a_neutral_pipeline_in_another_order_is_none() -> None:
     made = record(job=dataclasses.replace(JOB, framework="", pipeline="neutral"),
                   ids=dataclasses.replace(WHOLE, order_sha256="b" * 64, neutral=False))
     assert made.status == "failed" and "another order than the seed's" in str(made.reason)
+
+
+def test_a_pass_keeps_no_array_of_the_pipelines_own() -> None:
+    """Arrays in memory that processes share keep a file open each: an epoch of ImageNet has more than there may be."""
+    shared = np.zeros(1, np.int64)
+
+    class Reusing:
+        source = SimpleNamespace(label="label", batch=1)
+
+        def epoch(self, number: int) -> Iterator[Drawn]:
+            for shared[0] in range(3):
+                yield Drawn(shared, {"label": shared})
+
+    given: Any = []
+    one_pass(Reusing(), 0, [], lambda *_, **__: None, given)  # type: ignore[arg-type]  # what a pass needs of one
+    assert [(rows.tolist(), labels.tolist()) for rows, labels in given] == [([row], [row]) for row in range(3)]
 
 
 def test_a_record_survives_json() -> None:
