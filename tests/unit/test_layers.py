@@ -244,6 +244,7 @@ BARE = "import importlib.metadata, pluggy, rich_click"  # what we start on, and 
 BARE_SECONDS = 0.07  # that takes where nobody else is at work; others in the same caches make all grow alike
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("argument", ["--help", "list"])
 def test_the_command_line_answers_within_a_fifth_of_a_second(argument: str) -> None:
     """Of processor time, on a quiet machine: others in the same caches make all slower, so what we start on as well."""
