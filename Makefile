@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Many tests wait for processes that they start, so there are twice as many at a time as cores, and at most 8.
+JOBS = $(shell $(BIN)/python -c 'import os; print(min(8, 2 * len(os.sched_getaffinity(0))))')
 SOURCES := $(shell find core dlcompare frameworks models inference -type f -not -name '*.pyc')
 
 .PHONY: demo test quick lint types benchmarks clean
@@ -14,7 +16,7 @@ test: quick  ## what takes long, looks at the clock or wants the frameworks has 
 	$(BIN)/pytest --ignore tests/unit --ignore tests/faults
 
 quick: lint types  ## what a developer runs while working: under 3 minutes on two cores, needs no framework
-	OMP_NUM_THREADS=1 $(BIN)/pytest tests/unit tests/faults -m 'not slow' -n logical --maxprocesses 8 --dist worksteal
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/pytest tests/unit tests/faults -m 'not slow' -n $(JOBS) --dist worksteal
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -41,7 +41,7 @@ class Progress:
             self.bar.stop()
 
     def __call__(self, job: BaseJob | None, event: dict[str, Any]) -> None:
-        name = str(event.get("label", f"{job.runtime} {getattr(job, 'model', '')}".strip() if job else ""))
+        name = str(event.get("label", job.called(job.runtime) if job else ""))
         name, phase, text = map(in_one_line, (name, str(event["phase"]), describe(event)))
         if self.bar is not None:
             from rich.markup import escape

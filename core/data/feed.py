@@ -148,17 +148,23 @@ class Feed:
 
 
 class StreamFeed(Feed):
-    """The same of a stream's batches, epoch after epoch: its own threads and processes prepare them."""
+    """The same of a stream's batches, epoch after epoch: its own threads and processes prepare them.
+
+    ``given`` are places and labels of the batches that the first epoch has given so far, in the order they came.
+    """
 
     def __init__(self, stream: Stream, place: Callable[[dict[str, np.ndarray]], Any], *, depth: int = 2) -> None:
-        self._stream = stream
+        self.given: list[tuple[np.ndarray, np.ndarray]] = []
+        self.stream = stream
         super().__init__(stream, (), place, depth=depth)
         self.ahead += stream.ahead
 
     def _batches(self) -> Generator[dict[str, np.ndarray], None, None]:
         for number in itertools.count():
-            for drawn in epoch_of(self._stream, number):
-                yield drawn.batch
+            for rows, batch in epoch_of(self.stream, number):
+                if number == 0:  # copies: of arrays in shared memory each would keep a file open
+                    self.given.append((rows.copy(), batch[self.stream.source.label].copy()))
+                yield batch
 
 
 class End(NamedTuple):

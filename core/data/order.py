@@ -24,11 +24,22 @@ def epoch_order(size: int, *, seed: int, epoch: int) -> np.ndarray:
 
 
 def order_sha256(size: int, seed: int, *, names: Sequence[str] = ()) -> str:
-    """Return the SHA-256, in hexadecimal, of epoch 0's whole order as little-endian int64, and of the samples' names.
+    """Return the SHA-256, in hexadecimal, of epoch 0's whole order, and of the samples' names."""
+    return rows_sha256(epoch_order(size, seed=seed, epoch=0), names=names)
+
+
+def rows_sha256(rows: Sequence[int] | np.ndarray, *, names: Sequence[str] = ()) -> str:
+    """Return the SHA-256, in hexadecimal, of samples' places in their split as little-endian int64, in the order in
+    which they came, and of the names of the split's samples.
     """
-    digest = hashlib.sha256(epoch_order(size, seed=seed, epoch=0).astype("<i8").tobytes())
+    digest = hashlib.sha256(np.asarray(rows, "<i8").tobytes())
     digest.update("\0".join(names).encode(errors="surrogateescape"))
     return digest.hexdigest()
+
+
+def is_neutral(rows: Sequence[int] | np.ndarray, size: int, seed: int) -> bool:
+    """Return whether samples came in the neutral order of epoch 0, as far as they came."""
+    return np.array_equal(np.asarray(rows, np.int64), epoch_order(size, seed=seed, epoch=0)[:len(rows)])
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Input as a framework's own pipeline gives it: a stream in an order of its own, without random access.
 
 The neutral pipeline gives every framework the same batches. A pipeline of its own gives the same samples, each once an
-epoch, in an order and through decoders that are its own: both are told in words, and the samples are counted.
+epoch, in an order and through decoders that are its own: both are told in words, and what came is held against the data
+(``given``).
 """
 
 from __future__ import annotations
@@ -120,14 +121,6 @@ class Stream(ABC):
     def settings(self) -> dict[str, str]:
         """Return what a ledger should show of it."""
         return {"input_order": self.order, "input_decoding": self.decoding}
-
-    def order_sha256(self) -> str:
-        """Return a hash of what decides which sample comes when: the policy, the seed and the samples' names."""
-        import hashlib  # late: OpenSSL takes a fiftieth of a start-up
-
-        digest = hashlib.sha256(f"{self.order}\0{self.source.seed}\0".encode())
-        digest.update("\0".join(self.source.found.names).encode(errors="surrogateescape"))
-        return digest.hexdigest()
 
 
 def epoch_of(stream: Stream, number: int) -> Generator[Drawn, None, None]:

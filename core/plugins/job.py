@@ -69,6 +69,10 @@ class BaseJob:
         """Return what a folder's name tells of the job."""
         return (self.runtime, self.kind)
 
+    def called(self, side: str) -> str:
+        """Return what a run's progress calls the job, whose side of the comparison tables call ``side``."""
+        return " ".join(filter(None, (side, getattr(self, "model", ""))))
+
     def identity(self) -> dict[str, Any]:
         """Return what a record of the job says of it in fields of its own."""
         return {"framework": self.runtime}

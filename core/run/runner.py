@@ -182,7 +182,7 @@ class Runner:
     def record_of(self, cell: Cell, prepared: Prepared, baton: Baton | None = None) -> Steps[Record]:
         """Run one job in one round and return its record; a failure is a record too."""
         folder, about = self.folder / cell.folder, Circumstances(run=self.folder.name)
-        label = " ".join(part for part in (cell.name, getattr(cell.job, "model", "")) if part)
+        label = cell.job.called(cell.name)
         if point := self.plan.points.get(cell.job.id):
             label += f", {sweep.in_words(point)}"
         if self.beside:

@@ -1,4 +1,4 @@
-"""Reads data by a framework's own pipeline: FRAMEWORK DATA. Prints what came as JSON."""
+"""Reads data by a framework's own pipeline: FRAMEWORK DATA [RANK WORLD]. Prints what came as JSON."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def opened(framework: str, source: Source) -> Any:
     return closing(plugins().backend(framework).pipeline(source))
 
 
-def probe(framework: str, data: str) -> dict[str, Any]:
+def probe(framework: str, data: str, rank: str = "0", world: str = "1") -> dict[str, Any]:
     """Return rows and labels of two epochs of training, and how far evaluation's pixels are from the neutral ones."""
-    source = source_of(data, INPUTS, batch=4, loaders=2, seed=5)
+    source = source_of(data, INPUTS, batch=4, loaders=2, seed=5, rank=int(rank), world=int(world))
     found: dict[str, Any] = {"rows": [], "labels": [], "steps": source.steps}
     try:
         with opened(framework, source) as stream:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from running import Command
 
 from dlcompare.core.data.records.prepare import prepare
 from dlcompare.core.environments.sources import link_sources
@@ -40,8 +41,8 @@ def probe(environment: Callable[[str], Path],
           tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, Any]]:
     view = link_sources(tmp_path_factory.mktemp("view"))
 
-    def of(framework: str, data: str) -> dict[str, Any]:
-        argv = [str(environment(framework)), str(PROBE), framework, data]
+    def of(framework: str, data: str, *share: str) -> dict[str, Any]:
+        argv = [str(environment(framework)), str(PROBE), framework, data, *share]
         done = subprocess.run(argv, capture_output=True, text=True,
                               timeout=120, env={**os.environ, "PYTHONPATH": str(view), "CUDA_VISIBLE_DEVICES": ""})
         assert done.returncode == 0, done.stderr[-2000:]
@@ -55,7 +56,7 @@ def probe(environment: Callable[[str], Path],
 def test_samples_come_once_with_their_labels_and_pixels(framework: str, form: str, forms: dict[str, Path],
                                                         probe: Callable[..., dict[str, Any]]) -> None:
     found = probe(framework, f"{form}:{forms[form]}")
-    labels = [label for label, count in ((0, 14), (1, 13), (2, 13)) for _ in range(count)]  # class by class
+    labels = labels_of_all()
     for rows, given in zip(found["rows"], found["labels"], strict=True):
         assert len(set(rows)) == len(rows) and [labels[row] for row in rows] == given
         whole = form != "webdataset"  # where each process drops what is left over
@@ -65,6 +66,41 @@ def test_samples_come_once_with_their_labels_and_pixels(framework: str, form: st
     assert first != second and first != sorted(first), "an epoch has an order of its own"
     assert first == again or framework == "mxnet", "and the seed decides it"
     assert found["most"] < 0.01 if framework in EXACT else found["apart"] < APART
+
+
+def labels_of_all() -> list[int]:
+    return [label for label, count in ((0, 14), (1, 13), (2, 13)) for _ in range(count)]  # class by class
+
+
+@pytest.mark.parametrize("framework, form", OWN)
+def test_ranks_share_an_epoch_out_without_overlap_or_are_refused(framework: str, form: str, forms: dict[str, Path],
+                                                                 probe: Callable[..., dict[str, Any]]) -> None:
+    data = f"{form}:{forms[form]}"
+    refused = plugins().backend(framework).refuse_pipeline(data, workers=2)
+    assert (refused is not None) == (form in ("webdataset", "recordio")), refused
+    if refused:
+        return
+    labels, shares = labels_of_all(), [probe(framework, data, rank, "2") for rank in "01"]
+    for mine, theirs in zip(*(share["rows"] for share in shares), strict=True):
+        assert len(mine) == len(theirs) == COUNT // 2 and sorted(mine + theirs) == [*range(COUNT)]
+    assert all([labels[row] for row in rows] == given for share in shares
+               for rows, given in zip(share["rows"], share["labels"], strict=True))
+
+
+@pytest.mark.parametrize("framework, form, workers", [
+    ("tf-horovod", "tfrecord", "2"), ("pytorch-ddp", "imagefolder", "2"), ("pytorch-ddp", "webdataset", "1"),
+    ("mxnet", "recordio", "1")])
+def test_a_training_says_what_its_own_pipeline_gave(framework: str, form: str, workers: str, forms: dict[str, Path],
+                                                    start: Callable[..., Command]) -> None:
+    """Three steps of warm-up and one that is measured give at least 16 samples to each rank, of an epoch of 40."""
+    command = start("--framework", framework, "--model", "resnet18", "--image-size", "32", "--batch", "4", "--steps",
+                    "1", "--windows", "1", "--verify", "off", "--pipeline", "native", "--workers", workers, "--data",
+                    f"{form}:{forms[form]}")
+    assert command.wait(300) == 0, command.told
+    [made] = command.records().values()
+    found, own = made["delivered"], made["settings"]["own"]
+    assert (found["samples"], found["neutral"]) == (COUNT, False) and 16 * int(workers) <= found["seen"] <= COUNT
+    assert own["input_delivered"] == "each sample once, with its own label; not the neutral order"
 
 
 def test_all_that_is_offered_is_tested_here() -> None:

@@ -114,6 +114,7 @@ def test_what_does_not_wait_idle_runs_by_itself_and_says_so(start_slow: Start) -
         assert "cores while it waited" in caveat["values"]["reason"]
 
 
+@pytest.mark.slow
 def test_a_job_in_which_memory_runs_out_beside_others_is_tried_again_by_itself(start_slow: Start) -> None:
     command = start_slow("--framework", "crashing,slow", *TWO[2:])
     assert command.wait(90) == 1

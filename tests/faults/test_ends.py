@@ -27,6 +27,7 @@ def check_pacing(command: Command, framework: str) -> None:
     assert command.nothing_left()
 
 
+@pytest.mark.slow
 def test_a_thread_that_does_not_end_keeps_no_worker(start_slow: Start) -> None:
     check_pacing(start_slow("--framework", "several", "--workers", "2", "--model", "pacing",
                             DLCOMPARE_PLUGINS=PLUGINS), "several")
@@ -52,6 +53,7 @@ def demons(command: Command) -> list[int]:
     return [int(file.read_text()) for file in folder.glob("demon-*")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(None, 0), (signal.SIGKILL, -9)])
 def test_a_child_that_knows_of_no_job_ends_with_it(number: signal.Signals | None, code: int, start_slow: Start) -> None:
     words = () if number is None else LONG

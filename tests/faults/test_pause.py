@@ -34,6 +34,7 @@ def disturbed_once(command: Command, framework: str, *, within: float) -> dict[s
     return record
 
 
+@pytest.mark.slow
 def test_a_pause_disturbs_one_window_and_uses_up_no_patience(start_slow: Start) -> None:
     command = start_slow("--framework", "several", "--workers", "2", "--windows", "12", "--timeout", "4")
     command.until("several", "window")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import resource
 import statistics
@@ -69,6 +70,7 @@ FUNCTIONS = {f"{name}.{node.name}": (node.end_lineno or 0) - node.lineno + 1 for
              for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
 
+@functools.cache
 def imports(module: str) -> list[Import]:
     return list(walk(TREES[module], module, late=False, typing=False))
 
@@ -109,11 +111,11 @@ def package(module: str) -> str:
     return next(name for name in names if name in PLACE)
 
 
-@pytest.mark.parametrize("module", SOURCES)
-def test_packages_import_downwards(module: str) -> None:
-    own = package(module)
-    upwards = {name for name in ours(module) if package(name) != own and PLACE[package(name)] >= PLACE[own]}
-    assert not upwards, f"{module} imports {upwards}, which LAYERS puts no lower than {own}"
+def test_packages_import_downwards() -> None:
+    own = {module: package(module) for module in SOURCES}
+    upwards = {module: found for module in SOURCES if (found := {
+        name for name in ours(module) if package(name) != own[module] and PLACE[package(name)] >= PLACE[own[module]]})}
+    assert not upwards, f"LAYERS puts what these import no lower than they are: {upwards}"
 
 
 def test_every_package_has_one_place_in_the_layers() -> None:
@@ -156,12 +158,15 @@ def home(module: str) -> str | None:
     return None
 
 
-@pytest.mark.parametrize("module", [name for name in SOURCES if home(name)])
-def test_plugins_import_contracts_and_their_own_folder(module: str) -> None:
+def strange(module: str) -> set[str]:
+    """Return what a plug-in's module imports besides contracts and its own folder."""
     own = str(home(module))
     allowed = next(names for parent, names in CONTRACTS.items() if own.startswith(parent))
-    strange = {n for n in ours(module) - allowed if n != own and not n.startswith(f"{own}.")}
-    assert not strange, f"{module} imports {strange}"
+    return {n for n in ours(module) - allowed if n != own and not n.startswith(f"{own}.")}
+
+
+def test_plugins_import_contracts_and_their_own_folder() -> None:
+    assert not {module: found for module in SOURCES if home(module) and (found := strange(module))}
 
 
 def test_plugins_are_named_nowhere_but_where_they_are_found() -> None:
@@ -183,15 +188,15 @@ def inside(module: str) -> bool:
     return module.startswith("frameworks.") and module.count(".") == 2
 
 
-@pytest.mark.parametrize("module", [name for name in SOURCES if not inside(name)])
-def test_frameworks_are_imported_only_inside_their_plugins(module: str) -> None:
-    assert not {i.name for i in imports(module) if i.name.partition(".")[0] in FRAMEWORKS}
+def test_frameworks_are_imported_only_inside_their_plugins() -> None:
+    assert not [(module, i.name) for module in SOURCES if not inside(module) for i in imports(module)
+                if i.name.partition(".")[0] in FRAMEWORKS]
 
 
-@pytest.mark.parametrize("module", [name for name in of("frameworks") if not inside(name)])
-def test_the_outside_of_a_plugin_enters_its_inside_late(module: str) -> None:
-    early = [i.name for i in imports(module) if not i.late and not i.typing]
-    assert not [name for name in early if name.startswith(f"{module}.") or name.partition(".")[0] == "numpy"]
+def test_the_outside_of_a_plugin_enters_its_inside_late() -> None:
+    early = [(module, i.name) for module in of("frameworks") if not inside(module) for i in imports(module)
+             if not i.late and not i.typing]
+    assert not [pair for pair in early if pair[1].startswith(f"{pair[0]}.") or pair[1].partition(".")[0] == "numpy"]
 
 
 KINDS = [name for name, tree in TREES.items() for node in tree.body
@@ -239,6 +244,7 @@ BARE = "import importlib.metadata, pluggy, rich_click"  # what we start on, and 
 BARE_SECONDS = 0.07  # that takes where nobody else is at work; others in the same caches make all grow alike
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("argument", ["--help", "list"])
 def test_the_command_line_answers_within_a_fifth_of_a_second(argument: str) -> None:
     """Of processor time, on a quiet machine: others in the same caches make all slower, so what we start on as well."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,15 @@ from . import recordio, tfrecord, webdataset
 from .crc import crc32c
 from .sample import Damage, Found, Sample
 
+NUMBERED = re.compile(r"-\d+-of-\d+$")  # as TensorFlow's scripts name shards
 Place = str | list[Any]  # a file of its own, or [format, file, offset, CRC of the image or None]
 
 
 @dataclass(frozen=True)
 class Format:
-    """How samples are written, found and read; see ``sample``. ``guarded``: it has a CRC of its data by itself."""
+    """How samples are written, found and read; see ``sample``. ``guarded``: it has a CRC of its data by itself;
+    ``bare``: its shards need no suffix if they are numbered, as in train-00000-of-01024.
+    """
 
     suffix: str
     put: Callable[[BinaryIO, Sample], None]
@@ -25,10 +29,17 @@ class Format:
     end: bytes = b""
     beside: Callable[[Path, Sequence[tuple[int, Sample]]], None] | None = None
     guarded: bool = False
+    bare: bool = False
+
+    def is_shard(self, name: str) -> bool:
+        """Return whether a file of such a name is one."""
+        return (name.endswith(self.suffix) or f"{self.suffix}-" in name
+                or (self.bare and NUMBERED.search(name) is not None))
 
 
 FORMATS = {
-    "tfrecord": Format(tfrecord.SUFFIX, tfrecord.put, tfrecord.walk, tfrecord.take, guarded=True),
+    "tfrecord": Format(tfrecord.SUFFIX, tfrecord.put, tfrecord.walk, tfrecord.take, guarded=True,
+                       bare=True),
     "recordio": Format(recordio.SUFFIX, recordio.put, recordio.walk, recordio.take, beside=recordio.beside),
     "webdataset": Format(webdataset.SUFFIX, webdataset.put, webdataset.walk, webdataset.take, end=webdataset.END),
 }

@@ -21,7 +21,7 @@ from dlcompare.core.data.images.listing import EVALUATION, TRAINING, Listing
 from dlcompare.core.errors import UsageError
 from dlcompare.core.files import cache_root, read_cached, write_cached
 
-from .formats import FORMATS, Place
+from .formats import FORMATS, Format, Place
 from .sample import Found
 
 MANIFEST, SCHEMA = "manifest.json", 1
@@ -179,7 +179,7 @@ def cut_off(shards: Sequence[Path], sizes: dict[int, int], where: Sequence[Any],
 
 def walked(root: Path, format_: str, *, train: bool) -> Shards:
     """Return a split of shards that others wrote, by a walk through all of them, or what an earlier one has found."""
-    splits = split_shards(root, FORMATS[format_].suffix)
+    splits = split_shards(root, FORMATS[format_])
     one_split = len(splits) == 1 and None in splits
     paths = splits.get(None if one_split else train)
     if paths is None:
@@ -205,11 +205,13 @@ def distinct(names: Sequence[str], places: Sequence[str]) -> list[str]:
     return [name if often[name] == 1 else f"{name} in {place}" for name, place in zip(names, places, strict=True)]
 
 
-def split_shards(root: Path, ending: str) -> dict[bool | None, list[Path]]:
+def split_shards(root: Path, format_: Format) -> dict[bool | None, list[Path]]:
     """Return a folder's shards by split, True to train with; under None all of them where no name tells a split."""
-    every = sorted(path for path in root.iterdir() if path.name.endswith(ending) or f"{ending}-" in path.name)
+    every = sorted(path for path in root.iterdir() if format_.is_shard(path.name))
     if not every:
-        raise UsageError(f"{root} holds no *{ending}; make them with dlcompare data prepare --from imagefolder:PATH")
+        bare = ", and nothing named as train-00000-of-01024" if format_.bare else ""
+        raise UsageError(f"{root} holds no *{format_.suffix}{bare}; make them with dlcompare data prepare --from "
+                         "imagefolder:PATH")
     found: dict[bool | None, list[Path]] = {}
     for train, names in ((True, TRAINING), (False, EVALUATION)):
         if mine := [path for path in every if path.name.lower().startswith(names)]:

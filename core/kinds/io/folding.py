@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 
+from dlcompare.core.data.stream import NEUTRAL
 from dlcompare.core.kinds.kind import Kind, Started
 from dlcompare.core.records import doubts
 from dlcompare.core.records.caveat import Caveat
@@ -22,7 +23,7 @@ def fold(kind: Kind, job: IoJob, ranks: Sequence[RankResult], about: Started) ->
         job, about, status="ok", windows=rank.windows, first=rank.first, second=rank.second, bytes=rank.bytes,
         files=rank.files, hypervisor=rank.hypervisor, ids=rank.ids, pixels=rank.pixels, settings=rank.settings,
         environment=rank.versions, rss_bytes=rank.rss_bytes)
-    if reason := wrong_samples(rank):
+    if reason := wrong_samples(job, rank):
         return dataclasses.replace(made, status="failed", reason=reason)
     made = discard_disturbed(made)
     counted = windows_that_count(made.windows)
@@ -33,9 +34,11 @@ def fold(kind: Kind, job: IoJob, ranks: Sequence[RankResult], about: Started) ->
         warnings=(*made.warnings, *more, *doubts.of_samples(job.skip, {}), *caveats(made)))
 
 
-def wrong_samples(rank: RankResult) -> str | None:
-    """Return why a pipeline did not give the samples it was to give; None if it did."""
+def wrong_samples(job: IoJob, rank: RankResult) -> str | None:
+    """Return why a pipeline did not give the samples it was to give, or not in their order; None if it did."""
     ids = rank.ids
+    if ids and job.pipeline == NEUTRAL and ids.neutral is False:
+        return "the neutral pipeline gave its samples in another order than the seed's, so it is not what it is called"
     if ids is None or not (ids.twice or ids.mislabelled):
         return None
     return (f"the pipeline gave {ids.twice} samples twice in one pass and {ids.mislabelled} with another label than "

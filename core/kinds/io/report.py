@@ -9,6 +9,7 @@ from rich.text import Text
 
 from dlcompare.core.judging.judging import Judging
 from dlcompare.core.kinds.kind import Answer
+from dlcompare.core.reports.fairness import spans
 from dlcompare.core.reports.forms import records_as
 from dlcompare.core.reports.text import (
     columns,
@@ -21,7 +22,7 @@ from dlcompare.core.reports.text import (
     to_text,
 )
 
-from .result import IoRecord, Pass
+from .result import Ids, IoRecord, Pass
 
 MB = 1e6
 SAME = 0.01  # of 255: what normalising in float32, and undoing it, costs
@@ -124,14 +125,18 @@ def temperature(records: Sequence[IoRecord]) -> str:
 
 
 def ledger(rows: Sequence[tuple[int, IoRecord]]) -> Iterator[RenderableType]:
-    """Yield which samples came, and of each pipeline what is its own in order and pixels, with its rows."""
+    """Yield which samples came, in which rows in the neutral order, and of each pipeline what is its own in order and
+    pixels, with its rows.
+    """
     whole = {one.ids.sha256 for _, one in rows if one.ids and one.ids.seen == one.ids.samples}
     partial = [place for place, one in rows if one.ids and one.ids.seen < one.ids.samples]
     if len(whole) == 1:
         yield Text(f"\nthe same: samples and labels of whole passes (sha256 {whole.pop()[:12]})"
-                   + (f"; not all of them came in rows {', '.join(map(str, partial))}" if partial else ""))
+                   + (f"; not all of them came in rows {spans(partial)}" if partial else ""))
     elif whole:
         yield Text(f"\nNOT the same: samples and labels ({len(whole)} different sha256)", style="bold yellow")
+    if in_order := [place for place, one in rows if one.ids and one.ids.neutral]:
+        yield Text(f"\nthe same: order of the samples, the neutral one, as it came in rows {spans(in_order)}")
     said: dict[str, list[int]] = {}
     for place, one in rows:
         if one.pipeline == "native" and one.first:
@@ -145,5 +150,14 @@ def own_ways(one: IoRecord) -> str:
     own, pixels = one.settings.own, one.pixels
     apart = "not compared" if pixels is None else "the same as the neutral pipeline's" if pixels.most < SAME else (
         f"{pixels.mean:.2f} of 255 from the neutral pipeline's on average, {pixels.most:.0f} at most")
-    return (f"{one.framework}'s own on {one.form}. Order: {own.get('input_order')}. Decoding: "
+    return (f"{one.framework}'s own on {one.form}. Order: {own.get('input_order')}{came(one.ids)}. Decoding: "
             f"{own.get('input_decoding')}. Pixels of the evaluation view: {apart}.")
+
+
+def came(ids: Ids | None) -> str:
+    """Return in words which samples a first pass gave, and whether in the neutral order; "" where nobody looked."""
+    if ids is None or ids.order_sha256 is None:
+        return ""
+    some = f"{ids.seen} of {ids.samples}" if ids.seen < ids.samples else f"all {ids.samples}"
+    order = "in" if ids.neutral else "NOT in"
+    return f"; {some} samples came, each once, {order} the neutral order (sha256 {ids.order_sha256[:12]})"

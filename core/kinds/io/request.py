@@ -77,6 +77,13 @@ class IoJob(BaseJob):
     def parts(self) -> tuple[str, ...]:
         return (self.runtime, self.source.partition(":")[0], self.pipeline, f"l{self.loaders[0]}", self.model or "io")
 
+    def called(self, side: str) -> str:
+        """Return form, pipeline and loaders, which is what tells cells apart, and what is trained on them."""
+        form, trained = self.source.partition(":")[0], f"{self.framework} {self.model} on " if self.model else ""
+        own = self.pipeline == NATIVE and plugins().backend(self.framework).pipelines.get(form)
+        which = f"{self.framework}'s {own}" if own else "the neutral pipeline"
+        return f"{trained}{form} by {which}, {self.loaders[0]} loader{'s' * (self.loaders[0] > 1)}"
+
     def identity(self) -> dict[str, Any]:
         return {"framework": self.runtime, "model": self.model or "", "dataset": self.source,
                 "batch_per_worker": self.batch, "global_batch": self.batch, "image_size": self.image_size,

@@ -45,7 +45,9 @@ class Pass:
 @dataclass(frozen=True)
 class Ids:
     """Which samples the passes gave, held against the split: ``seen`` in the first, of ``samples`` that there are, none
-    ``twice`` and none with a wrong label; ``sha256`` of the names and labels of those that it gave, in sorted order.
+    ``twice`` and none with a wrong label; ``sha256`` of the names and labels of those that it gave, in sorted order,
+    whatever order they came in. ``order_sha256`` is of their places in the split in the order they came in, and of the
+    split's names; ``neutral``: that is the neutral order. None in records of before.
     """
 
     samples: int
@@ -53,6 +55,8 @@ class Ids:
     twice: int
     mislabelled: int
     sha256: str
+    order_sha256: str | None = None
+    neutral: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ import PIL
 
 from dlcompare.core.data.checked import open_dataset
 from dlcompare.core.data.feed import Feed
+from dlcompare.core.data.given import mislabelled
 from dlcompare.core.data.images.decode import view_of
-from dlcompare.core.data.order import epoch_order
+from dlcompare.core.data.order import epoch_order, is_neutral, rows_sha256
 from dlcompare.core.data.stream import NATIVE, Drawn, Source, Stream, epoch_of, source_of
 from dlcompare.core.data.view import MEAN, STD
 from dlcompare.core.meters.host.page_cache import residency
@@ -102,7 +103,7 @@ def one_pass(stream: Stream, number: int, files: list[Path], events: Events, giv
         begin = time.perf_counter()
         for rows, batch in stream.epoch(number):
             batches += 1
-            given.append((rows, batch[label]))
+            given.append((rows.copy(), batch[label].copy()))  # arrays in shared memory each keep a file open
             if batches % 50 == 0:
                 events("pass", done=number, samples_per_second=batches * len(rows) / (time.perf_counter() - begin))
         return time.perf_counter() - begin
@@ -115,15 +116,15 @@ def one_pass(stream: Stream, number: int, files: list[Path], events: Events, giv
 
 
 def checked(given: Batches, source: Source) -> Ids:
-    """Return which samples came, held against the split's names and labels."""
+    """Return which samples came and in which order, held against the split's names and labels and the neutral order."""
     found = source.found
-    counts = Counter(int(row) for rows, _ in given for row in rows)
-    wrong = sum(found.labels[int(row)] != int(label) for rows, labels in given
-                for row, label in zip(rows, labels, strict=True))
+    order = [int(row) for rows, _ in given for row in rows]
+    counts = Counter(order)
     digest = hashlib.sha256()
     for row in sorted(counts):
         digest.update(f"{found.names[row]}\0{found.labels[row]}\n".encode(errors="surrogateescape"))
-    return Ids(len(found.names), len(counts), sum(count - 1 for count in counts.values()), wrong, digest.hexdigest())
+    return Ids(len(found.names), len(counts), len(order) - len(counts), mislabelled(given, source), digest.hexdigest(),
+               rows_sha256(order, names=found.names), is_neutral(order, len(found.names), source.seed))
 
 
 def pixels_apart(job: IoJob) -> Pixels | None:

@@ -32,6 +32,7 @@ from dlcompare.core.records.circumstances import Circumstances
 from dlcompare.core.records.record import NOT_KEPT, Json, Record, Window
 from dlcompare.core.variables import WEIGHTS
 
+from . import delivery
 from .result import LossPoint, RankResult, RankWindow, TrainingRecord, Warmup, beyond_physics, divergence
 
 CLOCK = 1e-3  # times gathered through a framework's all-reduce are float32, and clocks are read one after another
@@ -84,7 +85,7 @@ def make_record(outline: Callable[..., T], job: Job, ranks: Sequence[RankResult]
              **({"image_size": known.image_size} if known.image_size else {}), "bounds": known.bounds, **known.more}
     if reason := disagreement(job, ranks):
         return outline(status="failed", reason=reason, **about)
-    raw = combine(ranks)
+    raw = {**combine(ranks), **delivery.told(job, ranks)}
     if known.launch is not None:
         raw["startup"] = {"launch": known.launch, **raw["startup"]}
     record = disturbance.discard_disturbed(outline(status="ok", **about, **raw))
@@ -146,7 +147,7 @@ def disagreement(job: Job, ranks: Sequence[RankResult]) -> str | None:
         for name in ("windows", "losses", "apart"):
             if _steps(getattr(other, name)) != _steps(getattr(first, name)):
                 return f"the ranks disagree on {name}: rank 0 and rank {other.rank} stopped the clock at other steps"
-    return _bad_window(ranks)
+    return delivery.wrong_samples(ranks) or _bad_window(ranks)
 
 
 def _difference(name: str, first: RankResult, other: RankResult) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from dlcompare.core.data.given import Delivered, Given
 from dlcompare.core.machine.peaks import peak_flops
 from dlcompare.core.meters.host.page_cache import Residency
 from dlcompare.core.meters.meter import Metered
@@ -81,6 +82,7 @@ class RankResult:
     params_sha256: str
     sample_order_sha256: str
     first_batch_sha256: str
+    given: Given | None = None  # by the framework's own input pipeline, None where the neutral one gives
     versions: dict[str, str]
     settings: Choices
     peak_bytes: int | None
@@ -139,7 +141,8 @@ class TrainingRecord(Record):
     ``rounding`` is how far the loss moved when the initial parameters were changed by some roundings (``rounding.py``);
     ``flops_per_second`` is what throughput implies; ``bounds`` what this machine allows at most;
     ``trained_sha256`` is of the parameters that training ended with, if they were kept beside the record;
-    ``page_cache`` is how much of the dataset's files it held, before warm-up and after the windows.
+    ``page_cache`` is how much of the dataset's files it held, before warm-up and after the windows; ``delivered`` what
+    the framework's own input pipeline gave, None where the neutral one did.
     """
 
     kind: str = "training"
@@ -156,6 +159,7 @@ class TrainingRecord(Record):
     sample_order_sha256: str | None = None
     first_batch_sha256: str | None = None
     page_cache: tuple[Residency, ...] = ()
+    delivered: Delivered | None = None
 
     json_rules = {
         "properties": {

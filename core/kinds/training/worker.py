@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dlcompare.core.data.cached import cached
 from dlcompare.core.data.checked import Checked, open_dataset
 from dlcompare.core.data.feed import Feed, StreamFeed
+from dlcompare.core.data.given import Given
 from dlcompare.core.data.order import Sampler, order_sha256
 from dlcompare.core.data.stream import NATIVE, Stream, source_of
 from dlcompare.core.graph.params import Weights, initial_params, load_weights, params_sha256, write_params
@@ -73,7 +74,7 @@ def run_rank(job: Job, folder: Path, events: Events, result: type[RankResult], m
         trained_sha256=params_sha256(trained) if job.save else None, params_sha256=digest,
         first_batch_sha256=first_batch, weights_unread=weights.unread, weights_drawn=weights.drawn,
         data_classes=kind.classes(argument) if kind.classes else None, startup=phases(times, loop),
-        meters=meters.metered(), page_cache=page_cache, apart=apart, **said_of_input(job, dataset, stream),
+        meters=meters.metered(), page_cache=page_cache, apart=apart, **said_of_input(job, dataset, feed),
         **said_by(trainer, stream), **more), folder, rank=trainer.rank)
     if job.save and trainer.rank == 0:  # large, so last: running statistics included, as rank 0 has them
         write_params(folder / WEIGHTS, trained)
@@ -81,10 +82,13 @@ def run_rank(job: Job, folder: Path, events: Events, result: type[RankResult], m
     trainer.close()
 
 
-def said_of_input(job: Job, dataset: Checked, stream: Stream | None) -> dict[str, Any]:
-    """Return what a rank's result holds of the samples: their order, and which files were passed over."""
-    order = stream.order_sha256() if stream else order_sha256(dataset.size, job.seed, names=dataset.names)
-    return {"passed_over": dict(dataset.passed_over), "sample_order_sha256": order}
+def said_of_input(job: Job, dataset: Checked, feed: Feed) -> dict[str, Any]:
+    """Return what a rank's result holds of the samples: their neutral order, what a native pipeline gave instead, and
+    which files were passed over.
+    """
+    given = Given.of(list(feed.given), feed.stream.source) if isinstance(feed, StreamFeed) else None
+    return {"passed_over": dict(dataset.passed_over), "given": given,
+            "sample_order_sha256": order_sha256(dataset.size, job.seed, names=dataset.names)}
 
 
 def said_by(trainer: Trainer, stream: Stream | None) -> dict[str, Any]:

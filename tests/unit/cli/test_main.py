@@ -83,6 +83,7 @@ def test_a_sweep_that_cannot_be_drawn_is_shown_all_the_same(tmp_path: Path) -> N
     assert answer.stdout.count("offers fp32") == 2, "why each cell was refused"
 
 
+@pytest.mark.slow
 def test_verify_passes_the_oracle_itself_and_leaves_a_certificate(tmp_path: Path) -> None:
     answer = dlcompare("verify", "--framework", "reference", "--model", "bert-tiny", "--check-workers", "1",
                        "--format", "json", cwd=tmp_path)

@@ -221,20 +221,23 @@ def test_a_resident_dataset_has_no_rate_of_its_own() -> None:
 
 
 def test_a_stream_is_fed_epoch_after_epoch_in_its_own_order() -> None:
+    place = np.zeros(1, np.int64)  # one piece of memory for all batches, as a loader's shared memory may be
+
     class Stream:
-        resident, ahead = False, 0
+        resident, ahead, source = False, 0, SimpleNamespace(label="x")
 
         def epoch(self, number: int) -> Iterator[Drawn]:
             if number == 2:
                 raise JobError("a shard is damaged")
-            for row in (3, 1):
-                yield Drawn(np.array([row]), {"x": np.array([10 * number + row])})
+            for place[0] in (3, 1):
+                yield Drawn(place, {"x": np.array([10 * number + place[0]])})
 
     with StreamFeed(Stream(), first) as feed:  # type: ignore[arg-type]  # what a feed needs of one
         assert list(itertools.islice(feed, 4)) == [3, 1, 13, 11]
         assert feed.first_batch_sha256 == batch_sha256({"x": np.array([3])})
         with pytest.raises(JobError, match="a shard is damaged"):
             next(feed)
+    assert [(int(rows[0]), int(labels[0])) for rows, labels in feed.given] == [(3, 3), (1, 1)], "of the first epoch"
 
 
 class Empty:
@@ -254,7 +257,7 @@ def test_a_stream_that_never_gives_a_batch_is_told_and_not_waited_for() -> None:
 
 def test_what_a_pipeline_itself_holds_ready_is_not_counted_as_its_rate() -> None:
     class Ready:
-        resident, ahead = False, 40
+        resident, ahead, source = False, 40, SimpleNamespace(label="x")
 
         def epoch(self, number: int) -> Iterator[Drawn]:
             for row in range(1000):

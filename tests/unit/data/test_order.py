@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlcompare.core.data.order import Sampler, epoch_order, in_order, order_sha256
+from dlcompare.core.data.order import Sampler, epoch_order, in_order, is_neutral, order_sha256, rows_sha256
 from dlcompare.core.data.streams import normal, raw, uniform
 from dlcompare.core.errors import UsageError
 
@@ -30,6 +30,20 @@ def test_the_order_is_the_one_of_every_numpy() -> None:
     """These were computed under NumPy 1.23.5 and 2.4 alike; another value makes old records incomparable."""
     assert epoch_order(8, seed=1, epoch=2).tolist() == [4, 2, 6, 7, 3, 5, 1, 0]
     assert order_sha256(1437, 0) == "d80ae3dfd72edaf520a1e34ae127855da6b88883bd0fabe72d3a00d927288fc8"
+
+
+def test_an_order_is_neutral_as_far_as_it_goes() -> None:
+    whole = epoch_order(8, seed=1, epoch=0).tolist()
+    assert is_neutral(whole, 8, 1) and is_neutral(whole[:3], 8, 1)
+    for other in (whole[::-1], whole[1:], [*whole, whole[0]]):
+        assert not is_neutral(other, 8, 1)
+
+
+def test_what_came_has_the_hash_of_the_order_it_came_in() -> None:
+    names = [f"{number}.jpg" for number in range(8)]
+    whole = epoch_order(8, seed=1, epoch=0)
+    assert rows_sha256(whole.tolist(), names=names) == order_sha256(8, 1, names=names)
+    assert rows_sha256(whole[::-1], names=names) != rows_sha256(whole, names=names) != rows_sha256(whole)
 
 
 def one_epoch(size: int, *, world: int, batch: int, epoch: int) -> list[list[np.ndarray]]:

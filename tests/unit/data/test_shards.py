@@ -218,6 +218,22 @@ def test_what_is_no_folder_of_shards_is_told(data: str, words: str, shards: Call
         kind.check(argument, INPUTS)
 
 
+def test_shards_named_as_imagenets_are_found_without_a_suffix(pictures: Path, shards: Callable[[str], Path],
+                                                              tmp_path: Path) -> None:
+    prepared, bare = shards("tfrecord"), tmp_path / "bare"
+    bare.mkdir()
+    for split, named in (("train", "train"), ("val", "validation")):
+        files = sorted(prepared.glob(f"{split}-*.tfrecord"))
+        for number, file in enumerate(files):
+            file.rename(bare / f"{named}-{number:05}-of-{len(files):05}")
+    (bare / "train-00000-of-00001.txt").write_text("no shard")
+    (bare / "LABELS").write_text("nor this")
+    found = [shards_of(str(bare), "tfrecord", train=train) for train in (True, False)]
+    assert [(len(one.names), one.one_split) for one in found] == [(18, False), (6, False)]
+    with pytest.raises(UsageError, match=r"holds no \*\.tar; make them"):
+        shards_of(str(bare), "webdataset", train=True)
+
+
 def test_records_of_one_name_stay_apart(pictures: Path, tmp_path: Path) -> None:
     image = next(pictures.glob("train/*/*.jpg")).read_bytes()
     from dlcompare.core.data.records import tfrecord

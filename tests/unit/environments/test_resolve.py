@@ -83,6 +83,7 @@ def creator(home: Path, name: str) -> subprocess.Popen[str]:
     return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_make_one_environment(home: Path) -> None:
     told = [process.communicate(timeout=60) for process in [creator(home, "shared"), creator(home, "shared")]]
     outputs = [out for out, _ in told]
@@ -141,6 +142,7 @@ def test_interrupt_leaves_nothing(home: Path) -> None:
     assert traces(home, "stopped") == []
 
 
+@pytest.mark.slow
 def test_next_creation_cleans_up_after_a_killed_one(home: Path, spec: EnvironmentSpec) -> None:
     assert interrupted(home, "killed", signal.SIGKILL) == -signal.SIGKILL
     [leftover] = traces(home, "killed")

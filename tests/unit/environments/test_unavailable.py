@@ -121,6 +121,7 @@ def test_explanation_picks_the_telling_line(output: str, told: str) -> None:
     assert told in explain(output)
 
 
+@pytest.mark.slow
 def test_failed_check_leaves_neither_environment_nor_wheel(home: Path, spec: EnvironmentSpec) -> None:
     broken = replace(compiling(spec, "rotten"), check="import compiled; assert compiled.flavour != 'rotten', 'yuck'")
     before = set((home / "cache" / "wheels").glob("*"))

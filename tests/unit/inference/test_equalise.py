@@ -35,7 +35,7 @@ def test_chains_are_layers_that_nothing_else_reads() -> None:
     assert not [pair for pair in found if "downsample" in pair[0] + pair[1] or "conv3" in pair[0]]
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+@pytest.mark.parametrize("name", ["resnet18", pytest.param("resnet50", marks=pytest.mark.slow)])
 def test_the_function_stays_the_same(name: str) -> None:
     model = network(name)
     image = int8.images(model, 4)
@@ -50,7 +50,7 @@ def test_the_function_stays_the_same(name: str) -> None:
     assert set(changed) <= chained
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+@pytest.mark.parametrize("name", ["resnet18", pytest.param("resnet50", marks=pytest.mark.slow)])
 def test_channels_go_out_and_come_in_at_the_same_size(name: str) -> None:
     wiring = Wiring.of(equalise(network(name)))
     for chain in chains(wiring):

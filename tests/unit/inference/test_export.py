@@ -172,6 +172,7 @@ def test_the_parts_of_an_op_bear_its_name() -> None:
     assert list(nodes(model).values()).count("Where") == 1  # the mask's bias, shared by the layers
 
 
+@pytest.mark.slow
 def test_what_only_training_needs_is_left_out() -> None:
     graph = small("bert-squad")
     model = export(graph, drawn(graph))

@@ -25,7 +25,8 @@ from dlcompare.inference.precision.half import KEPT, lower
 
 ROUNDING = {"fp16": 2**-11, "bf16": 2**-8}
 TYPE = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
-NAMES = [pytest.param("alexnet", marks=pytest.mark.slow), "resnet18", "resnet50", "bert-tiny"]
+NAMES = [pytest.param("alexnet", marks=pytest.mark.slow), "resnet18",
+         pytest.param("resnet50", marks=pytest.mark.slow), "bert-tiny"]
 
 
 def runnable(model: onnx.ModelProto, precision: str) -> onnx.ModelProto:

@@ -42,7 +42,7 @@ def seen(name: str) -> Artifact:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize(("name", "rule"), [*((name, rule) for name in ("tiny-residual", "resnet18") for rule in RULES),
-                                            ("resnet50", "entropy")])
+                                            pytest.param("resnet50", "entropy", marks=pytest.mark.slow)])
 def test_answers_are_nearly_those_of_fp32(name: str, rule: str, scheme: str) -> None:
     made = quantise(model(name), ranges(seen(name), rule, scheme=scheme), scheme=scheme)
     onnx.checker.check_model(made, full_check=True)

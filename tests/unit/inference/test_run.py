@@ -75,6 +75,7 @@ def test_a_stored_run_is_reported_and_compared(ended: Path) -> None:
     assert len(json.loads(infer(ended, "report", str(run), "--format", "json").stdout)["cells"]) == 6
 
 
+@pytest.mark.slow
 def test_rounds_end_when_all_is_decided(tmp_path: Path) -> None:
     """One side has nobody to be compared with, so the least number of rounds decides all."""
     done = infer(tmp_path, "infer", *WORDS[:-6], "--windows", "1", "--window-seconds", "0.02", "--no-accuracy",

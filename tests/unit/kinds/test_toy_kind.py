@@ -111,6 +111,7 @@ def test_a_run_that_lacks_a_record_is_gone_on_with(run: Path, tmp_path: Path) ->
     assert changed == {lost}
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_is_gone_on_with(start: Callable[..., Command], tmp_path: Path) -> None:
     words = ("toy", "--way", "forwards,backwards", "--megabytes", "2", "--rounds", "3")
     killed = start(*words, **VARIABLES)
@@ -124,6 +125,7 @@ def test_a_run_that_was_killed_is_gone_on_with(start: Callable[..., Command], tm
     assert len(found) == 6 and {name: found[name] for name in kept} == kept
 
 
+@pytest.mark.slow
 def test_rounds_go_on_until_all_is_decided(tmp_path: Path) -> None:
     printed = dlcompare("toy", "--way", "forwards,backwards", "--megabytes", "2", "--until-decided", "120", "--format",
                         "json", folder=tmp_path)

@@ -116,6 +116,7 @@ def block(language: str) -> str:
     return str(text)
 
 
+@pytest.mark.slow
 def test_the_documented_plugin_is_listed_and_trains(tmp_path: Path) -> None:
     group, entry = re.findall(r'\[project.entry-points.(\w+)\]\n(.*)', block("toml"))[0]
     info = tmp_path / "acme_nets-1.0.dist-info"

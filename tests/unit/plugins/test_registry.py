@@ -114,6 +114,7 @@ def test_a_variable_names_the_plugins_to_load(site: Path, dlcompare: Command) ->
     assert "tiny-numpy" in alone.stdout and "tiny-numpy" not in none.stdout
 
 
+@pytest.mark.slow
 def test_a_plugin_reaches_the_worker_is_verified_and_trains(site: Path, dlcompare: Command, tmp_path: Path) -> None:
     """Its folder has no ``__init__.py``, so that the worker needs the namespace package ``strange`` as well."""
     install(site, "strange.tiny", TINY)

@@ -6,8 +6,9 @@ import dataclasses
 import json
 import mmap
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,15 @@ import pytest
 from PIL import Image
 from running import Command
 
-from dlcompare.core.data.records.index import manifest_of
+from dlcompare.core.data.order import order_sha256
+from dlcompare.core.data.records.index import manifest_of, shards_of
 from dlcompare.core.data.records.prepare import prepare
+from dlcompare.core.data.stream import Drawn
 from dlcompare.core.kinds.io.folding import fold
 from dlcompare.core.kinds.io.report import as_table
 from dlcompare.core.kinds.io.request import IoJob
 from dlcompare.core.kinds.io.result import Ids, IoRecord, Pass, Pixels, RankResult
+from dlcompare.core.kinds.io.worker import one_pass
 from dlcompare.core.kinds.kind import Started, kind
 from dlcompare.core.meters.host.page_cache import drop, residency
 from dlcompare.core.records.choices import Choices
@@ -51,6 +55,37 @@ def test_a_cell_is_told_in_a_line_with_what_is_its_own() -> None:
     assert "tfrecord  tf-horovod        2    64.00  6.0   0.90" in text and "The first pass is cold" in text
     assert "Order: shuffled. Decoding: libjpeg. Pixels of the evaluation view: 3.00 of 255" in " ".join(text.split())
     assert "(sha256 000000000000)" in text
+
+
+def test_what_came_and_in_which_order_is_in_the_ledger() -> None:
+    own = record(ids=dataclasses.replace(WHOLE, seen=60, order_sha256="a" * 64, neutral=False))
+    neutral = record(job=dataclasses.replace(JOB, framework="", pipeline="neutral"),
+                     ids=dataclasses.replace(WHOLE, order_sha256="b" * 64, neutral=True))
+    text = " ".join(as_table([own, neutral]).split())
+    assert "Order: shuffled; 60 of 64 samples came, each once, NOT in the neutral order (sha256 aaaaaaaaaaaa)" in text
+    assert "the same: order of the samples, the neutral one, as it came in rows 2" in text
+
+
+def test_a_neutral_pipeline_in_another_order_is_none() -> None:
+    made = record(job=dataclasses.replace(JOB, framework="", pipeline="neutral"),
+                  ids=dataclasses.replace(WHOLE, order_sha256="b" * 64, neutral=False))
+    assert made.status == "failed" and "another order than the seed's" in str(made.reason)
+
+
+def test_a_pass_keeps_no_array_of_the_pipelines_own() -> None:
+    """Arrays in memory that processes share keep a file open each: an epoch of ImageNet has more than there may be."""
+    shared = np.zeros(1, np.int64)
+
+    class Reusing:
+        source = SimpleNamespace(label="label", batch=1)
+
+        def epoch(self, number: int) -> Iterator[Drawn]:
+            for shared[0] in range(3):
+                yield Drawn(shared, {"label": shared})
+
+    given: Any = []
+    one_pass(Reusing(), 0, [], lambda *_, **__: None, given)  # type: ignore[arg-type]  # what a pass needs of one
+    assert [(rows.tolist(), labels.tolist()) for rows, labels in given] == [([row], [row]) for row in range(3)]
 
 
 def test_a_record_survives_json() -> None:
@@ -119,8 +154,11 @@ def test_a_form_is_read_in_a_process_of_its_own(start: Callable[..., Command], s
     assert command.wait() == 0, command.told
     [made] = json.loads(command.printed)
     manifest = manifest_of(shards)
+    names = shards_of(str(shards), "tfrecord", train=True).names
     assert manifest and made["ids"] == {"samples": 16, "seen": 16, "twice": 0, "mislabelled": 0,
-                                        "sha256": manifest.splits["train"]["ids_sha256"]}
+                                        "sha256": manifest.splits["train"]["ids_sha256"],
+                                        "order_sha256": order_sha256(16, 0, names=names), "neutral": True}
+    assert "dlcompare: tfrecord by the neutral pipeline, 2 loaders: pass" in command.told
     assert len(made["windows"]) == 2 and all(one["samples"] == 16 for one in made["windows"])
     assert made["first"]["cpu"] > 0 and made["bytes"] == sum(f.stat().st_size for f in shards.glob("train*.tfrecord"))
     assert command.nothing_left()

@@ -61,6 +61,15 @@ def test_a_model_is_trained_on_both_pipelines(forms: dict[str, str]) -> None:
         ("jax", "neutral", 1, "resnet18")]
 
 
+def test_progress_names_form_pipeline_and_loaders(forms: dict[str, str]) -> None:
+    jobs = planned(data=(forms["tfrecord"],), batch=4, loaders=(1,), framework="tf-horovod", model="resnet18",
+                   image_size=32).jobs
+    assert [job.called("side") for job in jobs] == [
+        "tfrecord by the neutral pipeline, 1 loader", "tfrecord by tf-horovod's tf.data, 1 loader",
+        "tf-horovod resnet18 on tfrecord by the neutral pipeline, 1 loader",
+        "tf-horovod resnet18 on tfrecord by tf-horovod's tf.data, 1 loader"]
+
+
 def test_a_job_repeats_itself_and_survives_json(forms: dict[str, str]) -> None:
     job = planned(data=(forms["tfrecord"],), batch=4, loaders=(2,), framework="tf-horovod").jobs[1]
     assert IoJob.from_json(job.to_json()) == job

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from fabricated import finished, job
 from running import Command
 
@@ -22,6 +23,7 @@ def seen(command: Command) -> list[Path]:
     return [*folder.glob("*/case-*.safetensors"), *folder.glob("*/*.seen-*")]
 
 
+@pytest.mark.slow
 def test_a_comparison_makes_the_certificates_that_it_lacks_and_the_next_one_uses_them(
         start_slow: Callable[..., Command]) -> None:
     first = start_slow(*WORDS, "--verify", "auto", SLOW_STEP="0")
@@ -57,6 +59,7 @@ def test_a_framework_that_computes_something_else_is_told_so_and_fails_the_comma
     assert seen(command), "what differs can be looked at"
 
 
+@pytest.mark.slow
 def test_a_rounding_that_moves_the_losses_far_is_found_and_kept(start_slow: Callable[..., Command]) -> None:
     words = ("--framework", "slow,drifting", "--windows", "2", "--verify", "auto")
     command = start_slow(*words, SLOW_STEP="0")
