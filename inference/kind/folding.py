@@ -25,7 +25,7 @@ def fold(kind: Kind, job: InferenceJob, ranks: Sequence[RankResult], about: Star
     more: dict[str, Any] = {**known, "calibration": known["calibration"] if job.precision == "int8" else None,
                             "warnings": doubts.of_samples(job.skip, ranks[0].passed_over),
                             "reproduce": repetition(job.command, cell_request(known["asked"], job))}
-    if job.task == "measure" and job.precision != "int8" and job.file is None:
+    if job.task == "measure" and job.precision != "int8" and not known["asked"].get("onnx"):  # whose graph nobody knows
         graph = plugins().model(job.model).graph(job.image_size, job.classes)
         more["bounds"] = bounds_of_answers(graph, job.device, job.precision, job.threads, measured.known(about.system))
     if job.task == "predict":

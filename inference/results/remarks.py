@@ -8,7 +8,7 @@ from typing import Any
 from dlcompare.core.records.caveat import Caveat
 from dlcompare.core.reports.words import sentence
 
-from .summary import Results, Speed, audit_of
+from .summary import Results, Speed, audit_of, side
 
 NAMED = 4  # layers named in a line before the rest are only counted
 WORST = 4  # tensors named of those that were measured
@@ -48,11 +48,11 @@ def notes(results: Results, found: list[Speed]) -> Iterator[str]:
 
 def about_speed(found: list[Speed]) -> Iterator[str]:
     """Yield which speeds were disturbed, and which gains of the others are too small for what was done."""
-    base = {(one.engine, one.batch): one for one in found if one.precision == "fp32"}
-    if busy := ", ".join(f"{one.engine} {one.precision} batch {one.batch}" for one in found if one.disturbed):
+    base = {(one.engine, one.batch, one.threads): one for one in found if one.precision == "fp32"}
+    if busy := "; ".join(f"{one.engine} {side(one)}" for one in found if one.disturbed):
         yield f"the machine was busy with something else, so these speeds mean little: {busy}"
     for one in found:
-        fp32 = base.get((one.engine, one.batch))
+        fp32 = base.get((one.engine, one.batch, one.threads))
         if fp32 and not one.disturbed and not fp32.disturbed:
             gain = one.throughput / fp32.throughput
             if gain < GAIN.get(one.precision, 0):

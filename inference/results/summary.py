@@ -97,6 +97,11 @@ class Speed:
     host: Host | None = None  # of the first round
 
 
+def side(one: Speed) -> str:
+    """Return what tells the cells of one engine apart, in words."""
+    return f"{one.precision}, batch {one.batch}, {one.threads} thread{'s' * (one.threads > 1)}"
+
+
 def speeds(results: Results) -> list[Speed]:
     """Return the speed of every cell that ran, in the order of the plan."""
     rows: dict[Key, list[Json]] = {}

@@ -17,7 +17,7 @@ from dlcompare.core.reports.sections.host import hosts
 from dlcompare.core.reports.text import columns, to_text
 
 from .remarks import notes, signal
-from .summary import Results, Speed, audit_of, pixels, speeds, threads_of
+from .summary import Results, Speed, audit_of, pixels, side, speeds, threads_of
 
 PUBLISHED = "xu2018_table3_int8_accuracy"
 SOURCE = "Xu et al. 2018, Table III: TensorRT, ImageNet, calibrated on 50 batches of 25"
@@ -189,11 +189,6 @@ def speed_table(found: list[Speed]) -> Table:
                       f"{one.throughput:.1f}", interval, *(share(one.of_peak) for _ in known),
                       "" if fp32 is None else f"{one.throughput / fp32:.2f}", *latencies)
     return table
-
-
-def side(one: Speed) -> str:
-    """Return what tells the cells of one engine apart, in words."""
-    return f"{one.precision}, batch {one.batch}, {one.threads} thread{'s' * (one.threads > 1)}"
 
 
 def energies(found: list[Speed]) -> Iterator[RenderableType]:

@@ -124,7 +124,7 @@ def test_what_wastes_the_gain_is_said(results: Results) -> None:
 def test_no_gain_is_blamed_on_a_busy_machine(results: Results) -> None:
     cells = [cell("fp32", [window(100)]), cell("int8", [window(120, foreign=1.5)])]
     text = " ".join(render(dataclasses.replace(results, cells=cells)).split())
-    assert "speeds mean little: onnxruntime int8 batch 8" in text and "only 1.20" not in text
+    assert "speeds mean little: onnxruntime int8, batch 8, 2 threads" in text and "only 1.20" not in text
 
 
 def test_a_floor_that_is_not_surely_held_names_the_tensors_and_fails(results: Results) -> None:

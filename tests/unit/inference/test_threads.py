@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from fabricated import SYSTEM
 from speed_rows import cell, window
 
 from dlcompare.core.errors import UsageError
-from dlcompare.core.kinds.kind import Request, kind
-from dlcompare.core.machine.measured import Rate
+from dlcompare.core.graph.cost import cost
+from dlcompare.core.kinds.kind import Request, Started, kind
+from dlcompare.core.machine.measured import Measured, Rate, fingerprint, keep
 from dlcompare.core.plan.plan import Plan
 from dlcompare.core.plugins.inference_job import InferenceJob
+from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.records.bounds import ARITHMETIC, Bounds
+from dlcompare.core.records.choices import Choices
 from dlcompare.core.records.host import Host
+from dlcompare.core.records.record import Window
 from dlcompare.core.typed_json import to_plain
+from dlcompare.inference.cell import result
+from dlcompare.inference.cell.files import PREPARED
 from dlcompare.inference.cell.request import InferenceRequest
+from dlcompare.inference.cell.result import Build, Ran, RankResult
+from dlcompare.inference.kind import folding
 from dlcompare.inference.kind.request import cell_request
 from dlcompare.inference.results.data import as_csv
 from dlcompare.inference.results.summary import Results, speeds
@@ -86,3 +97,26 @@ def test_bounds_and_host_are_told_as_of_training(results: Results) -> None:
     assert "onnxruntime fp32, batch 8, 2 threads: 50 % of what its matrix units give" in text
     assert "onnxruntime fp32, batch 8, 2 threads: 1.50 of 2 cores busy (the job 1.25)" in text
     assert "matrix units" not in render(results) and "cores busy" not in render(results)
+
+
+@pytest.mark.parametrize("own_file, share", [(None, 2 * 1000.0), ("mine.onnx", None)])
+def test_an_engine_has_a_bound_by_the_network_it_runs_unless_that_is_a_users_own(
+        own_file: str | None, share: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DLCOMPARE_CACHE", str(tmp_path))
+    flops = 2 * cost(plugins().model("resnet18").graph(32, 10)).multiply_adds
+    rate = Rate("matrix", "fp32", flops * 2000.0, None, None, 1.0, 5, "FLOP/s", "jax", "jax 1", threads=2)
+    keep(Measured(fingerprint(SYSTEM), "2026-11-30T10:00:00+00:00", 60.0, (rate,)))
+    asked = InferenceRequest(engines=("onnxruntime",), threads=(2,), data="digits",
+                             **({"onnx": own_file} if own_file else {"model": "resnet18"}))
+    (tmp_path / PREPARED).write_text(json.dumps({"asked": to_plain(asked), "network": {}, "calibration": None}))
+    job = InferenceJob("onnxruntime", "resnet18", file="x.onnx", image_size=32, classes=10, threads=2)
+    one = Window(steps=10, samples=10, seconds=(0.01,), started=0.0)
+    rank = RankResult(build=Build(0.0, 1, cached=False, key="k"), startup={"import": 0.1, "open": 0.1},
+                      ran=Ran("fp32", 1, ()), settings=Choices(), versions={}, peak_bytes=None, rss_bytes=1,
+                      measured=result.Measured(0.1, (0.1,), settled=True, windows=(one, one), latencies=(0.1,),
+                                               copies={}))
+    about = Started(run="r", system=SYSTEM, folder=tmp_path / "job", tell=lambda *_: None)
+    record = folding.fold(INFER, job, [rank], about)
+    assert record.throughput and record.throughput.value == 1000.0
+    assert (record.bounds.limits if record.bounds else None) == (share and {ARITHMETIC: share})
+    assert not share or (record.bounds and record.bounds.shares == {ARITHMETIC: 0.5})

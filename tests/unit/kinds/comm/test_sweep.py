@@ -59,6 +59,18 @@ def test_bandwidth_stands_against_workers_and_size_and_no_share_of_an_ideal(monk
     assert "bus MB/s by bytes" in text and "1.50x" in text, "2 (n - 1) / n of 4 workers over that of 2"
 
 
+def test_a_size_that_was_cut_for_some_workers_is_called_as_it_was_asked_for() -> None:
+    records = [dataclasses.replace(one, sizes=tuple(dataclasses.replace(size, asked=size.size + one.workers)
+                                                    for size in one.sizes)) for one in swept()]
+    assert {one.point["bytes"] - one.sizes[0].size for one in COMM.cells(records)} == {2, 4}
+
+
+def test_points_that_differ_in_threads_alone_are_not_compared() -> None:
+    records = [dataclasses.replace(record(), point={"threads": threads}) for threads in (1, 2)]
+    found = COMM.compare(records, Judging())
+    assert [one.point for one in found] == [{"threads": 1}] * 6 + [{"threads": 2}] * 6
+
+
 def test_verdicts_are_of_one_point(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "140")
     records = swept(rounds=3)

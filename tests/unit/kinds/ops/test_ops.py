@@ -467,6 +467,9 @@ def test_joules_are_told_by_the_call_and_by_the_operation(tmp_path: Path) -> Non
     record = with_meters(folding.fold(OPS, job, [rank], about), [rank], tmp_path)
     assert [one.energy[STEP][0].per_sample for one in record.timed] == [3.0, 6.0]
     assert not record.energy, "of several operators together there is no joule of a call"
+    assert [one.energy for one in record.parts()] == [one.energy[STEP] for one in record.timed]
+    lone = dataclasses.replace(rank, timed=rank.timed[:1])
+    assert with_meters(folding.fold(OPS, job, [lone], about), [lone], tmp_path).energy[0].per_sample == 3.0
     assert not [one for one in record.warnings if one.kind.startswith("energy")]
     eight, seven = csv.DictReader(io.StringIO(OPS.report(Answer([record]), "csv", None)))
     assert float(eight["step_joules_per_call"]) == 3.0 and float(eight["step_joules_per_FLOP"]) == 3.0 / 300
