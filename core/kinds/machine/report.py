@@ -19,7 +19,7 @@ from dlcompare.core.machine.system import system
 from dlcompare.core.reports.text import WIDE, columns, number, plain_table, remarks, to_text
 from dlcompare.core.typed_json import to_plain
 
-from .request import was_busy
+from .request import AGAIN, was_busy
 from .result import MachineRecord
 
 GROUPS = {MATRIX: "matrix products", MEMORY: "memory", COPY: "copies", DISK: "disk, read",
@@ -70,8 +70,10 @@ def parts(found: Measured, width: int) -> Iterator[RenderableType]:
     yield Text(f"\nMeasured {when} UTC in {found.seconds:.0f} s. Each rate is the median of n windows, with its 95 % "
                "bootstrap interval. Matrix products: the better size of each framework; * is the best of all, the peak "
                "that records are held against.", style="dim")
-    for what, why in found.absent.items():
-        yield Text(f"not measured: {what}: {why}", style="yellow" if was_busy({what: why}) else "dim")
+    for why in dict.fromkeys(found.absent.values()):
+        names = "; ".join(what for what, of_it in found.absent.items() if of_it == why)
+        word = "not new" if why.startswith(AGAIN) else "not measured"
+        yield Text(f"{word}: {names}: {why}", style="yellow" if was_busy({names: why}) else "dim")
 
 
 def built(found: Measured) -> Iterator[str]:

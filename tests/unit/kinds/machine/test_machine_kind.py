@@ -121,6 +121,8 @@ def test_what_is_measured_again_on_a_busy_machine_stays_as_it_was_and_is_said(mo
     assert all("busy machine, which is refused: what was known on 2026-11-30 stays" in after.absent[name]
                for name in busy)
     assert "came to nothing (broke)" in after.absent["matrix: tf-horovod, fp32 on cpu"]
+    text = " ".join(MACHINE.report(Answer([found]), "table", None).split())
+    assert "not new: matrix: jax, fp32 on cpu; memory: triad with 1 threads; disk: cold; power: idle: measured" in text
     assert not is_more(Own(), after), "there is nothing to measure but all anew"
     concluded([], monkeypatch)
     assert known(SYSTEM) and known(SYSTEM).absent == after.absent, "nor is it forgotten"  # type: ignore[union-attr]
