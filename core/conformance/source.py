@@ -26,7 +26,8 @@ CORE = (  # the network and its parameters; what is compared and how; learning r
     "graph", "conformance/cases.py", "conformance/dropout.py", "conformance/oracle.py", "conformance/expectation.py",
     "conformance/check.py",
     "plugins/job.py",
-    "data/streams.py", "data/order.py", "data/feed.py", "data/generated/synthetic.py", "worker/windows.py",
+    "data/streams.py", "data/order.py", "data/feed.py", "data/weights.py",
+    "data/generated/synthetic.py", "worker/windows.py",
     "kinds/training/loop.py")
 OURS, APART = __name__.split(".")[:2]  # dlcompare, and its core, of which only CORE counts
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dlcompare.core.data.weights import share
 from dlcompare.core.plugins.backend import ORACLE
-from dlcompare.core.plugins.job import Job, learning_rate
+from dlcompare.core.plugins.job import Job, decay_of, learning_rate
 from dlcompare.core.plugins.registry import plugins
 
 from .check import Check
 from .diagnosis import Evidence
-from .oracle import distance, first_divergence, judge, share
+from .oracle import distance, first_divergence, judge
 
 if TYPE_CHECKING:
     from dlcompare.core.plugins.backend import Arrays
@@ -27,7 +28,9 @@ Array = np.ndarray
 
 @dataclasses.dataclass(frozen=True)
 class Update:
-    """One parameter's step: its weight, velocity and gradient, the learning rates, momentum and weight decay."""
+    """One parameter's step: its weight, velocity and gradient, the learning rates, momentum, its own weight decay, and
+    the job's, which does not reach every parameter.
+    """
 
     weight: Array
     velocity: Array
@@ -36,6 +39,7 @@ class Update:
     step: int
     momentum: float
     decay: float
+    undivided: float
 
     @property
     def fresh(self) -> Array:
@@ -65,6 +69,10 @@ def decay_of_matrices(u: Update) -> tuple[Array, Array]:
     return usual(u) if u.weight.ndim > 1 else without_decay(u)
 
 
+def decay_of_all(u: Update) -> tuple[Array, Array]:
+    return u.take(u.momentum * u.velocity + u.gradient + u.undivided * u.weight)
+
+
 def decoupled(u: Update) -> tuple[Array, Array]:
     weight, velocity = without_decay(u)
     return weight - u.lr * u.decay * u.weight, velocity
@@ -91,6 +99,7 @@ def dampened_later(u: Update) -> tuple[Array, Array]:
 RULES: dict[str, Rule] = {
     "weight decay is left out": without_decay,
     "weight decay spares biases and scales": decay_of_matrices,
+    "weight decay reaches biases and scales too": decay_of_all,
     "weight decay is decoupled, as AdamW's": decoupled,
     "the learning rate is frozen at the first step": lambda u: u.take(usual(u)[1], lr=u.rate(0)),
     "the learning rate is the next step's": lambda u: u.take(usual(u)[1], lr=u.rate(u.step + 1)),
@@ -165,6 +174,6 @@ def course(case: Case, job: Job, rule: Rule) -> Arrays:
         found = gradients(case, params, batch, job, workers=job.workers)
         for name in velocity:
             update = Update(params[name], velocity[name], found[name], lambda s: learning_rate(job, step=s), step,
-                            job.momentum, job.weight_decay)
+                            job.momentum, decay_of(job, params[name].shape), job.weight_decay)
             params[name], velocity[name] = rule(update)
     return {f"parameter/{name}": params[name] for name in velocity}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -19,6 +19,7 @@ PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 DEVICES = ("cpu", "cuda", "tpu")
 EXECUTIONS = ("eager", "graph", "compiled")
 LAYOUTS = ("NCHW", "NHWC")
+ALL, MATRICES = "all", "matrices"  # which trained parameters weight decay reaches
 FAIL, SKIP = "fail", "skip"  # what may be done about a sample that cannot be read
 LARGEST = "max"  # instead of a batch: the largest that fits, which is searched for before the job is run
 
@@ -166,6 +167,9 @@ class Job(BaseJob):
                             help="constant, warmup:STEPS or cosine:STEPS.")
     momentum: float = setting(0.9, group=TRAINS, help="Of stochastic gradient descent.")
     weight_decay: float = setting(1e-4, group=TRAINS, help="Coupled: added to the gradient.")
+    decay: str = setting(ALL, group=TRAINS, choices=(ALL, MATRICES),
+                         help="What weight decay reaches: all trained parameters, or matrices, those of two axes or "
+                              "more, sparing biases and scales.")
     steps: int | None = setting(None, group=MEASURED, least=1, told=True, metavar="N",
                                 help="Optimiser steps per window; default: as many as fill 2 seconds.")
     windows: int = setting(5, group=MEASURED, least=1, told=True, metavar="N", help="Windows to measure.")
@@ -198,6 +202,11 @@ class Job(BaseJob):
         return {"framework": self.framework, "model": self.model, "dataset": self.data, "device": self.device,
                 "precision": self.precision, "workers": self.workers, "batch_per_worker": self.batch,
                 "global_batch": self.batch * self.workers, "image_size": self.image_size}
+
+
+def decay_of(job: Job, shape: Sequence[int]) -> float:
+    """Return the weight decay of a trained parameter of a shape; any layout will do, for only axes are counted."""
+    return job.weight_decay if job.decay == ALL or len(shape) > 1 else 0.0
 
 
 def learning_rate(job: Job, *, step: int) -> float:

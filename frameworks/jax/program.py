@@ -19,7 +19,7 @@ from jax.sharding import PartitionSpec as P
 
 from dlcompare.core.graph import Graph, Node
 from dlcompare.core.plugins.backend import Arrays
-from dlcompare.core.plugins.job import Job
+from dlcompare.core.plugins.job import Job, decay_of
 
 from .ops import KERNEL, LAST, Context, Params, to_device_form, walk
 
@@ -143,7 +143,7 @@ class Program:
     def _step(self, state: State, batch: dict[str, Array], lr: Array) -> tuple[State, Array]:
         job = self.job
         gradients, loss, moved = self._backward(state, batch)
-        velocity = jax.tree.map(lambda v, g, w: job.momentum * v + g + job.weight_decay * w,
+        velocity = jax.tree.map(lambda v, g, w: job.momentum * v + g + decay_of(job, w.shape) * w,
                                 state.velocity, gradients, state.trained)
         trained = jax.tree.map(lambda w, v: w - lr * v, state.trained, velocity)
         scale, good = state.scale, state.good

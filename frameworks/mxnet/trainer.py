@@ -17,7 +17,7 @@ from dlcompare.core.errors import JobError
 from dlcompare.core.graph import Graph
 from dlcompare.core.plugins.backend import Trainer
 from dlcompare.core.plugins.collectives import ALL_REDUCE, Message
-from dlcompare.core.plugins.job import Job
+from dlcompare.core.plugins.job import Job, decay_of
 
 from .exchange import Exchange, KvStore
 from .ops import Network, build, parameters
@@ -45,7 +45,7 @@ class MxnetTrainer(Trainer):
         weights = {name: self.parameters[name].data() for name in self.gradient}
         self.exchange.start(weights)
         self.sgd = Sgd(list(weights.values()), list(self.gradient.values()), momentum=job.momentum,
-                       weight_decay=job.weight_decay, workers=self.world)
+                       decays=[decay_of(job, weight.shape) for weight in weights.values()], workers=self.world)
         self.statistics = Statistics(graph, self.parameters)
         self.network = self._network("loss", static_alloc=True, static_shape=True)
         self.loss = nd.zeros(1)
@@ -113,7 +113,7 @@ class MxnetTrainer(Trainer):
         return self._network(*self.graph.outputs)
 
     def activations(self, batch: Arrays) -> Arrays:
-        nodes = [node.name for node in self.graph.needed("loss")]
+        nodes = [name for node in self.graph.needed("loss") for name in node.results]
         network = self._network("loss", values=nodes)
         with self.statistics.preserve(), autograd.train_mode():
             return self._results(network, batch)

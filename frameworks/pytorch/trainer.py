@@ -14,17 +14,17 @@ import numpy as np
 import torch
 import torch._dynamo  # DistributedDataParallel imports it when it is made: seconds that are none of building
 import torch.distributed as dist
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from dlcompare.core.graph import Graph
 from dlcompare.core.plugins.backend import Arrays, Trainer, need_ampere
 from dlcompare.core.plugins.collectives import CollectiveJob, Message
-from dlcompare.core.plugins.job import Job
+from dlcompare.core.plugins.job import Job, decay_of
 
 from .compiler import compile_module, compiler_settings
 from .messages import buckets
-from .module import build, fx_graph, path, target
+from .module import build, fx_graph, path, target, tie
 
 JOIN_SECONDS = 300  # a rank that has not joined by then never will
 LOW = {"bf16": torch.bfloat16, "fp16": torch.float16}  # what autocast computes in
@@ -44,13 +44,12 @@ class TorchTrainer(Trainer):
         self.evaluator = fx.GraphModule(modules, fx_graph(graph, graph.needed(), list(graph.outputs)))
         self.module = fx.GraphModule(modules, fx_graph(graph, graph.needed("loss"), ["loss"]))
         self._load(params)
-        trained = {target(name) for name in graph.trained()}
-        for name, parameter in self.evaluator.named_parameters():
-            parameter.requires_grad_(name in trained)
+        self.weights = {name: self.evaluator.get_parameter(target(name))
+                        for name, declared in graph.params().items() if declared.trained}
+        for name, parameter in self.weights.items():
+            parameter.requires_grad_(name in graph.trained())
         self.parallel = self._parallel()
-        self.optimiser = torch.optim.SGD(
-            [p for p in self.module.parameters() if p.requires_grad],
-            lr=0.0, momentum=job.momentum, weight_decay=job.weight_decay)
+        self.optimiser = torch.optim.SGD(groups(self.module, job), lr=0.0, momentum=job.momentum)
         # One check decides for every rank alike: it reads gradients that have been all-reduced.
         self.scaler = torch.amp.GradScaler(self.device.type, init_scale=job.loss_scale, growth_interval=GROWTH_STEPS,
                                            enabled=job.precision == "fp16")
@@ -75,7 +74,9 @@ class TorchTrainer(Trainer):
         state |= {name: torch.zeros_like(buffer, device="cpu") for name, buffer in self.evaluator.named_buffers()
                   if name.endswith("num_batches_tracked")}
         missing, unexpected = self.evaluator.load_state_dict(state, strict=False, assign=True)
-        wrong = [*missing, *unexpected]
+        tie(self.graph, self.evaluator)  # assigning has parted them
+        shared = {f"{path(node.name)}.{local}" for node in self.graph.nodes for local in node.shared}
+        wrong = [*(name for name in missing if name not in shared), *unexpected]
         if wrong:
             raise ValueError(f"parameters do not fit the graph: {', '.join(wrong)}")
         self.evaluator.to(device=self.device, memory_format=self.layout)
@@ -144,12 +145,13 @@ class TorchTrainer(Trainer):
 
     def activations(self, batch: Arrays) -> Arrays:
         seen: Arrays = {}
-        names = {path(n.name): n.name for n in self.graph.nodes}
+        nodes = {path(n.name): n for n in self.graph.nodes}
 
         class Watch(fx.Interpreter):
             def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
                 result = super().call_module(target, args, kwargs)
-                seen[names[target]] = array(result)  # now: a later op may overwrite it in place
+                # Now: a later op may overwrite it in place.
+                seen.update({name: array(value) for name, value in nodes[target].named(result).items()})
                 return result
 
         with self._preserve_statistics(), torch.no_grad(), self._precision():
@@ -162,8 +164,8 @@ class TorchTrainer(Trainer):
     def gradients(self, batch: Arrays) -> Arrays:
         with self._preserve_statistics():
             self._backward(self.place(batch))
-        parameters, scale = dict(self.module.named_parameters()), self.scaler.get_scale()
-        found = {name: array(parameters[target(name)].grad / scale) for name in self.graph.trained()}
+        scale = self.scaler.get_scale()
+        found = {name: array(self.weights[name].grad / scale) for name in self.graph.trained()}
         self.optimiser.zero_grad(set_to_none=True)
         return found
 
@@ -230,6 +232,15 @@ class TorchTrainer(Trainer):
 
 def array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().float().cpu().numpy().copy()
+
+
+def groups(module: nn.Module, job: Job) -> list[dict[str, Any]]:
+    """Return what the optimiser trains, parameters of one weight decay together."""
+    found: dict[float, list[nn.Parameter]] = {}
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            found.setdefault(decay_of(job, parameter.shape), []).append(parameter)
+    return [{"params": several, "weight_decay": decay} for decay, several in found.items()]
 
 
 def layout(graph: Graph, job: Job) -> torch.memory_format:

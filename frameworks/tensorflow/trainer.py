@@ -23,7 +23,7 @@ from dlcompare.core.graph import Graph
 from dlcompare.core.machine.accelerators import cuda_uuids
 from dlcompare.core.plugins.backend import AMPERE, Trainer, need_ampere
 from dlcompare.core.plugins.collectives import CollectiveJob, Message
-from dlcompare.core.plugins.job import Job
+from dlcompare.core.plugins.job import Job, decay_of
 
 from .loss_scale import LossScale
 from .messages import fused
@@ -80,8 +80,8 @@ class TfTrainer(Trainer):
 
     def _update(self, lr: Any, gradients: list[Any]) -> bool:
         for variable, velocity, gradient in zip(self.trained.values(), self.velocity, gradients, strict=True):
-            if self.job.weight_decay:
-                gradient += self.job.weight_decay * variable
+            if decay := decay_of(self.job, variable.shape):
+                gradient += decay * variable
             tf.raw_ops.ResourceApplyMomentum(var=variable.handle, accum=velocity.handle, lr=lr, grad=gradient,
                                              momentum=self.job.momentum)
         return True  # for tf.cond
@@ -138,7 +138,7 @@ class TfTrainer(Trainer):
 
     @cached_property
     def _activate(self) -> Callable[[list[Any]], Any]:
-        model = self.network.model([node.name for node in self.graph.needed("loss")])
+        model = self.network.model([name for node in self.graph.needed("loss") for name in node.results])
         return self._traced(lambda inputs: model(inputs, training=True))
 
     @cached_property

@@ -35,8 +35,8 @@ PLACE = {name: number for number, names in enumerate(LAYERS) for name in names}
 
 CONTRACTS = {  # what the modules of a plug-in may import of core; besides that, its own folder
     "models": {"core", "core.graph", "core.graph.model", "core.graph.ops"},
-    "frameworks": {"core", "core.data.stream", "core.data.view", "core.errors", "core.graph", "core.graph.ops",
-                   "core.machine.accelerators", "core.machine.ports", "core.launch.lifeline",
+    "frameworks": {"core", "core.data.stream", "core.data.view", "core.errors", "core.graph",
+                   "core.graph.ops.windows", "core.machine.accelerators", "core.machine.ports", "core.launch.lifeline",
                    "core.launch.process_group", "core.plugins.backend", "core.plugins.collectives", "core.plugins.job",
                    "core.plugins.runtime",
                    "frameworks.horovod"},  # the last is no plug-in: two of them share it

@@ -10,7 +10,7 @@ import pytest
 
 from dlcompare.core.errors import UsageError
 from dlcompare.core.kinds.kind import kind
-from dlcompare.core.plugins.job import Job, learning_rate
+from dlcompare.core.plugins.job import Job, decay_of, learning_rate
 
 JOB = Job(framework="reference", model="resnet18")
 
@@ -74,3 +74,11 @@ def test_whatever_a_network_is_called_its_folder_is_one_name_in_the_run(name: st
     folder = tmp_path / dataclasses.replace(JOB, model=name).id
     folder.mkdir()
     assert [*tmp_path.iterdir()] == [folder] and dataclasses.replace(JOB, model=f"{name}.").id != folder.name
+
+
+def test_weight_decay_reaches_all_or_what_has_two_axes() -> None:
+    everything = Job("pytorch-ddp", "resnet18", weight_decay=0.1)
+    matrices = Job("pytorch-ddp", "resnet18", weight_decay=0.1, decay="matrices")
+    shapes = ((8,), (8, 3), (8, 3, 1, 1))
+    assert [decay_of(everything, shape) for shape in shapes] == [0.1, 0.1, 0.1]
+    assert [decay_of(matrices, shape) for shape in shapes] == [0.0, 0.1, 0.1]
