@@ -19,6 +19,7 @@ from dlcompare.core.data.weights import balanced, weights_among
 from dlcompare.core.graph import Graph, Input
 from dlcompare.core.graph.ops import Tensor, trace
 from dlcompare.core.plugins.job import ALL, MATRICES
+from dlcompare.core.plugins.optimiser import ADAM, ADAMW, NESTEROV, SGD
 
 if TYPE_CHECKING:
     from dlcompare.core.plugins.backend import Arrays
@@ -34,8 +35,8 @@ class Case:
 
     ``pins`` says which meaning the case pins; ``batches`` are global, one per optimiser step; ``trains`` is False
     where training is random (dropout) and only evaluation is compared; ``random``: the masks of its training are
-    judged by their statistics; ``decay`` says which parameters weight decay reaches; ``heavy`` marks a whole model: it
-    steps more gently, and its steps take long enough for the clock to be checked.
+    judged by their statistics; ``decay`` and ``optimiser`` are the job's; ``heavy`` marks a whole model: it steps more
+    gently, and its steps take long enough for the clock to be checked.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Case:
     heavy: bool = False
     random: bool = False
     decay: str = ALL
+    optimiser: str = SGD
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class Recipe:
     squared: bool = False  # the loss is the mean square, and no cross-entropy
     weighted: bool = False  # the loss has a label and a weight for each place
     decay: str = ALL
+    optimiser: str = SGD
 
 
 IDS = {"ids": Input((5,), "int64", "ids", 7)}
@@ -93,6 +96,10 @@ def _select(x: Tensor) -> Tensor:
 
 def _two_layers(x: Tensor) -> Tensor:
     return x.dense(6, name="fc1").tanh(name="tanh").dense(5, name="fc2")
+
+
+def _small_gradients(x: Tensor) -> Tensor:
+    return _two_layers(x).scale(1e-7, name="small")
 
 
 def _split(x: Tensor) -> Tensor:
@@ -184,6 +191,13 @@ RECIPES: dict[str, Recipe] = {
                                      lambda x: x.dense(6, name="fc"), (5, 4), weighted=True),
     "gradient-average": Recipe("gradients are averaged over the workers", _two_layers, (4,)),
     "sgd": Recipe("v = m v + g + wd w; w = w - lr v, under a changing learning rate", _two_layers, (4,)),
+    "nesterov": Recipe("v = m v + g + wd w; w = w - lr (g + wd w + m v)", _two_layers, (4,), optimiser=NESTEROV),
+    "adam": Recipe("moments corrected for their start, weight decay in the gradient, also of untouched rows",
+                   lambda x, ids: ids.embedding(40, 8, name="words").add(x, name="sum"), (5, 8),
+                   extra={"ids": Input((5,), "int64", "ids", 40)}, optimiser=ADAM),
+    "adamw": Recipe("weight decay beside the gradient, times the learning rate", _two_layers, (4,), optimiser=ADAMW),
+    "adamw-small-gradients": Recipe("epsilon stands beside the corrected root", _small_gradients, (4,),
+                                    optimiser=ADAMW, wide=True),
     "decay-of-matrices": Recipe("weight decay may spare what has one axis: biases and scales", _two_layers, (4,),
                                 decay=MATRICES),
     "unreached-parameters": Recipe("what the loss does not reach stays put, weight decay included", _two_layers, (4,),
@@ -199,7 +213,8 @@ def tiny(name: str) -> Case:
     params = {k: _draw(rng, k, p.shape) for k, p in graph.params().items()}
     params |= {k: np.full_like(params[k], value) for k, value in recipe.fill.items()}
     batches = tuple(_batch(rng, graph, recipe) for _ in range(STEPS))
-    return Case(name, recipe.pins, graph, params, batches, trains=recipe.trains, decay=recipe.decay)
+    return Case(name, recipe.pins, graph, params, batches, trains=recipe.trains, decay=recipe.decay,
+                optimiser=recipe.optimiser)
 
 
 def _graph(name: str, recipe: Recipe) -> Graph:

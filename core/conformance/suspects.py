@@ -11,6 +11,7 @@ import numpy as np
 from dlcompare.core.data.weights import share
 from dlcompare.core.plugins.backend import ORACLE
 from dlcompare.core.plugins.job import Job, decay_of, learning_rate
+from dlcompare.core.plugins.optimiser import SGD
 from dlcompare.core.plugins.registry import plugins
 
 from .check import Check
@@ -122,7 +123,7 @@ def examine(case: Case, job: Job, *, seen: Arrays, want: Expected) -> tuple[list
     checks, about = judge(case, seen, want), evidence(case)
     if all(check.passed for check in checks):
         return checks, about
-    known = () if case.heavy or not case.trains else suspects(case, job, seen=seen, want=want)
+    known = () if case.heavy or not case.trains or case.optimiser != SGD else suspects(case, job, seen=seen, want=want)
     return checks, dataclasses.replace(about, layer=first_divergence(case, checks), suspects=known)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
@@ -14,6 +13,9 @@ from dlcompare.core.errors import UsageError
 from dlcompare.core.printable import file_name
 from dlcompare.core.settings import check, repetition, setting
 from dlcompare.core.typed_json import from_plain, to_plain
+
+from .optimiser import SGD, parse
+from .schedule import factor
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 DEVICES = ("cpu", "cuda", "tpu")
@@ -164,9 +166,13 @@ class Job(BaseJob):
                         help="Of the initial parameters and the order of the samples.")
     lr: float = setting(0.01, group=TRAINS, least=0, told=True, help="Learning rate.")
     schedule: str = setting("constant", group=TRAINS, metavar="NAME",
-                            help="constant, warmup:STEPS or cosine:STEPS.")
-    momentum: float = setting(0.9, group=TRAINS, help="Of stochastic gradient descent.")
-    weight_decay: float = setting(1e-4, group=TRAINS, help="Coupled: added to the gradient.")
+                            help="constant, warmup:STEPS, cosine:STEPS, warmup-cosine:WARMUP,STEPS, warmup-exp:STEPS, "
+                                 "noam:WARMUP or step:STEP[,STEP...]:FACTOR; several joined by * are multiplied.")
+    optimiser: str = setting(SGD, group=TRAINS, metavar="NAME[:B1,B2,EPS]",
+                             help="sgd, nesterov, adam or adamw; the latter two take betas and epsilon, by themselves "
+                                  "0.9,0.999,1e-8.")
+    momentum: float = setting(0.9, group=TRAINS, help="Of sgd and nesterov.")
+    weight_decay: float = setting(1e-4, group=TRAINS, help="Added to the gradient; with adamw to the step.")
     decay: str = setting(ALL, group=TRAINS, choices=(ALL, MATRICES),
                          help="What weight decay reaches: all trained parameters, or matrices, those of two axes or "
                               "more, sparing biases and scales.")
@@ -190,6 +196,7 @@ class Job(BaseJob):
     def __post_init__(self) -> None:
         super().__post_init__()
         learning_rate(self, step=0)  # raises on a schedule that does not parse
+        parse(self.optimiser)
 
     @property
     def runtime(self) -> str:
@@ -210,16 +217,5 @@ def decay_of(job: Job, shape: Sequence[int]) -> float:
 
 
 def learning_rate(job: Job, *, step: int) -> float:
-    """Return the learning rate of optimiser step ``step``, counted from 0, under the job's schedule.
-
-    ``constant``; ``warmup:N`` rises linearly to lr over N steps; ``cosine:N`` falls from lr to 0 over N steps.
-    """
-    kind, _, count = job.schedule.partition(":")
-    if kind == "constant" and not count:
-        return job.lr
-    if kind in ("warmup", "cosine") and count.isdigit() and int(count) > 0:
-        steps = int(count)
-        if kind == "warmup":
-            return job.lr * min(1.0, (step + 1) / steps)
-        return job.lr * 0.5 * (1 + math.cos(math.pi * min(step, steps) / steps))
-    raise UsageError(f"unknown schedule {job.schedule!r}; there is: constant, warmup:STEPS, cosine:STEPS")
+    """Return the learning rate of optimiser step ``step``, counted from 0, under the job's schedule."""
+    return job.lr * factor(job.schedule, step=step)

@@ -17,11 +17,11 @@ from dlcompare.core.errors import JobError
 from dlcompare.core.graph import Graph
 from dlcompare.core.plugins.backend import Trainer
 from dlcompare.core.plugins.collectives import ALL_REDUCE, Message
-from dlcompare.core.plugins.job import Job, decay_of
+from dlcompare.core.plugins.job import Job
 
 from .exchange import Exchange, KvStore
+from .optimisers import optimiser
 from .ops import Network, build, parameters
-from .sgd import Sgd
 from .statistics import Statistics
 
 if TYPE_CHECKING:
@@ -44,8 +44,7 @@ class MxnetTrainer(Trainer):
         self.gradient = {name: self.parameters[name].grad() for name in graph.trained()}
         weights = {name: self.parameters[name].data() for name in self.gradient}
         self.exchange.start(weights)
-        self.sgd = Sgd(list(weights.values()), list(self.gradient.values()), momentum=job.momentum,
-                       decays=[decay_of(job, weight.shape) for weight in weights.values()], workers=self.world)
+        self.optimiser = optimiser(list(weights.values()), list(self.gradient.values()), job)
         self.statistics = Statistics(graph, self.parameters)
         self.network = self._network("loss", static_alloc=True, static_shape=True)
         self.loss = nd.zeros(1)
@@ -79,7 +78,7 @@ class MxnetTrainer(Trainer):
         self.loss.wait_to_read()  # else Python queues steps, and holds their batches, without an end
         self.statistics.divide_for(len(next(iter(placed.values()))))
         self._backward(placed)
-        self.sgd.step(lr)
+        self.optimiser.step(lr)
 
     def _backward(self, placed: dict[str, Any]) -> None:
         """Start to compute the loss, and the gradients summed over workers."""

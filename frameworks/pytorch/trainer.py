@@ -21,6 +21,7 @@ from dlcompare.core.graph import Graph
 from dlcompare.core.plugins.backend import Arrays, Trainer, need_ampere
 from dlcompare.core.plugins.collectives import CollectiveJob, Message
 from dlcompare.core.plugins.job import Job, decay_of
+from dlcompare.core.plugins.optimiser import ADAMW, MOMENTUM, NESTEROV, parse
 
 from .compiler import compile_module, compiler_settings
 from .messages import buckets
@@ -49,7 +50,7 @@ class TorchTrainer(Trainer):
         for name, parameter in self.weights.items():
             parameter.requires_grad_(name in graph.trained())
         self.parallel = self._parallel()
-        self.optimiser = torch.optim.SGD(groups(self.module, job), lr=0.0, momentum=job.momentum)
+        self.optimiser = optimiser(job, groups(self.module, job))
         # One check decides for every rank alike: it reads gradients that have been all-reduced.
         self.scaler = torch.amp.GradScaler(self.device.type, init_scale=job.loss_scale, growth_interval=GROWTH_STEPS,
                                            enabled=job.precision == "fp16")
@@ -232,6 +233,16 @@ class TorchTrainer(Trainer):
 
 def array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().float().cpu().numpy().copy()
+
+
+def optimiser(job: Job, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    """Return the job's optimiser, PyTorch's own; its formulas are those that are pinned."""
+    wanted = parse(job.optimiser)
+    if wanted.name in MOMENTUM:
+        ahead = wanted.name == NESTEROV and job.momentum > 0  # without momentum the two are one, and PyTorch refuses
+        return torch.optim.SGD(groups, lr=0.0, momentum=job.momentum, nesterov=ahead)
+    make = torch.optim.AdamW if wanted.name == ADAMW else torch.optim.Adam
+    return make(groups, lr=0.0, betas=(wanted.beta1, wanted.beta2), eps=wanted.eps)
 
 
 def groups(module: nn.Module, job: Job) -> list[dict[str, Any]]:

@@ -12,8 +12,11 @@ from dlcompare.core.errors import JobError
 from dlcompare.core.graph import Graph, Node
 from dlcompare.core.plugins.backend import Trainer
 from dlcompare.core.plugins.job import Job, decay_of
+from dlcompare.core.plugins.optimiser import MOMENTUM, parse
 
 from .ops import TABLE
+from .optimisers import TABLE as DIRECTIONS
+from .optimisers import Asked, Direction
 from .unit import Array, Call, Op
 
 if TYPE_CHECKING:
@@ -56,7 +59,11 @@ class ReferenceTrainer(Trainer):
         self.weights = {k: np.array(params[k], np.float64) for k, p in declared.items() if p.trained}
         statistics = {k: np.array(params[k], np.float64) for k, p in declared.items() if not p.trained}
         self.statistics = [dict(statistics) for _ in range(replicas)]
+        adaptive = parse(job.optimiser).name not in MOMENTUM
         self.velocity = {k: np.zeros_like(self.weights[k]) for k in graph.trained()}
+        self.second = {k: np.zeros_like(v) for k, v in self.velocity.items()} if adaptive else self.velocity
+        self.taken = 0  # optimiser steps
+        self.directions: Mapping[str, Direction] = DIRECTIONS  # a test puts a wrong one into a copy
         self.loss = float("nan")
 
     def place(self, batch: Arrays) -> Arrays:
@@ -127,11 +134,13 @@ class ReferenceTrainer(Trainer):
         return {name: mean(share[name] for share in shares) for name in self.velocity}
 
     def update(self, gradients: Arrays, lr: float) -> None:
-        """Apply one step of SGD with momentum and coupled weight decay to the trained parameters."""
+        """Apply one step of the job's optimiser to the trained parameters."""
+        self.taken += 1
+        optimiser = parse(self.job.optimiser)
         for name, velocity in self.velocity.items():
-            velocity *= self.job.momentum
-            velocity += gradients[name] + decay_of(self.job, velocity.shape) * self.weights[name]
-            self.weights[name] -= lr * velocity
+            weight = self.weights[name]
+            asked = Asked(optimiser, self.job.momentum, decay_of(self.job, velocity.shape), self.taken)
+            weight -= lr * self.directions[optimiser.name](asked, weight, gradients[name], velocity, self.second[name])
 
     def follow(self, tape: Tape, *, rank: int) -> None:
         """Move a replica's running statistics on by one training pass."""

@@ -12,6 +12,7 @@ import numpy as np
 from group import Worker
 
 from dlcompare.core.plugins.job import decay_of
+from dlcompare.frameworks.reference import optimisers
 from dlcompare.frameworks.reference.unit import Op
 
 
@@ -107,6 +108,49 @@ class Nesterov(Worker):
             velocity *= self.job.momentum
             velocity += gradient
             self.weights[name] -= lr * (gradient + self.job.momentum * velocity)
+
+
+class PlainMomentum(Worker):
+    """Momentum as usual, whatever optimiser was asked for."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.directions = {**self.directions, "nesterov": optimisers.sgd}
+
+
+class CoupledAdamW(Worker):
+    """Weight decay goes into the gradient, as Adam's does."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.directions = {**self.directions, "adamw": optimisers.adam}
+
+
+class UncorrectedAdam(Worker):
+    """The moments are taken as they are, though they begin at 0."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.directions = {**self.directions, "adam": uncorrected}
+
+
+def uncorrected(asked, weight, gradient, first, second):
+    late = dataclasses.replace(asked, taken=10**6)
+    return optimisers.adam(late, weight, gradient, first, second)
+
+
+class FoldedEpsilon(Worker):
+    """Epsilon stands beside the uncorrected root, as Keras and MXNet have it."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.directions = {**self.directions, "adamw": folded}
+
+
+def folded(asked, weight, gradient, first, second):
+    wanted = asked.optimiser
+    wider = dataclasses.replace(wanted, eps=wanted.eps / wanted.correction(asked.taken)[1] ** 0.5)
+    return optimisers.adamw(dataclasses.replace(asked, optimiser=wider), weight, gradient, first, second)
 
 
 class RateInsideVelocity(Worker):
@@ -318,6 +362,10 @@ MISTAKES = {
     "decoupled weight decay": Mistake(DecoupledDecay, "sgd", "dense 'fc2' (after 4 steps)"),
     "weight decay spares biases": Mistake(DecayOfMatricesAlone, "sgd", "dense 'fc1' (after 4 steps)"),
     "weight decay reaches biases": Mistake(DecayOfAll, "decay-of-matrices", "dense 'fc1' (after 4 steps)"),
+    "Nesterov forgotten": Mistake(PlainMomentum, "nesterov", "dense 'fc2' (after 4 steps)"),
+    "Adam's moments uncorrected": Mistake(UncorrectedAdam, "adam", "dense 'fc2' (after 4 steps)"),
+    "AdamW's decay coupled": Mistake(CoupledAdamW, "adamw", "dense 'fc2' (after 4 steps)"),
+    "Adam's epsilon folded": Mistake(FoldedEpsilon, "adamw-small-gradients", "dense 'fc2' (after 4 steps)"),
     "Nesterov momentum": Mistake(Nesterov, "sgd", "dense 'fc2' (after 4 steps)"),
     "learning rate inside the velocity": Mistake(RateInsideVelocity, "sgd", "dense 'fc2' (after 4 steps)"),
     "dampened momentum": Mistake(Dampened, "sgd", "dense 'fc2' (after 4 steps)"),

@@ -38,7 +38,7 @@ CONTRACTS = {  # what the modules of a plug-in may import of core; besides that,
     "frameworks": {"core", "core.data.stream", "core.data.view", "core.errors", "core.graph",
                    "core.graph.ops.windows", "core.machine.accelerators", "core.machine.ports", "core.launch.lifeline",
                    "core.launch.process_group", "core.plugins.backend", "core.plugins.collectives", "core.plugins.job",
-                   "core.plugins.runtime",
+                   "core.plugins.optimiser", "core.plugins.runtime",
                    "frameworks.horovod"},  # the last is no plug-in: two of them share it
     "inference.engines": {"core", "core.data.checked", "core.errors", "core.graph", "core.machine.accelerators",
                           "core.plugins.backend", "core.plugins.engine", "core.plugins.inference_job",
