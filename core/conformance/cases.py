@@ -35,8 +35,8 @@ class Case:
 
     ``pins`` says which meaning the case pins; ``batches`` are global, one per optimiser step; ``trains`` is False
     where training is random (dropout) and only evaluation is compared; ``random``: the masks of its training are
-    judged by their statistics; ``decay`` and ``optimiser`` are the job's; ``heavy`` marks a whole model: it steps more
-    gently, and its steps take long enough for the clock to be checked.
+    judged by their statistics; ``decay``, ``optimiser`` and ``clip`` are the job's; ``heavy`` marks a whole model: it
+    steps more gently, and its steps take long enough for the clock to be checked.
     """
 
     name: str
@@ -49,6 +49,7 @@ class Case:
     random: bool = False
     decay: str = ALL
     optimiser: str = SGD
+    clip: float | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Recipe:
     weighted: bool = False  # the loss has a label and a weight for each place
     decay: str = ALL
     optimiser: str = SGD
+    clip: float | None = None
 
 
 IDS = {"ids": Input((5,), "int64", "ids", 7)}
@@ -198,6 +200,7 @@ RECIPES: dict[str, Recipe] = {
     "adamw": Recipe("weight decay beside the gradient, times the learning rate", _two_layers, (4,), optimiser=ADAMW),
     "adamw-small-gradients": Recipe("epsilon stands beside the corrected root", _small_gradients, (4,),
                                     optimiser=ADAMW, wide=True),
+    "clip": Recipe("the mean gradient of all parameters together is shortened to a norm", _two_layers, (4,), clip=0.3),
     "decay-of-matrices": Recipe("weight decay may spare what has one axis: biases and scales", _two_layers, (4,),
                                 decay=MATRICES),
     "unreached-parameters": Recipe("what the loss does not reach stays put, weight decay included", _two_layers, (4,),
@@ -214,7 +217,7 @@ def tiny(name: str) -> Case:
     params |= {k: np.full_like(params[k], value) for k, value in recipe.fill.items()}
     batches = tuple(_batch(rng, graph, recipe) for _ in range(STEPS))
     return Case(name, recipe.pins, graph, params, batches, trains=recipe.trains, decay=recipe.decay,
-                optimiser=recipe.optimiser)
+                optimiser=recipe.optimiser, clip=recipe.clip)
 
 
 def _graph(name: str, recipe: Recipe) -> Graph:

@@ -60,7 +60,7 @@ def _graph() -> Graph:
 def plain(job: Job) -> Job:
     """Return the job under which the case is run: neither momentum nor weight decay, which move what was dropped."""
     return dataclasses.replace(job, lr=RATE_OF_LEARNING, schedule="constant", optimiser=SGD, momentum=0.0,
-                               weight_decay=0.0, loss_scale=128.0)
+                               weight_decay=0.0, clip=None, loss_scale=128.0)
 
 
 def observe(trainer: Trainer, shares: list[Arrays], *, workers: int) -> Arrays:

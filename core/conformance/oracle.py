@@ -71,7 +71,7 @@ def case_job(case: Case, job: Job) -> Job:
         lr = 1e-5 if any(node.op == "batch_norm" for node in case.graph.nodes) else 1e-4
     # A loss scale at which fp16 neither overflows nor, so that a step is skipped, comes near it.
     return dataclasses.replace(job, lr=lr, schedule="cosine:6", momentum=0.9, weight_decay=0.01, decay=case.decay,
-                               optimiser=case.optimiser, loss_scale=128.0)
+                               optimiser=case.optimiser, clip=case.clip, loss_scale=128.0)
 
 
 def without_dropout(graph: Graph) -> Graph:

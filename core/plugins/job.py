@@ -176,6 +176,9 @@ class Job(BaseJob):
     decay: str = setting(ALL, group=TRAINS, choices=(ALL, MATRICES),
                          help="What weight decay reaches: all trained parameters, or matrices, those of two axes or "
                               "more, sparing biases and scales.")
+    clip: float | None = setting(None, group=TRAINS, above=0, metavar="NORM",
+                                 help="Shorten the gradient of all parameters together, averaged over workers, to this "
+                                      "norm where it is longer; default: never.")
     steps: int | None = setting(None, group=MEASURED, least=1, told=True, metavar="N",
                                 help="Optimiser steps per window; default: as many as fill 2 seconds.")
     windows: int = setting(5, group=MEASURED, least=1, told=True, metavar="N", help="Windows to measure.")

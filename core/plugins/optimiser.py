@@ -1,6 +1,7 @@
 """Optimisers by name, and the one formula of each, which every backend computes whatever its framework's own is.
 
-With g the mean gradient over all workers, wd what weight decay reaches a parameter with, and t the steps taken, from 1:
+With g the mean gradient over all workers, shortened to the job's ``clip`` if the norm of all of it together is longer
+(g min(1, clip / norm), without an epsilon), wd what weight decay reaches a parameter with, t the steps taken, from 1:
 
     sgd       g += wd w;  v = momentum v + g;  w -= lr v
     nesterov  g += wd w;  v = momentum v + g;  w -= lr (g + momentum v)

@@ -20,7 +20,7 @@ def factor(text: str, *, step: int) -> float:
 
     ``warmup:N`` rises linearly over N steps, ``warmup-exp:N`` from a hundredth by equal ratios; ``cosine:N`` falls to 0
     over N steps, ``warmup-cosine:W,N`` rises over W and falls until step N; ``noam:W`` rises over W and then falls with
-    the root of the step (Vaswani et al. 2017, whose peak is d^-0.5 W^-0.5); ``step:N,M:F`` is F from step N, F^2 from M.
+    the root of the step (Vaswani et al. 2017, whose peak is d^-0.5 W^-0.5); ``step:N,M:F``: F from step N, F^2 from M.
 
     Raises:
         UsageError: there is no such schedule.

@@ -45,3 +45,11 @@ def adaptive(wanted: Optimiser, gradient: Array, first: Array, second: Array, ta
 
 def correction(beta: float, taken: Array) -> Array:
     return -jnp.expm1(taken * math.log(beta)) if beta else jnp.float32(1)
+
+
+def shortened(gradients: dict[str, Array], most: float | None) -> dict[str, Array]:
+    """Return the gradients with the norm of all of them together brought down to ``most``."""
+    if most is None:
+        return gradients
+    norm = jnp.sqrt(sum(jnp.square(gradient).sum() for gradient in gradients.values()))
+    return {name: gradient * jnp.minimum(1.0, most / norm) for name, gradient in gradients.items()}

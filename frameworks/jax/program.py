@@ -22,7 +22,7 @@ from dlcompare.core.plugins.backend import Arrays
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.optimiser import MOMENTUM, parse
 
-from .optimisers import rule
+from .optimisers import rule, shortened
 from .ops import KERNEL, LAST, Context, Params, to_device_form, walk
 
 AXIS = "data"
@@ -148,6 +148,7 @@ class Program:
     def _step(self, state: State, batch: dict[str, Array], lr: Array) -> tuple[State, Array]:
         job = self.job
         gradients, loss, moved = self._backward(state, batch)
+        gradients = shortened(gradients, job.clip)
         taken, move = state.taken + 1, rule(job)
         moved_on = {k: move(w, gradients[k], state.velocity[k], state.second.get(k), lr, taken)
                     for k, w in state.trained.items()}

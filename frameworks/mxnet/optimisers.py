@@ -20,21 +20,36 @@ class Optimiser(ABC):
         self.slots = [(w, g, nd.zeros_like(w), wd) for w, g, wd in zip(weights, gradients, decays, strict=True)]
         self.job, self.share = job, 1 / job.workers
 
-    @abstractmethod
     def step(self, lr: float) -> None:
         """Take one step with this learning rate."""
+        if self.job.clip is not None:
+            self.shorten(self.job.clip)
+        self.move(lr)
+
+    @abstractmethod
+    def move(self, lr: float) -> None:
+        """Move the weights by the gradients as they are."""
+
+    def shorten(self, most: float) -> None:
+        """Bring the norm of all gradients together, averaged over workers, down to ``most``."""
+        gradients = [gradient for _, gradient, *_ in self.slots]
+        norm = nd.sqrt(nd.add_n(*[nd.sum(nd.square(gradient)) for gradient in gradients])) * self.share
+        share = nd.minimum(most / norm, 1.0)
+        for gradient in gradients:
+            gradient[:] = nd.broadcast_mul(gradient, share.reshape((1,) * gradient.ndim))
 
 
 class Sgd(Optimiser):
     """v = momentum * v + g + weight_decay * w; w = w - lr * v.
 
-    The kernel keeps u = -lr * v: u = momentum * u - lr * (g + weight_decay * w); w = w + u. When the learning rate changes, ``momentum`` is given in proportion, so that u is -lr * v for the new one. A rate of
-    0 would lose v: u then stays in terms of the last rate, and the new weights are thrown away.
+    The kernel keeps u = -lr * v: u = momentum * u - lr * (g + weight_decay * w); w = w + u. When the learning rate
+    changes, ``momentum`` is given in proportion, so that u is -lr * v for the new one. A rate of 0 would lose v: u then
+    stays in terms of the last rate, and the new weights are thrown away.
     """
 
     lr = 1.0  # the one that is in u, which is 0 yet
 
-    def step(self, lr: float) -> None:
+    def move(self, lr: float) -> None:
         inside = lr or self.lr
         momentum = self.job.momentum * inside / self.lr
         for weight, gradient, u, wd in self.slots:
@@ -49,7 +64,7 @@ class Nesterov(Optimiser):
     MXNet's kernel keeps the learning rate inside the velocity.
     """
 
-    def step(self, lr: float) -> None:
+    def move(self, lr: float) -> None:
         momentum = self.job.momentum
         for weight, gradient, v, wd in self.slots:
             fresh = gradient * self.share + wd * weight
@@ -68,7 +83,7 @@ class Adam(Optimiser):
         self.second = [nd.zeros_like(weight) for weight in weights]
         self.asked, self.taken = parse(job.optimiser).in_float32, 0
 
-    def step(self, lr: float) -> None:
+    def move(self, lr: float) -> None:
         self.taken += 1
         folded, eps = self.asked.folded(lr, self.taken)
         apart = self.asked.name == ADAMW

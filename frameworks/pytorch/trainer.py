@@ -14,18 +14,18 @@ import numpy as np
 import torch
 import torch._dynamo  # DistributedDataParallel imports it when it is made: seconds that are none of building
 import torch.distributed as dist
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 from torch.nn.parallel import DistributedDataParallel
 
 from dlcompare.core.graph import Graph
 from dlcompare.core.plugins.backend import Arrays, Trainer, need_ampere
 from dlcompare.core.plugins.collectives import CollectiveJob, Message
-from dlcompare.core.plugins.job import Job, decay_of
-from dlcompare.core.plugins.optimiser import ADAMW, MOMENTUM, NESTEROV, parse
+from dlcompare.core.plugins.job import Job
 
 from .compiler import compile_module, compiler_settings
 from .messages import buckets
 from .module import build, fx_graph, path, target, tie
+from .optimisers import optimiser, shorten
 
 JOIN_SECONDS = 300  # a rank that has not joined by then never will
 LOW = {"bf16": torch.bfloat16, "fp16": torch.float16}  # what autocast computes in
@@ -50,7 +50,7 @@ class TorchTrainer(Trainer):
         for name, parameter in self.weights.items():
             parameter.requires_grad_(name in graph.trained())
         self.parallel = self._parallel()
-        self.optimiser = optimiser(job, groups(self.module, job))
+        self.optimiser = optimiser(self.module, job)
         # One check decides for every rank alike: it reads gradients that have been all-reduced.
         self.scaler = torch.amp.GradScaler(self.device.type, init_scale=job.loss_scale, growth_interval=GROWTH_STEPS,
                                            enabled=job.precision == "fp16")
@@ -119,6 +119,9 @@ class TorchTrainer(Trainer):
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         self.loss = self._backward(placed)
+        if self.job.clip is not None:
+            self.scaler.unscale_(self.optimiser)  # nothing without fp16
+            shorten(self.optimiser, self.job.clip)
         self.scaler.step(self.optimiser)
         self.scaler.update()
 
@@ -233,25 +236,6 @@ class TorchTrainer(Trainer):
 
 def array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().float().cpu().numpy().copy()
-
-
-def optimiser(job: Job, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    """Return the job's optimiser, PyTorch's own; its formulas are those that are pinned."""
-    wanted = parse(job.optimiser)
-    if wanted.name in MOMENTUM:
-        ahead = wanted.name == NESTEROV and job.momentum > 0  # without momentum the two are one, and PyTorch refuses
-        return torch.optim.SGD(groups, lr=0.0, momentum=job.momentum, nesterov=ahead)
-    make = torch.optim.AdamW if wanted.name == ADAMW else torch.optim.Adam
-    return make(groups, lr=0.0, betas=(wanted.beta1, wanted.beta2), eps=wanted.eps)
-
-
-def groups(module: nn.Module, job: Job) -> list[dict[str, Any]]:
-    """Return what the optimiser trains, parameters of one weight decay together."""
-    found: dict[float, list[nn.Parameter]] = {}
-    for parameter in module.parameters():
-        if parameter.requires_grad:
-            found.setdefault(decay_of(job, parameter.shape), []).append(parameter)
-    return [{"params": several, "weight_decay": decay} for decay, several in found.items()]
 
 
 def layout(graph: Graph, job: Job) -> torch.memory_format:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,3 +56,11 @@ Direction = Callable[[Asked, Array, Array, Array, Array], Array]
 
 # Of each the direction in which a weight moves, times the learning rate; the moments are moved on in place.
 TABLE: dict[str, Direction] = {"sgd": sgd, "nesterov": nesterov, "adam": adam, "adamw": adamw}
+
+
+def shortened(gradients: Mapping[str, Array], most: float | None) -> Mapping[str, Array]:
+    """Return the gradients times what brings the norm of all of them together down to ``most``, if it is larger."""
+    if most is None:
+        return gradients
+    norm = np.sqrt(sum(np.square(gradient).sum() for gradient in gradients.values()))
+    return gradients if norm <= most else {name: gradient * (most / norm) for name, gradient in gradients.items()}

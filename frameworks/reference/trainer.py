@@ -16,7 +16,7 @@ from dlcompare.core.plugins.optimiser import MOMENTUM, parse
 
 from .ops import TABLE
 from .optimisers import TABLE as DIRECTIONS
-from .optimisers import Asked, Direction
+from .optimisers import Asked, Direction, shortened
 from .unit import Array, Call, Op
 
 if TYPE_CHECKING:
@@ -136,6 +136,7 @@ class ReferenceTrainer(Trainer):
     def update(self, gradients: Arrays, lr: float) -> None:
         """Apply one step of the job's optimiser to the trained parameters."""
         self.taken += 1
+        gradients = shortened(gradients, self.job.clip)
         optimiser = parse(self.job.optimiser)
         for name, velocity in self.velocity.items():
             weight = self.weights[name]

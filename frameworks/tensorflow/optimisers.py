@@ -28,6 +28,9 @@ class Optimiser:
         """Take a step with averaged gradients; returns True, for ``tf.cond``."""
         move = self._momentum if self.asked.name in MOMENTUM else self._adam
         self.taken.assign_add(1.0)
+        if self.job.clip is not None:
+            share = tf.minimum(1.0, self.job.clip / tf.linalg.global_norm(gradients))
+            gradients = [gradient * share for gradient in gradients]
         move(lr, gradients)
         return True
 

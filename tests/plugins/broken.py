@@ -13,6 +13,7 @@ from group import Worker
 
 from dlcompare.core.plugins.job import decay_of
 from dlcompare.frameworks.reference import optimisers
+from dlcompare.frameworks.reference.optimisers import shortened
 from dlcompare.frameworks.reference.unit import Op
 
 
@@ -108,6 +109,30 @@ class Nesterov(Worker):
             velocity *= self.job.momentum
             velocity += gradient
             self.weights[name] -= lr * (gradient + self.job.momentum * velocity)
+
+
+class ClippedAlone(Worker):
+    """Each parameter's gradient is shortened by itself."""
+
+    def update(self, gradients, lr):
+        most = self.job.clip
+        if most is not None:
+            gradients = {k: shortened({k: g}, most)[k] for k, g in gradients.items()}
+        super().update(gradients, lr)
+
+
+class ClippedEarly(Worker):
+    """Each worker shortens its own gradient, before the all-reduce."""
+
+    def average(self, shares):
+        return super().average([shortened(shares[0], self.job.clip if self.stepping else None)])
+
+    stepping = False
+
+    def step(self, placed, lr):
+        self.stepping = True
+        super().step(placed, lr)
+        self.stepping = False
 
 
 class PlainMomentum(Worker):
@@ -362,6 +387,8 @@ MISTAKES = {
     "decoupled weight decay": Mistake(DecoupledDecay, "sgd", "dense 'fc2' (after 4 steps)"),
     "weight decay spares biases": Mistake(DecayOfMatricesAlone, "sgd", "dense 'fc1' (after 4 steps)"),
     "weight decay reaches biases": Mistake(DecayOfAll, "decay-of-matrices", "dense 'fc1' (after 4 steps)"),
+    "each parameter clipped alone": Mistake(ClippedAlone, "clip", "dense 'fc2' (after 4 steps)"),
+    "clipped before the all-reduce": Mistake(ClippedEarly, "clip", "dense 'fc2' (after 4 steps)", workers=2),
     "Nesterov forgotten": Mistake(PlainMomentum, "nesterov", "dense 'fc2' (after 4 steps)"),
     "Adam's moments uncorrected": Mistake(UncorrectedAdam, "adam", "dense 'fc2' (after 4 steps)"),
     "AdamW's decay coupled": Mistake(CoupledAdamW, "adamw", "dense 'fc2' (after 4 steps)"),

@@ -27,7 +27,7 @@ class Ops(Kind):
     command = "ops"
     # One process, with invented samples; each layer's step is the same whatever the learning rate.
     refused = ("data", "weights", "workers", "loaders", "pipeline", "on_bad_sample", "lr", "schedule",
-               "optimiser", "momentum", "weight_decay", "decay", "steps", "save", "port")
+               "optimiser", "momentum", "weight_decay", "decay", "clip", "steps", "save", "port")
     room = 4 << 20
 
     def conclude(self, plan: Plan, run: Run, records: Sequence[Any], prepared: Prepared) -> Iterator[Record]:

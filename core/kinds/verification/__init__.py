@@ -22,7 +22,7 @@ class Verification(Kind):
     command = "verify"
     # The learning rate changes at each step, samples are synthetic and few; --check-workers says how many workers.
     refused = ("workers", "data", "loaders", "lr", "schedule", "optimiser", "momentum", "weight_decay", "decay",
-               "steps", "windows", "save", "on_bad_sample", "pipeline")
+               "clip", "steps", "windows", "save", "on_bad_sample", "pipeline")
     repeats = False
     forms = ("table", "json")
 
