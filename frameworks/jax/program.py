@@ -22,8 +22,8 @@ from dlcompare.core.plugins.backend import Arrays
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.optimiser import MOMENTUM, parse
 
-from .optimisers import rule, shortened
 from .ops import KERNEL, LAST, Context, Params, to_device_form, walk
+from .optimisers import rule, shortened
 
 AXIS = "data"
 COMPUTE = {"fp32": jnp.float32, "tf32": jnp.float32, "bf16": jnp.bfloat16, "fp16": jnp.float16}

@@ -20,8 +20,8 @@ from dlcompare.core.plugins.collectives import ALL_REDUCE, Message
 from dlcompare.core.plugins.job import Job
 
 from .exchange import Exchange, KvStore
-from .optimisers import optimiser
 from .ops import Network, build, parameters
+from .optimisers import optimiser
 from .statistics import Statistics
 
 if TYPE_CHECKING:

@@ -60,7 +60,7 @@ def cross_entropy(logits: Tensor, label: Tensor, weight: Tensor | None = None) -
     if weight is None:
         return F.cross_entropy(logits.float(), label)
     losses = F.cross_entropy(logits.float().flatten(0, -2), label.flatten(), reduction="none")
-    return torch.dot(losses, weight.flatten()) / len(logits)
+    return (losses * weight.flatten()).sum() / len(logits)
 
 
 Maker = Callable[[Node, Sequence[Shape]], nn.Module]

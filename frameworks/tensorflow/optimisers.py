@@ -22,12 +22,11 @@ class Optimiser:
         moments = 1 if self.asked.name in MOMENTUM else 2
         self.moments = [[tf.Variable(tf.zeros(v.shape), trainable=False) for v in self.variables]
                         for _ in range(moments)]
-        self.taken = tf.Variable(0.0, trainable=False)  # steps
+        self.taken = tf.Variable(0.0, trainable=False)  # steps of Adam
 
     def step(self, lr: Any, gradients: Sequence[Any]) -> bool:
         """Take a step with averaged gradients; returns True, for ``tf.cond``."""
         move = self._momentum if self.asked.name in MOMENTUM else self._adam
-        self.taken.assign_add(1.0)
         if self.job.clip is not None:
             share = tf.minimum(1.0, self.job.clip / tf.linalg.global_norm(gradients))
             gradients = [gradient * share for gradient in gradients]
@@ -44,6 +43,7 @@ class Optimiser:
 
     def _adam(self, lr: Any, gradients: Sequence[Any]) -> None:
         asked = self.asked.in_float32  # as the kernel has betas
+        self.taken.assign_add(1.0)
         c1, c2 = (1 - tf.pow(tf.constant(beta, tf.float64), tf.cast(self.taken, tf.float64))
                   for beta in (asked.beta1, asked.beta2))
         root = tf.sqrt(c2)

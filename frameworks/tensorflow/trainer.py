@@ -27,8 +27,8 @@ from dlcompare.core.plugins.job import Job
 
 from .loss_scale import LossScale
 from .messages import fused
-from .optimisers import Optimiser
 from .ops import FIRST, LAST, POLICIES, network, stored_shape
+from .optimisers import Optimiser
 
 if TYPE_CHECKING:
     from dlcompare.core.plugins.backend import Arrays

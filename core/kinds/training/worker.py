@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from dlcompare.core.data.cached import cached
 from dlcompare.core.data.checked import Checked, open_dataset
 from dlcompare.core.data.feed import Feed, StreamFeed
-from dlcompare.core.data.weights import Weighted, weights_among
 from dlcompare.core.data.order import Sampler, order_sha256
 from dlcompare.core.data.stream import NATIVE, Stream, source_of
+from dlcompare.core.data.weights import Weighted, weights_among
 from dlcompare.core.graph.params import Weights, initial_params, load_weights, params_sha256, write_params
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import plugins
