@@ -138,8 +138,9 @@ def suspects(case: Case, job: Job, *, seen: Arrays, want: Expected) -> tuple[str
                                                                                   kind="gradient"))
     if agrees(want.exact, seen=seen, want=want, kind="parameter"):
         return ()
-    return tuple(name for name, rule in RULES.items()
-                 if agrees(course(case, job, rule), seen=seen, want=want, kind="parameter"))
+    made = {name: course(case, job, rule) for name, rule in RULES.items()}
+    return tuple(name for name, one in made.items() if agrees(one, seen=seen, want=want, kind="parameter")
+                 and not agrees(one, seen=want.exact, want=want, kind="parameter"))  # what changes nothing is no mistake
 
 
 def agrees(made: Arrays, *, seen: Arrays, want: Expected, kind: str) -> bool:

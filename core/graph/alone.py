@@ -44,7 +44,7 @@ class Layer:
         attrs = self.graph.node(LAYER).attrs
         kernel = attrs.get("kernel")
         wide = "x".join(map(str, kernel if isinstance(kernel, (tuple, list)) else (kernel, kernel))) if kernel else ""
-        step = attrs.get("stride")
+        step = attrs.get("stride", 1)
         window = f" {wide}/{step if isinstance(step, int) else sides(step)}" if kernel else ""
         return f"{self.op}{window} {sides(self.inputs[0])} -> {sides(self.shape)}"
 

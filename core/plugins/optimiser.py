@@ -43,8 +43,8 @@ class Optimiser:
 
         1 - 0.999 is off by 1e-5 there; but it is in s and in c2 alike.
         """
-        betas = (struct.unpack("f", struct.pack("f", beta))[0] for beta in (self.beta1, self.beta2))
-        return Optimiser(self.name, *betas, eps=self.eps)
+        beta1, beta2 = struct.unpack("ff", struct.pack("ff", self.beta1, self.beta2))
+        return Optimiser(self.name, beta1, beta2, self.eps)
 
     def correction(self, taken: int) -> tuple[float, float]:
         """Return c1 and c2 of step ``taken``, counted from 1."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,7 +58,7 @@ Direction = Callable[[Asked, Array, Array, Array, Array], Array]
 TABLE: dict[str, Direction] = {"sgd": sgd, "nesterov": nesterov, "adam": adam, "adamw": adamw}
 
 
-def shortened(gradients: Mapping[str, Array], most: float | None) -> Mapping[str, Array]:
+def shortened(gradients: dict[str, Array], most: float | None) -> dict[str, Array]:
     """Return the gradients times what brings the norm of all of them together down to ``most``, if it is larger."""
     if most is None:
         return gradients

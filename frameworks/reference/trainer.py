@@ -62,7 +62,7 @@ class ReferenceTrainer(Trainer):
         adaptive = parse(job.optimiser).name not in MOMENTUM
         self.velocity = {k: np.zeros_like(self.weights[k]) for k in graph.trained()}
         self.second = {k: np.zeros_like(v) for k, v in self.velocity.items()} if adaptive else self.velocity
-        self.taken = 0  # optimiser steps
+        self.updates = 0  # optimiser steps
         self.directions: Mapping[str, Direction] = DIRECTIONS  # a test puts a wrong one into a copy
         self.loss = float("nan")
 
@@ -135,12 +135,12 @@ class ReferenceTrainer(Trainer):
 
     def update(self, gradients: Arrays, lr: float) -> None:
         """Apply one step of the job's optimiser to the trained parameters."""
-        self.taken += 1
+        self.updates += 1
         gradients = shortened(gradients, self.job.clip)
         optimiser = parse(self.job.optimiser)
         for name, velocity in self.velocity.items():
             weight = self.weights[name]
-            asked = Asked(optimiser, self.job.momentum, decay_of(self.job, velocity.shape), self.taken)
+            asked = Asked(optimiser, self.job.momentum, decay_of(self.job, velocity.shape), self.updates)
             weight -= lr * self.directions[optimiser.name](asked, weight, gradients[name], velocity, self.second[name])
 
     def follow(self, tape: Tape, *, rank: int) -> None:

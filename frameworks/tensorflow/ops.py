@@ -63,7 +63,7 @@ def network(graph: Graph, precision: str) -> Network:
     """Build every node of a graph once; a mixed policy of Keras has float32 parameters and arithmetic in 16 bits."""
     policy = tf.keras.mixed_precision.Policy(POLICIES[precision])
     inputs = {k: layers.Input(stored_shape(v.shape), dtype=v.dtype, name=k) for k, v in graph.inputs.items()}
-    values, weights = dict(inputs), {}
+    values, weights = dict(inputs), dict[str, Weight]()
     for node in graph.nodes:
         arguments = [values[name] for name in node.inputs]
         result, variables = build(node, arguments, policy, {k: weights[name] for k, name in node.shared.items()})
