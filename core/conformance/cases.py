@@ -100,10 +100,6 @@ def _two_layers(x: Tensor) -> Tensor:
     return x.dense(6, name="fc1").tanh(name="tanh").dense(5, name="fc2")
 
 
-def _small_gradients(x: Tensor) -> Tensor:
-    return _two_layers(x).scale(1e-7, name="small")
-
-
 def _split(x: Tensor) -> Tensor:
     front = x.split((2, 3), axis=0, name="channels")
     joined = front.result("1").concat(front, name="concat")
@@ -198,8 +194,9 @@ RECIPES: dict[str, Recipe] = {
                    lambda x, ids: ids.embedding(12, 8, name="words").add(x, name="sum"), (5, 8),
                    extra={"ids": Input((5,), "int64", "ids", 12)}, optimiser=ADAM),
     "adamw": Recipe("weight decay beside the gradient, times the learning rate", _two_layers, (4,), optimiser=ADAMW),
-    "adamw-small-gradients": Recipe("epsilon stands beside the corrected root", _small_gradients, (4,),
-                                    optimiser=ADAMW, wide=True),
+    "adamw-small-gradients": Recipe("epsilon, as large as gradients, stands beside the corrected root",
+                                    lambda x: _two_layers(x).scale(1e-3, name="small"), (4,),
+                                    optimiser=f"{ADAMW}:0.8,0.98,1e-4"),
     "clip": Recipe("the mean gradient of all parameters together is shortened to a norm", _two_layers, (4,), 4.0,
                    clip=1.0),
     "decay-of-matrices": Recipe("weight decay may spare what has one axis: biases and scales", _two_layers, (4,),
