@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dlcompare.core.data.weights import balanced, weights_among
 from dlcompare.core.graph import Graph, Input
 from dlcompare.core.graph.ops import Tensor, trace
+from dlcompare.core.plugins.job import ALL, MATRICES
+from dlcompare.core.plugins.optimiser import ADAM, ADAMW, NESTEROV, SGD
 
 if TYPE_CHECKING:
     from dlcompare.core.plugins.backend import Arrays
@@ -32,8 +35,8 @@ class Case:
 
     ``pins`` says which meaning the case pins; ``batches`` are global, one per optimiser step; ``trains`` is False
     where training is random (dropout) and only evaluation is compared; ``random``: the masks of its training are
-    judged by their statistics; ``heavy`` marks a whole model: it steps more gently, and its steps take long enough for
-    the clock to be checked.
+    judged by their statistics; ``decay``, ``optimiser`` and ``clip`` are the job's; ``heavy`` marks a whole model: it
+    steps more gently, and its steps take long enough for the clock to be checked.
     """
 
     name: str
@@ -44,6 +47,9 @@ class Case:
     trains: bool = True
     heavy: bool = False
     random: bool = False
+    decay: str = ALL
+    optimiser: str = SGD
+    clip: float | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,10 @@ class Recipe:
     trains: bool = True
     wide: bool = False
     squared: bool = False  # the loss is the mean square, and no cross-entropy
+    weighted: bool = False  # the loss has a label and a weight for each place
+    decay: str = ALL
+    optimiser: str = SGD
+    clip: float | None = None
 
 
 IDS = {"ids": Input((5,), "int64", "ids", 7)}
@@ -90,6 +100,27 @@ def _two_layers(x: Tensor) -> Tensor:
     return x.dense(6, name="fc1").tanh(name="tanh").dense(5, name="fc2")
 
 
+def _split(x: Tensor) -> Tensor:
+    front = x.split((2, 3), axis=0, name="channels")
+    joined = front.result("1").concat(front, name="concat")
+    return joined.split((1, 2), axis=-1, name="columns").result("1")
+
+
+def _fold_images(x: Tensor) -> Tensor:
+    y = x.fold(name="fold").conv(4, 3, pad=1, name="conv").batch_norm(name="bn")
+    return y.unfold(2, name="unfold")
+
+
+def _table(x: Tensor, ids: Tensor) -> Tensor:
+    words = ids.embedding(7, 8, name="words")
+    return words.add(x, name="sum").dense(7, share=words, name="logits")
+
+
+def _one_layer_twice(x: Tensor) -> Tensor:
+    y = x.conv(3, 3, pad=1, name="head")
+    return y.relu(name="relu").conv(3, 3, pad=1, share=y, name="again")
+
+
 def _branches(x: Tensor) -> Tensor:
     return x.conv(2, 1, name="conv").concat(x, x.relu(name="relu"), name="concat")
 
@@ -104,6 +135,10 @@ RECIPES: dict[str, Recipe] = {
     "conv-rectangular": Recipe("kernel and padding are height first, width second",
                                lambda x: x.conv(4, (1, 5), pad=(0, 2), name="wide").conv(3, (3, 1), pad=(1, 0),
                                                                                          name="tall")),
+    "conv-stride-pair": Recipe("the stride along the height comes first",
+                               lambda x: x.conv(4, 3, stride=(2, 1), pad=1, name="conv")),
+    "conv-dilation": Recipe("the taps of a kernel lie apart",
+                            lambda x: x.conv(4, 3, pad=2, dilation=2, name="conv"), (3, 7, 6)),
     "concat-order": Recipe("channels are joined in the order given", _branches),
     "batch-norm-statistics": Recipe("running statistics: momentum direction, unbiased variance, per process",
                                     lambda x: x.batch_norm(name="bn"), (3, 2, 2), shift=0.5),
@@ -137,6 +172,12 @@ RECIPES: dict[str, Recipe] = {
                                    (5, 4)),
     "attention-mask": Recipe("scale 1/sqrt(d), masked keys get no weight", _attend, (5, 8), extra=MASK),
     "select": Recipe("one index of an axis, also counted from the end", _select, (5, 5)),
+    "split": Recipe("stretches of an axis in order, also counted from the end", _split, (5, 4, 3)),
+    "fold": Recipe("a sample's rows stay together in the batch",
+                   lambda x: x.fold(name="fold").dense(5, name="fc").unfold(3, name="unfold"), (3, 4, 6)),
+    "fold-images": Recipe("rows are samples to what comes after, batch norm among it", _fold_images, (2, 3, 4, 4)),
+    "shared-table": Recipe("a table that is looked up and multiplied by learns from both", _table, (5, 8), extra=IDS),
+    "shared-layer": Recipe("a layer used twice has one set of parameters", _one_layer_twice),
     "dropout-evaluation": Recipe("dropout is the identity in evaluation", lambda x: x.dropout(0.5, name="dropout"),
                                  trains=False),
     "cross-entropy": Recipe("the mean over the batch of -log softmax(x)[label]", lambda x: x, (5,)),
@@ -144,8 +185,22 @@ RECIPES: dict[str, Recipe] = {
                                          lambda x: x.dense(5, name="large"), (4,), fill={"large.bias": 100.0}),
     "mean-square": Recipe("the mean over the batch and all elements of x^2, not half of it", lambda x: x, (3, 4, 2),
                           squared=True),
+    "weighted-cross-entropy": Recipe("the mean over the global batch of weighted sums; weights come from the loader",
+                                     lambda x: x.dense(6, name="fc"), (5, 4), weighted=True),
     "gradient-average": Recipe("gradients are averaged over the workers", _two_layers, (4,)),
     "sgd": Recipe("v = m v + g + wd w; w = w - lr v, under a changing learning rate", _two_layers, (4,)),
+    "nesterov": Recipe("v = m v + g + wd w; w = w - lr (g + wd w + m v)", _two_layers, (4,), optimiser=NESTEROV),
+    "adam": Recipe("moments corrected for their start, weight decay in the gradient, also of untouched rows",
+                   lambda x, ids: ids.embedding(12, 8, name="words").add(x, name="sum"), (5, 8),
+                   extra={"ids": Input((5,), "int64", "ids", 12)}, optimiser=ADAM),
+    "adamw": Recipe("weight decay beside the gradient, times the learning rate", _two_layers, (4,), optimiser=ADAMW),
+    "adamw-small-gradients": Recipe("epsilon, as large as gradients, stands beside the corrected root",
+                                    lambda x: _two_layers(x).scale(1e-3, name="small"), (4,),
+                                    optimiser=f"{ADAMW}:0.8,0.98,1e-4"),
+    "clip": Recipe("the mean gradient of all parameters together is shortened to a norm", _two_layers, (4,), 4.0,
+                   clip=1.0),
+    "decay-of-matrices": Recipe("weight decay may spare what has one axis: biases and scales", _two_layers, (4,),
+                                decay=MATRICES),
     "unreached-parameters": Recipe("what the loss does not reach stays put, weight decay included", _two_layers, (4,),
                                    aside=lambda x: x.dense(3, name="aside")),
 }
@@ -159,26 +214,32 @@ def tiny(name: str) -> Case:
     params = {k: _draw(rng, k, p.shape) for k, p in graph.params().items()}
     params |= {k: np.full_like(params[k], value) for k, value in recipe.fill.items()}
     batches = tuple(_batch(rng, graph, recipe) for _ in range(STEPS))
-    return Case(name, recipe.pins, graph, params, batches, trains=recipe.trains)
+    return Case(name, recipe.pins, graph, params, batches, trains=recipe.trains, decay=recipe.decay,
+                optimiser=recipe.optimiser, clip=recipe.clip)
 
 
 def _graph(name: str, recipe: Recipe) -> Graph:
     """Return the graph; it is traced twice because the labels' bound is the width of what the loss reads."""
-    def build(x: Tensor, label: Tensor, **extra: Tensor) -> dict[str, Tensor]:
+    places = recipe.shape[:-1] if recipe.weighted else ()
+
+    def build(x: Tensor, label: Tensor, weight: Tensor | None = None, **extra: Tensor) -> dict[str, Tensor]:
         near = before(x)
         y = recipe.build(near, **extra)
-        outputs = {"y": y, "loss": y.mean_square(name="loss") if recipe.squared else entropy(y, label)}
+        outputs = {"y": y, "loss": y.mean_square(name="loss") if recipe.squared else entropy(y, label, weight)}
         return outputs | ({"aside": recipe.aside(near)} if recipe.aside else {})
 
     def traced(classes: int) -> Graph:
-        inputs = {"x": Input(recipe.shape), **recipe.extra, "label": Input((), "int64", "label", classes)}
-        return trace(name, build, inputs)
+        inputs = {"x": Input(recipe.shape), **recipe.extra, "label": Input(places, "int64", "label", classes)}
+        return trace(name, build, inputs | ({"weight": Input(places, role="weight")} if recipe.weighted else {}))
 
     draft = traced(1)
-    return traced(math.prod(draft.node(draft.node("loss").inputs[0]).shape))
+    read = draft.shapes()[draft.node("loss").inputs[0]]
+    return traced(read[-1] if recipe.weighted else math.prod(read))
 
 
-def entropy(y: Tensor, label: Tensor) -> Tensor:
+def entropy(y: Tensor, label: Tensor, weight: Tensor | None) -> Tensor:
+    if weight is not None:
+        return y.cross_entropy(label, weight, name="loss")
     flat = y if len(y.shape) == 1 else y.flatten(name="flatten_for_loss")
     return flat.cross_entropy(label, name="loss")
 
@@ -202,7 +263,9 @@ def _draw(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> np.nda
 def _batch(rng: np.random.Generator, graph: Graph, recipe: Recipe) -> Arrays:
     batch: Arrays = {}
     for name, spec in graph.inputs.items():
-        if spec.dtype == "float32":
+        if spec.role == "weight":  # of words that there are and are not, unequally many in each sample
+            batch[name] = rng.integers(0, 2, (BATCH, *spec.shape)).astype(np.float32)
+        elif spec.dtype == "float32":
             values = (recipe.shift + rng.standard_normal((BATCH, *spec.shape))) * recipe.scale
             batch[name] = values.astype(np.float32)
         elif spec.role == "mask":
@@ -210,4 +273,4 @@ def _batch(rng: np.random.Generator, graph: Graph, recipe: Recipe) -> Arrays:
             batch[name] = (np.arange(spec.shape[0]) < lengths[:, None]).astype(np.int64)
         else:
             batch[name] = rng.integers(0, spec.high or 1, (BATCH, *spec.shape), dtype=np.int64)
-    return batch
+    return balanced(batch, weights_among(graph.inputs))

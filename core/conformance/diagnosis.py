@@ -148,7 +148,8 @@ def of_dropout(cases: Sequence[str], known: Known, failed: Mapping[str, Sequence
 
 
 def of_evaluation(cases: Sequence[str], known: Known, failed: object) -> str:
-    ops = sorted({known[case].op for case in cases})
+    op = culprit(cases, known)
+    ops = [op] if op else sorted({known[case].op for case in cases})
     return f"op{'s' * (len(ops) > 1)} {', '.join(ops)}: wrong in evaluation alone" + about(cases, known)
 
 

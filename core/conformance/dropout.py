@@ -17,6 +17,7 @@ import numpy as np
 
 from dlcompare.core.graph import Graph, Input
 from dlcompare.core.graph.ops import Tensor, trace
+from dlcompare.core.plugins.optimiser import SGD
 
 from .cases import BATCH, Case
 from .check import Check
@@ -58,8 +59,8 @@ def _graph() -> Graph:
 
 def plain(job: Job) -> Job:
     """Return the job under which the case is run: neither momentum nor weight decay, which move what was dropped."""
-    return dataclasses.replace(job, lr=RATE_OF_LEARNING, schedule="constant", momentum=0.0, weight_decay=0.0,
-                               loss_scale=128.0)
+    return dataclasses.replace(job, lr=RATE_OF_LEARNING, schedule="constant", optimiser=SGD, momentum=0.0,
+                               weight_decay=0.0, clip=None, loss_scale=128.0)
 
 
 def observe(trainer: Trainer, shares: list[Arrays], *, workers: int) -> Arrays:

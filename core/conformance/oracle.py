@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dlcompare.core.data.weights import balanced, share, weights_among
 from dlcompare.core.graph.params import initial_params, read_weights
 from dlcompare.core.plugins.backend import ORACLE
 from dlcompare.core.plugins.job import Job, learning_rate
@@ -55,7 +56,8 @@ def whole(model: Model, job: Job) -> Case:
     kind, argument = plugins().dataset("synthetic")
     data = kind.open(argument, graph.inputs, seed=job.seed, train=True, loaders=1)
     total = job.batch * job.workers
-    batches = tuple(data.batch(np.arange(i * total, (i + 1) * total), epoch=0) for i in range(STEPS))
+    names = weights_among(graph.inputs)
+    batches = tuple(balanced(data.batch(np.arange(i * total, (i + 1) * total), epoch=0), names) for i in range(STEPS))
     return Case(model.name, "the whole model", graph, params, batches, heavy=True)
 
 
@@ -68,7 +70,8 @@ def case_job(case: Case, job: Job) -> Job:
     else:  # larger steps of a deep network amplify rounding until nothing can be told, the more so with batch norm
         lr = 1e-5 if any(node.op == "batch_norm" for node in case.graph.nodes) else 1e-4
     # A loss scale at which fp16 neither overflows nor, so that a step is skipped, comes near it.
-    return dataclasses.replace(job, lr=lr, schedule="cosine:6", momentum=0.9, weight_decay=0.01, loss_scale=128.0)
+    return dataclasses.replace(job, lr=lr, schedule="cosine:6", momentum=0.9, weight_decay=0.01, decay=case.decay,
+                               optimiser=case.optimiser, clip=case.clip, loss_scale=128.0)
 
 
 def without_dropout(graph: Graph) -> Graph:
@@ -87,9 +90,10 @@ def observe(trainer: Trainer, case: Case, *, job: Job) -> Arrays:
         return seen | with_prefix("training", dropout.observe(trainer, shares, workers=job.workers))
     if not case.trains:
         return seen
+    folded = case.graph.rows()
     for name, value in trainer.activations(shares[0]).items():  # a scalar, such as the loss, is a mean over all ranks
         whole = np.asarray(value if np.ndim(value) else np.mean(trainer.gather(float(value))))
-        seen[f"activation/{name}"] = whole[:rows] if whole.ndim else whole
+        seen[f"activation/{name}"] = whole[:rows * folded.get(name, 1)] if whole.ndim else whole
     seen |= with_prefix("gradient", trainer.gradients(shares[0]))
     losses = []
     for step, batch in enumerate(shares):
@@ -101,12 +105,6 @@ def observe(trainer: Trainer, case: Case, *, job: Job) -> Arrays:
     if case.heavy:
         seen["clock"] = np.array(hidden_work(trainer, shares[0]))
     return seen
-
-
-def share(batch: Arrays, *, rank: int, world: int) -> Arrays:
-    """Return one rank's rows of a global batch."""
-    size = len(next(iter(batch.values()))) // world
-    return {k: v[rank * size:(rank + 1) * size] for k, v in batch.items()}
 
 
 def with_prefix(prefix: str, arrays: Arrays) -> Arrays:
@@ -147,7 +145,7 @@ def judge(case: Case, seen: Arrays, want: Expected) -> list[Check]:
 
     A missing one fails, but for the results of nodes that the loss does not need.
     """
-    needed = {f"activation/{node.name}" for node in case.graph.needed("loss")}
+    needed = {f"activation/{name}" for node in case.graph.needed("loss") for name in node.results}
     checks = [Check(case.name, k, distance(seen.get(k), exact) / want.size[k], want.allowed[k])
               for k, exact in want.exact.items() if k in seen or k in needed or kind(k) != "activation"]
     if case.random:
@@ -179,7 +177,7 @@ def first_divergence(case: Case, checks: list[Check]) -> str | None:
     def furthest(node: Node, kind: str) -> float:
         return max((off.get(f"{kind}/{node.param_name(local)}", 0.0) for local in node.params), default=0.0)
 
-    found = [(n, "forward") for n in nodes if f"activation/{n.name}" in off]
+    found = [(n, "forward") for n in nodes if any(f"activation/{name}" in off for name in n.results)]
     found += [(n, "gradient") for n in reversed(nodes) if furthest(n, "gradient")]
     found += [(n, steps) for n in sorted(nodes, key=lambda n: -furthest(n, "parameter")) if furthest(n, "parameter")]
     found += [(n, "training") for n in nodes if any(quantity.startswith(f"{n.op}/") for quantity in off)]

@@ -73,6 +73,11 @@ class Sampler:
         """Return how many global batches an epoch has."""
         return self.size // (self.world * self.batch)
 
+    @property
+    def whole(self) -> Sampler:
+        """Return the sampler of the same global batches, undivided."""
+        return Sampler(self.size, seed=self.seed, rank=0, world=1, batch=self.world * self.batch)
+
     def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (epoch, this rank's indices) for ever; indices are int64 of shape (batch,)."""
         for epoch in itertools.count():

@@ -14,6 +14,9 @@ from typing import Any
 
 Shape = tuple[int, ...]
 
+# Fields of a node that came later: left out of the text where they say nothing, so that older graphs keep theirs.
+LATER = {"more": {}, "shared": {}, "rows": 1}
+
 
 @dataclass(frozen=True)
 class Param:
@@ -29,7 +32,7 @@ class Input:
     """One declared input of a model; shape without the batch axis.
 
     ``high`` is the exclusive upper bound of integer data; ``role`` tells a dataset what to put there:
-    image, label, ids, segment, mask, position.
+    image, label, ids, segment, mask, position, weight.
     """
 
     shape: Shape
@@ -40,7 +43,12 @@ class Input:
 
 @dataclass(frozen=True)
 class Node:
-    """One application of a neutral op: ``inputs`` are node names, ``params`` maps local to :class:`Param`."""
+    """One application of a neutral op: ``inputs`` are names of results, ``params`` maps local to :class:`Param`.
+
+    The result is named as the node; ``more`` has the shapes of further ones, which are named ``node:name``. ``shared``
+    maps local parameters that are another node's to their full names. ``rows`` is how many rows each sample has in the
+    result, where an axis was folded into the batch.
+    """
 
     name: str
     op: str
@@ -49,10 +57,25 @@ class Node:
     shape: Shape
     dtype: str = "float32"
     params: Mapping[str, Param] = field(default_factory=dict)
+    more: Mapping[str, Shape] = field(default_factory=dict)
+    shared: Mapping[str, str] = field(default_factory=dict)
+    rows: int = 1
+
+    @property
+    def results(self) -> tuple[str, ...]:
+        """Return the names of the results, in order."""
+        return (self.name, *(f"{self.name}:{local}" for local in self.more))
+
+    def named(self, result: Any) -> dict[str, Any]:
+        """Return by name what an op gave: one value, or where the node has several results as many, in order."""
+        return dict(zip(self.results, result if self.more else (result,), strict=True))
 
     def param_name(self, local: str) -> str:
-        """Return the full name of a parameter, as published checkpoints spell it: ``layer1.0.conv1.weight``."""
-        return f"{self.name}.{local}"
+        """Return the full name of a parameter, as published checkpoints spell it: ``layer1.0.conv1.weight``.
+
+        A shared one has the name that it has in the node that it comes from.
+        """
+        return self.shared.get(local, f"{self.name}.{local}")
 
 
 @dataclass(frozen=True)
@@ -65,11 +88,21 @@ class Graph:
     outputs: Mapping[str, str]
 
     def node(self, name: str) -> Node:
-        """Return the node of that name; KeyError if there is none."""
-        return next(n for n in self.nodes if n.name == name)
+        """Return the node that makes the result of that name; StopIteration if there is none."""
+        return next(n for n in self.nodes if name in n.results)
+
+    def shapes(self) -> dict[str, Shape]:
+        """Return the shape of every input and every result, by name."""
+        made = {name: shape for n in self.nodes
+                for name, shape in zip(n.results, (n.shape, *n.more.values()), strict=True)}
+        return {k: v.shape for k, v in self.inputs.items()} | made
+
+    def rows(self) -> dict[str, int]:
+        """Return how many rows a sample has in every input and every result, by name."""
+        return dict.fromkeys(self.inputs, 1) | {name: n.rows for n in self.nodes for name in n.results}
 
     def params(self) -> dict[str, Param]:
-        """Return every parameter by its full name, in graph order."""
+        """Return every parameter by its full name, in graph order; one that several nodes use is there once."""
         return {n.param_name(local): p for n in self.nodes for local, p in n.params.items()}
 
     def needed(self, *outputs: str) -> tuple[Node, ...]:
@@ -77,7 +110,7 @@ class Graph:
         wanted = {self.outputs[name] for name in outputs or self.outputs}
         found: list[Node] = []
         for node in reversed(self.nodes):
-            if node.name in wanted:
+            if not wanted.isdisjoint(node.results):
                 wanted.update(node.inputs)
                 found.append(node)
         return tuple(reversed(found))
@@ -88,11 +121,13 @@ class Graph:
         A parameter the loss does not reach (BERT's pooler under a span head) has no gradient and is left alone,
         weight decay included.
         """
-        return tuple(n.param_name(k) for n in self.needed("loss") for k, p in n.params.items() if p.trained)
+        reached = (n.param_name(k) for n in self.needed("loss") for k, p in n.params.items() if p.trained)
+        return tuple(dict.fromkeys(reached))
 
     def to_json(self) -> str:
         """Return a stable, readable text of the graph, one node a line; golden files keep it."""
         lines = [json.dumps({"graph": self.name, "outputs": dict(self.outputs)})]
         lines += [json.dumps({"input": k, **dataclasses.asdict(v)}) for k, v in self.inputs.items()]
-        lines += [json.dumps({**dataclasses.asdict(n), "attrs": dict(n.attrs)}) for n in self.nodes]
+        lines += [json.dumps({k: v for k, v in dataclasses.asdict(n).items() if LATER.get(k) != v})
+                  for n in self.nodes]
         return "\n".join(lines) + "\n"

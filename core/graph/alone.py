@@ -44,7 +44,8 @@ class Layer:
         attrs = self.graph.node(LAYER).attrs
         kernel = attrs.get("kernel")
         wide = "x".join(map(str, kernel if isinstance(kernel, (tuple, list)) else (kernel, kernel))) if kernel else ""
-        window = f" {wide}/{attrs['stride']}" if kernel else ""
+        step = attrs.get("stride", 1)
+        window = f" {wide}/{step if isinstance(step, int) else sides(step)}" if kernel else ""
         return f"{self.op}{window} {sides(self.inputs[0])} -> {sides(self.shape)}"
 
 
@@ -77,12 +78,13 @@ def layer(graph: Graph, node: Node, *, count: int = 1, multiply_adds: int = 0) -
 
 def key(graph: Graph, node: Node) -> str:
     """Return the same text for all nodes that do the same work."""
-    return json.dumps([node.op, dict(node.attrs), shapes_of(graph, node), [passes_on(graph, k) for k in node.inputs]])
+    return json.dumps([node.op, dict(node.attrs), shapes_of(graph, node), [passes_on(graph, k) for k in node.inputs],
+                       node.rows])
 
 
 def shapes_of(graph: Graph, node: Node) -> list[Shape]:
     """Return the shapes of what a node reads."""
-    known = {**{k: v.shape for k, v in graph.inputs.items()}, **{n.name: n.shape for n in graph.nodes}}
+    known = graph.shapes()
     return [known[name] for name in node.inputs]
 
 
@@ -92,14 +94,22 @@ def passes_on(graph: Graph, name: str) -> bool:
 
 
 def alone(graph: Graph, node: Node) -> Graph:
-    """Return the graph of one node: what it reads is input, scaled where a gradient is passed on; the loss behind."""
-    inputs, nodes, read = dict[str, Input](), list[Node](), list[str]()
+    """Return the graph of one node: what it reads is input, scaled where a gradient is passed on; the loss behind.
+
+    Where an axis was folded into the batch, what it reads is folded here too; parameters of another layer are its own.
+    """
+    inputs, nodes, read, rows = dict[str, Input](), list[Node](), list[str](), graph.rows()
     for number, (name, shape) in enumerate(zip(node.inputs, shapes_of(graph, node), strict=True)):
-        inputs[f"x{number}"] = Input(shape) if passes_on(graph, name) else graph.inputs[name]
-        scaled = around(f"x{number}", shape, number) if passes_on(graph, name) else ()
-        nodes += scaled
-        read.append(scaled[0].name if scaled else f"x{number}")
-    nodes.append(dataclasses.replace(node, name=LAYER, inputs=tuple(read)))
+        source, passed = f"x{number}", passes_on(graph, name)
+        inputs[source] = Input((rows[name], *shape) if rows[name] > 1 else shape) if passed else graph.inputs[name]
+        if rows[name] > 1:
+            nodes.append(Node(f"fold{number}", "fold", (source,), {}, shape, rows=rows[name]))
+            source = nodes[-1].name
+        if passed:
+            nodes.append(around(source, shape, number, rows=rows[name]))
+            source = nodes[-1].name
+        read.append(source)
+    nodes.append(dataclasses.replace(node, name=LAYER, inputs=tuple(read), shared={}))
     if node.shape:
         nodes.append(Node("loss", "mean_square", (LAYER,), {}, ()))
     found = Graph(node.name, inputs, tuple(nodes), {"loss": nodes[-1].name})
@@ -107,9 +117,9 @@ def alone(graph: Graph, node: Node) -> Graph:
     return found
 
 
-def around(name: str, shape: Shape, number: int) -> tuple[Node, ...]:
+def around(name: str, shape: Shape, number: int, *, rows: int) -> Node:
     """Return the learned factor before a layer."""
-    return (dataclasses.replace(frame(shape).nodes[0], name=f"before{number}", inputs=(name,)),)
+    return dataclasses.replace(frame(shape).nodes[0], name=f"before{number}", inputs=(name,), rows=rows)
 
 
 def frame(shape: Shape) -> Graph:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from . import Graph, Node, Shape
+from .ops.windows import both
 
 FLOAT_BYTES = 4  # everything below is for float32
 
@@ -52,7 +53,7 @@ class Cost:
 
 def node_costs(graph: Graph) -> dict[str, Cost]:
     """Return each node's cost by node name, in graph order."""
-    shapes = _shapes(graph)
+    shapes = graph.shapes()
     return {node.name: _cost(node, shapes) for node in graph.nodes}
 
 
@@ -92,20 +93,18 @@ def least_training_flops(graph: Graph) -> float:
     F(4, r) needs (r + 3) for 4 r in each direction (Lavin & Gray 2016, "Fast algorithms for convolutional neural
     networks"; cuDNN and oneDNN have them). A rate above a machine's peak by this count cannot be true.
     """
-    shapes, behind, total = _shapes(graph), set[str](), 0.0
+    shapes, behind, total = graph.shapes(), set[str](), 0.0
     for node in graph.needed("loss"):
         trained_behind = not behind.isdisjoint(node.inputs)
-        count = MULTIPLY_ADDS.get(node.op)
-        if count:
-            total += 2 * (2 + trained_behind) * count(node, shapes) * remaining(node)
+        total += 2 * (2 + trained_behind) * multiply_adds(node, shapes) * remaining(node)
         if trained_behind or any(param.trained for param in node.params.values()):
-            behind.add(node.name)
+            behind.update(node.results)
     return total
 
 
 def remaining(node: Node) -> float:
     """Return which share of a node's products remains with Winograd's algorithm."""
-    if node.op != "conv" or node.attrs.get("stride", 1) != 1:
+    if node.op != "conv" or both(node.attrs.get("stride", 1)) != (1, 1):
         return 1.0
     sides = node.params["weight"].shape[2:]
     return math.prod((side + 3) / (4 * side) for side in sides if side > 1)
@@ -118,23 +117,26 @@ def _kept_bytes(graph: Graph) -> dict[str, int]:
     for node in graph.needed("loss"):
         inputs = [source.get(name, name) for name in node.inputs]
         if node.op in VIEWS:
-            source[node.name] = inputs[0]
+            source.update(dict.fromkeys(node.results, inputs[0]))
         kept.update(inputs if node.op in KEEPS_INPUTS else ())
-        kept.update({node.name} if node.op in KEEPS_OUTPUT else ())
-    types = {**{k: v.dtype for k, v in graph.inputs.items()}, **{n.name: n.dtype for n in graph.nodes}}
-    shapes = _shapes(graph)
-    return {name: math.prod(shapes[name]) * ITEM_BYTES[types[name]] for name in kept}
-
-
-def _shapes(graph: Graph) -> dict[str, Shape]:
-    return {**{k: v.shape for k, v in graph.inputs.items()}, **{n.name: n.shape for n in graph.nodes}}
+        kept.update(node.results if node.op in KEEPS_OUTPUT else ())
+    types = {**{k: v.dtype for k, v in graph.inputs.items()}, **{k: n.dtype for n in graph.nodes for k in n.results}}
+    shapes, rows = graph.shapes(), graph.rows()
+    return {name: math.prod(shapes[name]) * ITEM_BYTES[types[name]] * rows[name] for name in kept}
 
 
 def _cost(node: Node, shapes: Mapping[str, Shape]) -> Cost:
-    trained = sum(math.prod(p.shape) for p in node.params.values() if p.trained)
-    statistics = sum(math.prod(p.shape) for p in node.params.values() if not p.trained)
+    own = [p for local, p in node.params.items() if local not in node.shared]
+    trained = sum(math.prod(p.shape) for p in own if p.trained)
+    statistics = sum(math.prod(p.shape) for p in own if not p.trained)
+    made = sum(math.prod(shapes[name]) for name in node.results)
+    return Cost(trained, statistics, multiply_adds(node, shapes), made * node.rows)
+
+
+def multiply_adds(node: Node, shapes: Mapping[str, Shape]) -> int:
+    """Return the multiply-adds of one sample, forward, of all its rows."""
     count = MULTIPLY_ADDS.get(node.op)
-    return Cost(trained, statistics, count(node, shapes) if count else 0, math.prod(node.shape))
+    return count(node, shapes) * node.rows if count else 0
 
 
 def _conv(node: Node, shapes: Mapping[str, Shape]) -> int:
@@ -159,7 +161,7 @@ MULTIPLY_ADDS: dict[str, Callable[[Node, Mapping[str, Shape]], int]] = {
 NO_PRODUCTS = frozenset({
     "batch_norm", "relu", "gelu", "tanh", "max_pool", "avg_pool", "adaptive_avg_pool", "flatten", "dropout", "add",
     "concat", "scale", "layer_scale", "embedding", "position_embedding", "layer_norm", "select", "cross_entropy",
-    "mean_square",
+    "mean_square", "split", "fold", "unfold",
 })
 # Which tensors a gradient needs: dense needs x for its weight's, relu its own result; add, concat and pooling by mean
 # need none.
@@ -167,5 +169,5 @@ KEEPS_INPUTS = frozenset({"conv", "dense", "attention", "batch_norm", "layer_nor
                           "layer_scale", "cross_entropy", "mean_square"})
 KEEPS_OUTPUT = frozenset({"relu", "tanh"})
 KEEPS_NOTHING = frozenset({"avg_pool", "adaptive_avg_pool", "flatten", "dropout", "add", "concat", "scale",
-                           "position_embedding", "select"})
-VIEWS = frozenset({"flatten"})
+                           "position_embedding", "select", "split", "fold", "unfold"})
+VIEWS = frozenset({"flatten", "split", "fold", "unfold"})

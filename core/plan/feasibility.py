@@ -38,7 +38,7 @@ def check_batch_norm(graph: Graph, batch: int) -> None:
     NaN or zeros, each in its own way.
     """
     for node in graph.nodes:
-        if node.op == "batch_norm" and batch * math.prod(node.shape[1:]) == 1:
+        if node.op == "batch_norm" and batch * node.rows * math.prod(node.shape[1:]) == 1:
             raise UsageError(
                 f"a batch of 1 leaves batch norm {node.name!r} of model {graph.name!r} one value of each channel (its "
                 f"images are {' x '.join(map(str, node.shape[1:]))} there), and one value has no variance: no "

@@ -139,7 +139,8 @@ class Trainer(Loaded):
     def step(self, placed: Any, lr: float) -> None:
         """Start one optimiser step on a placed batch with this learning rate; may return early.
 
-        g = mean gradient over all ranks + weight_decay * w;  v = momentum * v + g;  w = w - lr * v.
+        g = mean gradient over all ranks + decay * w;  v = momentum * v + g;  w = w - lr * v, where ``decay_of`` says
+        what decays.
         """
 
     def forward(self, placed: Any) -> None:
@@ -164,7 +165,7 @@ class Trainer(Loaded):
 
     @abstractmethod
     def activations(self, batch: Arrays) -> Arrays:
-        """Return every node's result by node name in training mode, canonical layout, and change no state.
+        """Return every node's results by name in training mode, canonical layout, and change no state.
 
         The loss node holds the mean over this rank's share. Nodes the loss does not need may be left out.
         """

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -15,10 +14,14 @@ from dlcompare.core.printable import file_name
 from dlcompare.core.settings import check, repetition, setting
 from dlcompare.core.typed_json import from_plain, to_plain
 
+from .optimiser import SGD, parse
+from .schedule import factor
+
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 DEVICES = ("cpu", "cuda", "tpu")
 EXECUTIONS = ("eager", "graph", "compiled")
 LAYOUTS = ("NCHW", "NHWC")
+ALL, MATRICES = "all", "matrices"  # which trained parameters weight decay reaches
 FAIL, SKIP = "fail", "skip"  # what may be done about a sample that cannot be read
 LARGEST = "max"  # instead of a batch: the largest that fits, which is searched for before the job is run
 
@@ -167,9 +170,19 @@ class Job(BaseJob):
                         help="Of the initial parameters and the order of the samples.")
     lr: float = setting(0.01, group=TRAINS, least=0, told=True, help="Learning rate.")
     schedule: str = setting("constant", group=TRAINS, metavar="NAME",
-                            help="constant, warmup:STEPS or cosine:STEPS.")
-    momentum: float = setting(0.9, group=TRAINS, help="Of stochastic gradient descent.")
-    weight_decay: float = setting(1e-4, group=TRAINS, help="Coupled: added to the gradient.")
+                            help="constant, warmup:STEPS, cosine:STEPS, warmup-cosine:WARMUP,STEPS, warmup-exp:STEPS, "
+                                 "noam:WARMUP or step:STEP[,STEP...]:FACTOR; several joined by * are multiplied.")
+    optimiser: str = setting(SGD, group=TRAINS, metavar="NAME[:B1,B2,EPS]",
+                             help="sgd, nesterov, adam or adamw; the latter two take betas and epsilon, by themselves "
+                                  "0.9,0.999,1e-8.")
+    momentum: float = setting(0.9, group=TRAINS, help="Of sgd and nesterov.")
+    weight_decay: float = setting(1e-4, group=TRAINS, help="Added to the gradient; with adamw to the step.")
+    decay: str = setting(ALL, group=TRAINS, choices=(ALL, MATRICES),
+                         help="What weight decay reaches: all trained parameters, or matrices, those of two axes or "
+                              "more, sparing biases and scales.")
+    clip: float | None = setting(None, group=TRAINS, above=0, metavar="NORM",
+                                 help="Shorten the gradient of all parameters together, averaged over workers, to this "
+                                      "norm where it is longer; default: never.")
     steps: int | None = setting(None, group=MEASURED, least=1, told=True, metavar="N",
                                 help="Optimiser steps per window; default: as many as fill 2 seconds.")
     windows: int = setting(5, group=MEASURED, least=1, told=True, metavar="N", help="Windows to measure.")
@@ -190,6 +203,7 @@ class Job(BaseJob):
     def __post_init__(self) -> None:
         super().__post_init__()
         learning_rate(self, step=0)  # raises on a schedule that does not parse
+        parse(self.optimiser)
 
     @property
     def runtime(self) -> str:
@@ -204,17 +218,11 @@ class Job(BaseJob):
                 "global_batch": self.batch * self.workers, "image_size": self.image_size}
 
 
-def learning_rate(job: Job, *, step: int) -> float:
-    """Return the learning rate of optimiser step ``step``, counted from 0, under the job's schedule.
+def decay_of(job: Job, shape: Sequence[int]) -> float:
+    """Return the weight decay of a trained parameter of a shape; any layout will do, for only axes are counted."""
+    return job.weight_decay if job.decay == ALL or len(shape) > 1 else 0.0
 
-    ``constant``; ``warmup:N`` rises linearly to lr over N steps; ``cosine:N`` falls from lr to 0 over N steps.
-    """
-    kind, _, count = job.schedule.partition(":")
-    if kind == "constant" and not count:
-        return job.lr
-    if kind in ("warmup", "cosine") and count.isdigit() and int(count) > 0:
-        steps = int(count)
-        if kind == "warmup":
-            return job.lr * min(1.0, (step + 1) / steps)
-        return job.lr * 0.5 * (1 + math.cos(math.pi * min(step, steps) / steps))
-    raise UsageError(f"unknown schedule {job.schedule!r}; there is: constant, warmup:STEPS, cosine:STEPS")
+
+def learning_rate(job: Job, *, step: int) -> float:
+    """Return the learning rate of optimiser step ``step``, counted from 0, under the job's schedule."""
+    return job.lr * factor(job.schedule, step=step)

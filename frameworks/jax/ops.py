@@ -16,7 +16,7 @@ import numpy as np
 from jax import Array, lax
 
 from dlcompare.core.graph import Graph, Node
-from dlcompare.core.graph.ops import bin_weights, borders, both
+from dlcompare.core.graph.ops.windows import bin_weights, borders, both
 
 Params = dict[str, Array]
 LAST, FIRST = (0, 2, 3, 1), (0, 3, 1, 2)  # channels, with the batch axis
@@ -55,8 +55,8 @@ def walk(graph: Graph, nodes: tuple[Node, ...], params: Params, batch: dict[str,
     for node in nodes:
         arguments = [values[name] for name in node.inputs]
         local = {k: params[node.param_name(k)] for k in node.params}
-        values[node.name] = TABLE[node.op](node, arguments, local, context)
-    return {node.name: values[node.name] for node in nodes}
+        values.update(node.named(TABLE[node.op](node, arguments, local, context)))
+    return {name: values[name] for node in nodes for name in node.results}
 
 
 def to_device_form(array: np.ndarray, layout: str) -> np.ndarray:
@@ -77,12 +77,17 @@ def image(x: Array, context: Context) -> Array:
     return x.transpose(FIRST) if x.ndim == 4 and context.layout == "NHWC" else x
 
 
+def stored(x: Array, context: Context) -> Array:
+    """Return an image batch with the channels first as it is kept, any other tensor as it is."""
+    return x.transpose(LAST) if x.ndim == 4 and context.layout == "NHWC" else x
+
+
 def conv(node: Node, args: list[Array], params: Params, context: Context) -> Array:
     attrs, pads = node.attrs, [(pad, pad) for pad in both(node.attrs["pad"])]
     numbers = ("NHWC", "HWIO", "NHWC") if context.layout == "NHWC" else ("NCHW", "OIHW", "NCHW")
     y = lax.conv_general_dilated(
-        args[0].astype(context.compute), params["weight"].astype(context.compute), (attrs["stride"],) * 2, pads,
-        dimension_numbers=numbers)
+        args[0].astype(context.compute), params["weight"].astype(context.compute), both(attrs["stride"]), pads,
+        rhs_dilation=both(attrs.get("dilation", 1)), dimension_numbers=numbers)
     return y + channelwise(params["bias"], y, context) if attrs["bias"] else y
 
 
@@ -176,8 +181,9 @@ def split(x: Array, heads: int) -> Array:
 
 def cross_entropy(node: Node, args: list[Array], params: Params, context: Context) -> Array:
     """Return the mean over this shard: shares are equal, so averaging over shards gives the global mean."""
-    logits, label = args[0].astype(jnp.float32), args[1]
-    return -jnp.take_along_axis(jax.nn.log_softmax(logits), label[:, None], axis=1).mean()
+    logits, label, *weight = image(args[0], context).astype(jnp.float32), *args[1:]
+    losses = -jnp.take_along_axis(jax.nn.log_softmax(logits), label[..., None], axis=-1)[..., 0]
+    return (losses * weight[0]).sum() / len(losses) if weight else losses.mean()
 
 
 def layer_scale(node: Node, args: list[Array], params: Params, context: Context) -> Array:
@@ -198,6 +204,22 @@ def select(node: Node, args: list[Array], params: Params, context: Context) -> A
     return lax.index_in_dim(x, node.attrs["index"], node.attrs["axis"] % (x.ndim - 1) + 1, keepdims=False)
 
 
+def split_axis(node: Node, args: list[Array], params: Params, context: Context) -> tuple[Array, ...]:
+    x, ends = image(args[0], context), np.cumsum(node.attrs["sizes"])
+    parts = jnp.split(x, ends[:-1], node.attrs["axis"] % (x.ndim - 1) + 1)
+    return tuple(stored(part, context) for part in parts)
+
+
+def fold(node: Node, args: list[Array], params: Params, context: Context) -> Array:
+    x = image(args[0], context)
+    return stored(x.reshape(-1, *x.shape[2:]), context)
+
+
+def unfold(node: Node, args: list[Array], params: Params, context: Context) -> Array:
+    x = image(args[0], context)
+    return stored(x.reshape(-1, node.attrs["size"], *x.shape[1:]), context)
+
+
 def embedding(node: Node, args: list[Array], params: Params, context: Context) -> Array:
     return params["weight"][args[0]].astype(context.compute)
 
@@ -210,7 +232,7 @@ def pointwise(function: Callable[..., Array]) -> Op:
     return lambda node, args, params, context: function(*args)
 
 
-Op = Callable[[Node, list[Array], Params, Context], Array]
+Op = Callable[[Node, list[Array], Params, Context], Any]  # an array, or a tuple of several results
 
 TABLE: dict[str, Op] = {
     "conv": conv,
@@ -235,4 +257,7 @@ TABLE: dict[str, Op] = {
     "select": select,
     "cross_entropy": cross_entropy,
     "mean_square": mean_square,
+    "split": split_axis,
+    "fold": fold,
+    "unfold": unfold,
 }

@@ -20,8 +20,10 @@ from jax.sharding import PartitionSpec as P
 from dlcompare.core.graph import Graph, Node
 from dlcompare.core.plugins.backend import Arrays
 from dlcompare.core.plugins.job import Job
+from dlcompare.core.plugins.optimiser import MOMENTUM, parse
 
 from .ops import KERNEL, LAST, Context, Params, to_device_form, walk
+from .optimisers import rule, shortened
 
 AXIS = "data"
 COMPUTE = {"fp32": jnp.float32, "tf32": jnp.float32, "bf16": jnp.bfloat16, "fp16": jnp.float16}
@@ -37,12 +39,14 @@ class State(NamedTuple):
     still: Params  # trainable, but the loss does not reach them
     stats: Params
     velocity: Params
+    second: Params  # moments of optimisers that have them
     scale: Any  # of the loss in fp16, else 1
     good: Any  # steps since the scale was changed
     step: Any
+    taken: Any  # of the steps, those that were not skipped
 
 
-SPECS = State(P(), P(), P(AXIS), P(), P(), P(), P())
+SPECS = State(P(), P(), P(AXIS), P(), P(), P(), P(), P(), P())
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +80,8 @@ class Program:
             trained=weights, still={k: v for k, v in kept.items() if k not in weights and k not in stats}, stats=stats,
             velocity={k: np.zeros_like(v) for k, v in weights.items()},
             scale=np.float32(self.job.loss_scale if self.job.precision == "fp16" else 1), good=np.int32(0),
-            step=np.int32(0))
+            step=np.int32(0), taken=np.int32(0), second={} if parse(self.job.optimiser).name in MOMENTUM else
+            {k: np.zeros_like(v) for k, v in weights.items()})
 
     def sharding(self, spec: P) -> NamedSharding:
         return NamedSharding(self.mesh, spec)
@@ -143,20 +148,23 @@ class Program:
     def _step(self, state: State, batch: dict[str, Array], lr: Array) -> tuple[State, Array]:
         job = self.job
         gradients, loss, moved = self._backward(state, batch)
-        velocity = jax.tree.map(lambda v, g, w: job.momentum * v + g + job.weight_decay * w,
-                                state.velocity, gradients, state.trained)
-        trained = jax.tree.map(lambda w, v: w - lr * v, state.trained, velocity)
+        gradients = shortened(gradients, job.clip)
+        taken, move = state.taken + 1, rule(job)
+        moved_on = {k: move(w, gradients[k], state.velocity[k], state.second.get(k), lr, taken)
+                    for k, w in state.trained.items()}
+        trained, velocity, second = ({k: new[part] for k, new in moved_on.items()} for part in range(3))
+        second = second if state.second else {}
         scale, good = state.scale, state.good
         if job.precision == "fp16":
             fine = jnp.stack([jnp.isfinite(g).all() for g in gradients.values()]).all()
             keep = partial(jnp.where, fine)
-            trained, velocity = (jax.tree.map(keep, new, old) for new, old in
-                                 ((trained, state.trained), (velocity, state.velocity)))
+            trained, velocity, second, taken = (jax.tree.map(keep, new, old) for new, old in (
+                (trained, state.trained), (velocity, state.velocity), (second, state.second), (taken, state.taken)))
             grown = good + 1 == GROWTH_STEPS
             scale = jnp.where(fine, jnp.where(grown, scale * 2, scale), scale / 2)
             good = jnp.where(fine & ~grown, good + 1, 0)
         stats = {k: v[None] for k, v in moved.items()}
-        return State(trained, state.still, stats, velocity, scale, good, state.step + 1), loss[None]
+        return State(trained, state.still, stats, velocity, second, scale, good, state.step + 1, taken), loss[None]
 
     def batch_shapes(self, rows: int) -> dict[str, jax.ShapeDtypeStruct]:
         """Return the shapes and places of a global batch of so many samples, as ``place`` makes it."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mxnet.gluon import HybridBlock, Parameter, nn
 
 from dlcompare.core.graph import Graph, Node, Shape
+from dlcompare.core.graph.ops.windows import both
 
 Value = Any  # an NDArray, or a Symbol while a hybridised block is traced
 LOWEST = -3.4028234e38  # of float32
@@ -27,7 +31,7 @@ class Network(HybridBlock):
     def hybrid_forward(self, F: Any, *inputs: Value) -> list[Value]:
         values = dict(zip(self.inputs, inputs, strict=True))
         for node in self.nodes:
-            values[node.name] = self._children[node.name](*[values[name] for name in node.inputs])
+            values.update(node.named(self._children[node.name](*[values[name] for name in node.inputs])))
         return [values[name] for name in self.outputs]
 
 
@@ -68,14 +72,32 @@ class LayerScale(HybridBlock):
 
 def build(graph: Graph) -> dict[str, HybridBlock]:
     """Return a native block per node, by its name."""
-    shapes = {k: v.shape for k, v in graph.inputs.items()} | {n.name: n.shape for n in graph.nodes}
-    return {node.name: TABLE[node.op](node, [shapes[name] for name in node.inputs]) for node in graph.nodes}
+    shapes, blocks, made = graph.shapes(), dict[str, HybridBlock](), dict[str, Parameter]()
+    for node in graph.nodes:
+        block = blocks[node.name] = TABLE[node.op](node, [shapes[name] for name in node.inputs])
+        for local, name in node.shared.items():
+            share(block, native(node, local), made[name])
+        made.update({node.param_name(local): getattr(block, native(node, local)) for local in node.params})
+    return blocks
+
+
+def share(block: HybridBlock, local: str, parameter: Parameter) -> None:
+    """Have a block use another one's parameter; Gluon's own way, when a block is made, shares names that it has not."""
+    own = block._reg_params.pop(local)
+    block.params._params.pop(own.name)
+    block.params.update({parameter.name: parameter})
+    setattr(block, local, parameter)
 
 
 def parameters(graph: Graph, blocks: Mapping[str, HybridBlock]) -> dict[str, Parameter]:
     """Return the native parameters by neutral name; layouts are the neutral ones."""
-    return {node.param_name(local): getattr(blocks[node.name], RENAMED.get((node.op, local), local))
+    return {node.param_name(local): getattr(blocks[node.name], native(node, local))
             for node in graph.nodes for local in node.params}
+
+
+def native(node: Node, local: str) -> str:
+    """Return what Gluon calls a parameter."""
+    return RENAMED.get((node.op, local), local)
 
 
 def adaptive_avg_pool(size: int, shape: Shape) -> HybridBlock:
@@ -114,21 +136,30 @@ def select(index: int, axis: int, shape: Shape) -> HybridBlock:
     return Function(lambda F, x: F.squeeze(F.slice_axis(x, axis=axis + 1, begin=begin, end=begin + 1), axis=axis + 1))
 
 
-def cross_entropy(F: Any, logits: Value, label: Value) -> Value:
+def split_axis(sizes: Sequence[int], axis: int) -> HybridBlock:
+    ends = list(itertools.accumulate(sizes))
+    return Function(lambda F, x: tuple(F.slice_axis(x, axis=axis, begin=end - size, end=end)
+                                       for size, end in zip(sizes, ends, strict=True)))
+
+
+def cross_entropy(F: Any, logits: Value, label: Value, weight: Value | None = None, *, places: int) -> Value:
     """The mean over this rank's share: shares are equal, so averaging over ranks gives the global mean.
+
+    With weights a sample's ``places`` are added up.
 
     The gradient of ``log_softmax`` is exp of its rounded result, up to some units in the last place too large or too
     small for all classes alike, which adds up in the biases before it; so the steps are written out.
     """
     x = F.broadcast_sub(logits, F.BlockGrad(F.max(logits, axis=-1, keepdims=True)))
-    return F.mean(F.log(F.sum(F.exp(x), axis=-1)) - F.pick(x, label))
+    losses = F.log(F.sum(F.exp(x), axis=-1)) - F.pick(x, label)
+    return F.mean(losses) if weight is None else F.mean(losses * weight) * places
 
 
 Maker = Callable[[Node, Sequence[Shape]], HybridBlock]
 
 TABLE: dict[str, Maker] = {
     "conv": lambda n, s: nn.Conv2D(n.attrs["filters"], n.attrs["kernel"], n.attrs["stride"], n.attrs["pad"],
-                                   use_bias=n.attrs["bias"], in_channels=s[0][0]),
+                                   both(n.attrs.get("dilation", 1)), use_bias=n.attrs["bias"], in_channels=s[0][0]),
     "batch_norm": lambda n, s: nn.BatchNorm(momentum=1 - n.attrs["momentum"], epsilon=n.attrs["eps"],
                                             in_channels=s[0][0]),
     "relu": lambda n, s: nn.Activation("relu"),
@@ -150,8 +181,11 @@ TABLE: dict[str, Maker] = {
     "layer_norm": lambda n, s: nn.LayerNorm(epsilon=n.attrs["eps"], in_channels=s[0][-1]),
     "attention": lambda n, s: attention(n.attrs["heads"], s[0]),
     "select": lambda n, s: select(n.attrs["index"], n.attrs["axis"], s[0]),
-    "cross_entropy": lambda n, s: Function(cross_entropy),
+    "cross_entropy": lambda n, s: Function(functools.partial(cross_entropy, places=math.prod(s[1]))),
     "mean_square": lambda n, s: Function(lambda F, x: F.mean(F.square(F.cast(x, dtype="float32")))),
+    "split": lambda n, s: split_axis(n.attrs["sizes"], n.attrs["axis"] % len(s[0]) + 1),
+    "fold": lambda n, s: Function(lambda F, x: F.reshape(x, shape=(-3, -2))),
+    "unfold": lambda n, s: Function(lambda F, x: F.reshape(x, shape=(-4, -1, n.attrs["size"], -2))),
 }
 RENAMED = {(op, local): native for op in ("batch_norm", "layer_norm")
            for local, native in (("weight", "gamma"), ("bias", "beta"))}

@@ -20,7 +20,7 @@ class Statistics:
 
     def __init__(self, graph: Graph, parameters: Mapping[str, Any]) -> None:
         self.arrays = [parameters[name].data() for name, declared in graph.params().items() if not declared.trained]
-        self.variances = [(parameters[node.param_name("running_var")].data(), math.prod(node.shape[1:]))
+        self.variances = [(parameters[node.param_name("running_var")].data(), node.rows * math.prod(node.shape[1:]))
                           for node in graph.nodes if "running_var" in node.params]
         self.rows = 0  # of the batch that the variances are divided for; 0: they are as they should be
 

@@ -21,7 +21,7 @@ from dlcompare.core.plugins.job import Job
 
 from .exchange import Exchange, KvStore
 from .ops import Network, build, parameters
-from .sgd import Sgd
+from .optimisers import optimiser
 from .statistics import Statistics
 
 if TYPE_CHECKING:
@@ -44,8 +44,7 @@ class MxnetTrainer(Trainer):
         self.gradient = {name: self.parameters[name].grad() for name in graph.trained()}
         weights = {name: self.parameters[name].data() for name in self.gradient}
         self.exchange.start(weights)
-        self.sgd = Sgd(list(weights.values()), list(self.gradient.values()), momentum=job.momentum,
-                       weight_decay=job.weight_decay, workers=self.world)
+        self.optimiser = optimiser(list(weights.values()), list(self.gradient.values()), job)
         self.statistics = Statistics(graph, self.parameters)
         self.network = self._network("loss", static_alloc=True, static_shape=True)
         self.loss = nd.zeros(1)
@@ -79,7 +78,7 @@ class MxnetTrainer(Trainer):
         self.loss.wait_to_read()  # else Python queues steps, and holds their batches, without an end
         self.statistics.divide_for(len(next(iter(placed.values()))))
         self._backward(placed)
-        self.sgd.step(lr)
+        self.optimiser.step(lr)
 
     def _backward(self, placed: dict[str, Any]) -> None:
         """Start to compute the loss, and the gradients summed over workers."""
@@ -113,7 +112,7 @@ class MxnetTrainer(Trainer):
         return self._network(*self.graph.outputs)
 
     def activations(self, batch: Arrays) -> Arrays:
-        nodes = [node.name for node in self.graph.needed("loss")]
+        nodes = [name for node in self.graph.needed("loss") for name in node.results]
         network = self._network("loss", values=nodes)
         with self.statistics.preserve(), autograd.train_mode():
             return self._results(network, batch)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from operator import getitem
+from typing import Any
 
 from torch import fx, nn
 
@@ -13,7 +15,7 @@ from .ops import IN_PLACE, OVERWRITABLE, TABLE
 
 def build(graph: Graph) -> dict[str, nn.Module]:
     """Return a native module per node, by its path."""
-    shapes = {k: v.shape for k, v in graph.inputs.items()} | {n.name: n.shape for n in graph.nodes}
+    shapes = graph.shapes()
     producer = {n.name: n for n in graph.nodes}
     uses = Counter(name for n in graph.nodes for name in n.inputs) + Counter(graph.outputs.values())
     modules = {}
@@ -31,9 +33,19 @@ def fx_graph(graph: Graph, nodes: tuple[Node, ...], outputs: list[str]) -> fx.Gr
     flow = fx.Graph()
     values = {name: flow.placeholder(name) for name in graph.inputs}
     for node in nodes:
-        values[node.name] = flow.call_module(path(node.name), tuple(values[name] for name in node.inputs))
+        made: Any = flow.call_module(path(node.name), tuple(values[name] for name in node.inputs))
+        if node.more:
+            made = [flow.call_function(getitem, (made, index)) for index in range(len(node.results))]
+        values.update(node.named(made))
     flow.output({name: values[graph.outputs[name]] for name in outputs})
     return flow
+
+
+def tie(graph: Graph, module: nn.Module) -> None:
+    """Let layers that share parameters have the very same, of the layer that they are named for."""
+    for node in graph.nodes:
+        for local, name in node.shared.items():
+            setattr(module.get_submodule(path(node.name)), local, module.get_parameter(target(name)))
 
 
 def path(node: str) -> str:

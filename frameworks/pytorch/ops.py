@@ -56,15 +56,18 @@ def attention(heads: int) -> nn.Module:
     return Function(forward)
 
 
-def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
-    return F.cross_entropy(logits.float(), label)
+def cross_entropy(logits: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:
+    if weight is None:
+        return F.cross_entropy(logits.float(), label)
+    losses = F.cross_entropy(logits.float().flatten(0, -2), label.flatten(), reduction="none")
+    return (losses * weight.flatten()).sum() / len(logits)
 
 
 Maker = Callable[[Node, Sequence[Shape]], nn.Module]
 
 TABLE: dict[str, Maker] = {
     "conv": lambda n, s: nn.Conv2d(s[0][0], n.attrs["filters"], n.attrs["kernel"], n.attrs["stride"], n.attrs["pad"],
-                                   bias=n.attrs["bias"]),
+                                   n.attrs.get("dilation", 1), bias=n.attrs["bias"]),
     "batch_norm": lambda n, s: nn.BatchNorm2d(s[0][0], n.attrs["eps"], n.attrs["momentum"]),
     "relu": lambda n, s: nn.ReLU(),
     "gelu": lambda n, s: nn.GELU(),
@@ -87,6 +90,9 @@ TABLE: dict[str, Maker] = {
     "select": lambda n, s: Function(lambda x: x.select(n.attrs["axis"] % len(s[0]) + 1, n.attrs["index"])),
     "cross_entropy": lambda n, s: Function(cross_entropy),
     "mean_square": lambda n, s: Function(lambda x: x.float().square().mean()),
+    "split": lambda n, s: Function(lambda x: x.split(n.attrs["sizes"], n.attrs["axis"] % len(s[0]) + 1)),
+    "fold": lambda n, s: Function(lambda x: x.flatten(0, 1)),
+    "unfold": lambda n, s: Function(lambda x: x.unflatten(0, (-1, n.attrs["size"]))),
 }
 
 # As torchvision writes it: overwrite what nobody else reads and no backward pass needs.

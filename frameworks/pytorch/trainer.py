@@ -24,7 +24,8 @@ from dlcompare.core.plugins.job import Job
 
 from .compiler import compile_module, compiler_settings
 from .messages import buckets
-from .module import build, fx_graph, path, target
+from .module import build, fx_graph, path, target, tie
+from .optimisers import optimiser, shorten
 
 JOIN_SECONDS = 300  # a rank that has not joined by then never will
 LOW = {"bf16": torch.bfloat16, "fp16": torch.float16}  # what autocast computes in
@@ -44,13 +45,12 @@ class TorchTrainer(Trainer):
         self.evaluator = fx.GraphModule(modules, fx_graph(graph, graph.needed(), list(graph.outputs)))
         self.module = fx.GraphModule(modules, fx_graph(graph, graph.needed("loss"), ["loss"]))
         self._load(params)
-        trained = {target(name) for name in graph.trained()}
-        for name, parameter in self.evaluator.named_parameters():
-            parameter.requires_grad_(name in trained)
+        self.weights = {name: self.evaluator.get_parameter(target(name))
+                        for name, declared in graph.params().items() if declared.trained}
+        for name, parameter in self.weights.items():
+            parameter.requires_grad_(name in graph.trained())
         self.parallel = self._parallel()
-        self.optimiser = torch.optim.SGD(
-            [p for p in self.module.parameters() if p.requires_grad],
-            lr=0.0, momentum=job.momentum, weight_decay=job.weight_decay)
+        self.optimiser = optimiser(self.module, job)
         # One check decides for every rank alike: it reads gradients that have been all-reduced.
         self.scaler = torch.amp.GradScaler(self.device.type, init_scale=job.loss_scale, growth_interval=GROWTH_STEPS,
                                            enabled=job.precision == "fp16")
@@ -75,7 +75,9 @@ class TorchTrainer(Trainer):
         state |= {name: torch.zeros_like(buffer, device="cpu") for name, buffer in self.evaluator.named_buffers()
                   if name.endswith("num_batches_tracked")}
         missing, unexpected = self.evaluator.load_state_dict(state, strict=False, assign=True)
-        wrong = [*missing, *unexpected]
+        tie(self.graph, self.evaluator)  # assigning has parted them
+        shared = {f"{path(node.name)}.{local}" for node in self.graph.nodes for local in node.shared}
+        wrong = [*(name for name in missing if name not in shared), *unexpected]
         if wrong:
             raise ValueError(f"parameters do not fit the graph: {', '.join(wrong)}")
         self.evaluator.to(device=self.device, memory_format=self.layout)
@@ -117,6 +119,9 @@ class TorchTrainer(Trainer):
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         self.loss = self._backward(placed)
+        if self.job.clip is not None:
+            self.scaler.unscale_(self.optimiser)  # nothing without fp16
+            shorten(self.optimiser, self.job.clip)
         self.scaler.step(self.optimiser)
         self.scaler.update()
 
@@ -144,12 +149,13 @@ class TorchTrainer(Trainer):
 
     def activations(self, batch: Arrays) -> Arrays:
         seen: Arrays = {}
-        names = {path(n.name): n.name for n in self.graph.nodes}
+        nodes = {path(n.name): n for n in self.graph.nodes}
 
         class Watch(fx.Interpreter):
             def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
                 result = super().call_module(target, args, kwargs)
-                seen[names[target]] = array(result)  # now: a later op may overwrite it in place
+                # Now: a later op may overwrite it in place.
+                seen.update({name: array(value) for name, value in nodes[target].named(result).items()})
                 return result
 
         with self._preserve_statistics(), torch.no_grad(), self._precision():
@@ -162,8 +168,8 @@ class TorchTrainer(Trainer):
     def gradients(self, batch: Arrays) -> Arrays:
         with self._preserve_statistics():
             self._backward(self.place(batch))
-        parameters, scale = dict(self.module.named_parameters()), self.scaler.get_scale()
-        found = {name: array(parameters[target(name)].grad / scale) for name in self.graph.trained()}
+        scale = self.scaler.get_scale()
+        found = {name: array(self.weights[name].grad / scale) for name in self.graph.trained()}
         self.optimiser.zero_grad(set_to_none=True)
         return found
 

@@ -1,9 +1,8 @@
-"""The neutral ops in float64, one small class each, and their table; ``core/graph/ops.py`` says what they mean."""
+"""The neutral ops in float64, one small class each, and their table; ``core/graph/ops`` says what they mean."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from dlcompare.core.errors import JobError
 
 from .norms import BatchNorm, LayerNorm
 from .patches import AdaptiveAvgPool, AvgPool, Conv, MaxPool
+from .shaping import Concat, Flatten, Fold, Select, Split, Unfold
 from .unit import Array, Call, Gradients, Op
 
 
@@ -57,43 +57,12 @@ class Dropout(Op):
         return (grad,), {}
 
 
-class Flatten(Op):
-    def forward(self, call: Call) -> tuple[Array, None]:
-        return call.x.reshape(len(call.x), -1), None
-
-    def backward(self, call: Call, saved: None, grad: Array) -> Gradients:
-        return (grad.reshape(call.x.shape),), {}
-
-
-class Select(Op):
-    def place(self, call: Call) -> tuple[Any, ...]:
-        axis = call.attrs["axis"] % (call.x.ndim - 1) + 1
-        return (slice(None),) * axis + (call.attrs["index"],)
-
-    def forward(self, call: Call) -> tuple[Array, None]:
-        return call.x[self.place(call)], None
-
-    def backward(self, call: Call, saved: None, grad: Array) -> Gradients:
-        total = np.zeros_like(call.x)
-        total[self.place(call)] = grad
-        return (total,), {}
-
-
 class Add(Op):
     def forward(self, call: Call) -> tuple[Array, None]:
         return call.inputs[0] + call.inputs[1], None
 
     def backward(self, call: Call, saved: None, grad: Array) -> Gradients:
         return (grad, grad), {}
-
-
-class Concat(Op):
-    def forward(self, call: Call) -> tuple[Array, None]:
-        return np.concatenate(call.inputs, axis=1), None
-
-    def backward(self, call: Call, saved: None, grad: Array) -> Gradients:
-        ends = np.cumsum([x.shape[1] for x in call.inputs])
-        return tuple(np.split(grad, ends[:-1], axis=1)), {}
 
 
 class Scale(Op):
@@ -193,17 +162,21 @@ def softmax(x: Array) -> Array:
 class CrossEntropy(Op):
     """The mean is over this worker's share; with equal shares, averaging over workers makes it the global one."""
 
-    def forward(self, call: Call) -> tuple[Array, Array]:
-        x, label = call.inputs
-        check_indices(call, label, count=x.shape[1])
+    def forward(self, call: Call) -> tuple[Array, tuple[Array, Array]]:
+        x, label, *weight = call.inputs
+        check_indices(call, label, count=x.shape[-1])
         top = x.max(-1)
-        log_total = top + np.log(np.exp(x - top[:, None]).sum(-1))
-        return np.asarray((log_total - x[np.arange(len(x)), label]).mean()), softmax(x)
+        log_total = top + np.log(np.exp(x - top[..., None]).sum(-1))
+        losses = log_total - np.take_along_axis(x, label[..., None], -1)[..., 0]
+        return np.asarray((weight[0] * losses if weight else losses).sum() / len(x)), (softmax(x), losses)
 
-    def backward(self, call: Call, saved: Array, grad: Array) -> Gradients:
-        x, label = call.inputs
-        chosen = np.arange(x.shape[1]) == label[:, None]
-        return ((saved - chosen) * (grad / len(x)), None), {}
+    def backward(self, call: Call, saved: tuple[Array, Array], grad: Array) -> Gradients:
+        x, label, *weight = call.inputs
+        chances, losses = saved
+        slope = (chances - (np.arange(x.shape[-1]) == label[..., None])) * (grad / len(x))
+        if not weight:
+            return (slope, None), {}
+        return (slope * weight[0][..., None], None, losses * (grad / len(x))), {}
 
 
 class MeanSquare(Op):
@@ -246,4 +219,7 @@ TABLE: dict[str, Op] = {
     "select": Select(),
     "cross_entropy": CrossEntropy(),
     "mean_square": MeanSquare(),
+    "split": Split(),
+    "fold": Fold(),
+    "unfold": Unfold(),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from dlcompare.core.graph.ops import both
+from dlcompare.core.graph.ops.windows import both
 
 from .unit import Array, Call, Gradients, Op
 
@@ -30,19 +30,21 @@ class Window(Op):
 
     def windows(self, call: Call, *, fill: float = 0.0) -> Array:
         """Return a view (B, C, OH, OW, KH, KW) of the padded input."""
-        kernel, stride = both(call.attrs["kernel"]), call.attrs["stride"]
+        (down, right), apart = both(call.attrs["stride"]), call.attrs.get("dilation", 1)
+        spans = tuple(apart * (taps - 1) + 1 for taps in both(call.attrs["kernel"]))
         padded = np.pad(call.x, ((0, 0), (0, 0), *self.borders(call)), constant_values=fill)
-        return sliding_window_view(padded, kernel, axis=(2, 3))[:, :, ::stride, ::stride]
+        return sliding_window_view(padded, spans, axis=(2, 3))[:, :, ::down, ::right, ::apart, ::apart]
 
     def spread(self, call: Call, parts: Array) -> Array:
         """Add the gradients of all windows, (KH, KW, B, C, OH, OW), where their pixels came from."""
-        kernel, stride = both(call.attrs["kernel"]), call.attrs["stride"]
+        (down, across), apart = both(call.attrs["stride"]), call.attrs.get("dilation", 1)
         (top, bottom), (left, right) = self.borders(call)
         batch, channels, height, width = call.x.shape
-        rows, columns = (stride * n for n in parts.shape[-2:])
+        rows, columns = down * parts.shape[-2], across * parts.shape[-1]
         total = np.zeros((batch, channels, top + height + bottom, left + width + right))
-        for i, j in np.ndindex(kernel):
-            total[:, :, i:i + rows:stride, j:j + columns:stride] += parts[i, j]
+        for i, j in np.ndindex(both(call.attrs["kernel"])):
+            y, x = i * apart, j * apart
+            total[:, :, y:y + rows:down, x:x + columns:across] += parts[i, j]
         return total[:, :, top:top + height, left:left + width]
 
 

@@ -11,9 +11,12 @@ import numpy as np
 from dlcompare.core.errors import JobError
 from dlcompare.core.graph import Graph, Node
 from dlcompare.core.plugins.backend import Trainer
-from dlcompare.core.plugins.job import Job
+from dlcompare.core.plugins.job import Job, decay_of
+from dlcompare.core.plugins.optimiser import MOMENTUM, parse
 
 from .ops import TABLE
+from .optimisers import TABLE as DIRECTIONS
+from .optimisers import Asked, Direction, shortened
 from .unit import Array, Call, Op
 
 if TYPE_CHECKING:
@@ -56,7 +59,11 @@ class ReferenceTrainer(Trainer):
         self.weights = {k: np.array(params[k], np.float64) for k, p in declared.items() if p.trained}
         statistics = {k: np.array(params[k], np.float64) for k, p in declared.items() if not p.trained}
         self.statistics = [dict(statistics) for _ in range(replicas)]
+        adaptive = parse(job.optimiser).name not in MOMENTUM
         self.velocity = {k: np.zeros_like(self.weights[k]) for k in graph.trained()}
+        self.second = {k: np.zeros_like(v) for k, v in self.velocity.items()} if adaptive else self.velocity
+        self.updates = 0  # optimiser steps
+        self.directions: Mapping[str, Direction] = DIRECTIONS  # a test puts a wrong one into a copy
         self.loss = float("nan")
 
     def place(self, batch: Arrays) -> Arrays:
@@ -97,7 +104,7 @@ class ReferenceTrainer(Trainer):
     def activations(self, batch: Arrays) -> Arrays:
         nodes = self.graph.needed()
         tapes = self.passes(self.place(batch), nodes)
-        return {n.name: join([tape.values[n.name] for tape in tapes]) for n in nodes}
+        return {name: join([tape.values[name] for tape in tapes]) for n in nodes for name in n.results}
 
     def gradients(self, batch: Arrays) -> Arrays:
         return self.differentiate(self.place(batch))[1]
@@ -127,11 +134,14 @@ class ReferenceTrainer(Trainer):
         return {name: mean(share[name] for share in shares) for name in self.velocity}
 
     def update(self, gradients: Arrays, lr: float) -> None:
-        """Apply one step of SGD with momentum and coupled weight decay to the trained parameters."""
+        """Apply one step of the job's optimiser to the trained parameters."""
+        self.updates += 1
+        gradients = shortened(gradients, self.job.clip)
+        optimiser = parse(self.job.optimiser)
         for name, velocity in self.velocity.items():
-            velocity *= self.job.momentum
-            velocity += gradients[name] + self.job.weight_decay * self.weights[name]
-            self.weights[name] -= lr * velocity
+            weight = self.weights[name]
+            asked = Asked(optimiser, self.job.momentum, decay_of(self.job, velocity.shape), self.updates)
+            weight -= lr * self.directions[optimiser.name](asked, weight, gradients[name], velocity, self.second[name])
 
     def follow(self, tape: Tape, *, rank: int) -> None:
         """Move a replica's running statistics on by one training pass."""
@@ -161,20 +171,31 @@ class ReferenceTrainer(Trainer):
             inputs = tuple(tape.values[name] for name in node.inputs)
             call = Call(node.name, node.attrs, inputs, {k: state[node.param_name(k)] for k in node.params}, training)
             result, saved = self.table[node.op].forward(call)
-            tape.values[node.name] = self.noise(result)
+            tape.values.update({k: self.noise(v) for k, v in node.named(result).items()})
             tape.calls.append((node, call, saved))
         return tape
 
     def backward(self, tape: Tape) -> Arrays:
-        """Return the loss's gradient by parameter name; what a tensor's users send back is added up."""
-        values, params = {self.graph.outputs["loss"]: np.ones(())}, {}
+        """Return the loss's gradient by parameter name; what a value's users send back is added up, parameters too."""
+        values, params = {self.graph.outputs["loss"]: np.ones(())}, dict[str, Array]()
         for node, call, saved in reversed(tape.calls):
-            inputs, own = self.table[node.op].backward(call, saved, values.pop(node.name))
-            params.update({node.param_name(k): self.noise(v) for k, v in own.items()})
-            for name, grad in zip(node.inputs, inputs, strict=True):
-                if grad is not None:
-                    values[name] = values[name] + self.noise(grad) if name in values else self.noise(grad)
+            if values.keys().isdisjoint(node.results):
+                continue  # whole numbers, whose readers send nothing back
+            inputs, own = self.table[node.op].backward(call, saved, self.sent_back(node, tape, values))
+            self.add_up(params, ((node.param_name(k), v) for k, v in own.items()))
+            self.add_up(values, ((k, v) for k, v in zip(node.inputs, inputs, strict=True) if v is not None))
         return params
+
+    def sent_back(self, node: Node, tape: Tape, values: Arrays) -> Any:
+        """Take out the gradient of a node's result; of several all of them, zeros for one that nobody reads."""
+        if not node.more:
+            return values.pop(node.name)
+        return tuple(values.pop(name) if name in values else np.zeros_like(tape.values[name]) for name in node.results)
+
+    def add_up(self, total: Arrays, gradients: Iterable[tuple[str, Array]]) -> None:
+        """Add gradients to those of the same name; here a test lets the last one count alone."""
+        for name, grad in gradients:
+            total[name] = total[name] + self.noise(grad) if name in total else self.noise(grad)
 
 
 def check_params(graph: Graph, params: Arrays) -> None:

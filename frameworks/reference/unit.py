@@ -33,12 +33,15 @@ class Op(ABC):
     """Forward and backward of one op. To build a wrong one for a test, subclass it and put it in a copy of TABLE."""
 
     @abstractmethod
-    def forward(self, call: Call) -> tuple[Array, Any]:
-        """Return the result, and whatever ``backward`` needs of this pass."""
+    def forward(self, call: Call) -> tuple[Any, Any]:
+        """Return the result, a tuple of them where the op has several, and whatever ``backward`` needs of this pass."""
 
     @abstractmethod
-    def backward(self, call: Call, saved: Any, grad: Array) -> Gradients:
-        """Return the gradients in training mode, given that of the result; None for an input that has none."""
+    def backward(self, call: Call, saved: Any, grad: Any) -> Gradients:
+        """Return the gradients in training mode, given that of the result, a tuple of them where there are several.
+
+        None is for an input that has none.
+        """
 
     def running(self, call: Call, saved: Any) -> dict[str, Array]:
         """Return the running statistics after this training pass, by local name."""

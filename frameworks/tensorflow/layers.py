@@ -89,3 +89,19 @@ class PositionEmbedding(layers.Layer):
 
     def call(self, x: Any) -> Any:
         return x + self.table[:x.shape[1]]
+
+
+class OverTable(layers.Layer):
+    """A dense layer whose weight is an embedding's table, (features, inputs), which Keras' own has the other way."""
+
+    def __init__(self, table: Any, use_bias: bool, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.table, self.use_bias, self.bias = table, use_bias, None
+
+    def build(self, shape: Any) -> None:
+        if self.use_bias:
+            self.bias = self.add_weight("bias", (self.table.shape[0],), tf.float32, "zeros")
+
+    def call(self, x: Any) -> Any:
+        y = tf.tensordot(x, tf.cast(self.table, x.dtype), [[-1], [1]])
+        return y if self.bias is None else y + self.bias

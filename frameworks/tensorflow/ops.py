@@ -6,7 +6,8 @@ kernels and tensor cores want; every other tensor is stored as the neutral graph
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +16,9 @@ import tensorflow as tf
 from tensorflow.keras import layers
 
 from dlcompare.core.graph import Graph, Node
-from dlcompare.core.graph.ops import bin_weights, borders, both
+from dlcompare.core.graph.ops.windows import bin_weights, borders, both, reach
 
-from .layers import Apply, BatchNorm, LayerNorm, LayerScale, PositionEmbedding
+from .layers import Apply, BatchNorm, LayerNorm, LayerScale, OverTable, PositionEmbedding
 
 KerasTensor = Any
 Variables = dict[str, Any]
@@ -62,26 +63,47 @@ def network(graph: Graph, precision: str) -> Network:
     """Build every node of a graph once; a mixed policy of Keras has float32 parameters and arithmetic in 16 bits."""
     policy = tf.keras.mixed_precision.Policy(POLICIES[precision])
     inputs = {k: layers.Input(stored_shape(v.shape), dtype=v.dtype, name=k) for k, v in graph.inputs.items()}
-    values, weights = dict(inputs), {}
+    values, weights = dict(inputs), dict[str, Weight]()
     for node in graph.nodes:
         arguments = [values[name] for name in node.inputs]
-        values[node.name], variables = build(node, arguments, policy)
-        for local, declared in node.params.items():
-            axes = None if node.op in TABLES else NATIVE_AXES.get(len(declared.shape))
+        result, variables = build(node, arguments, policy, {k: weights[name] for k, name in node.shared.items()})
+        values.update(node.named(result))
+        for local in node.params.keys() - node.shared.keys():
+            axes = None if node.op in TABLES else NATIVE_AXES.get(len(node.params[local].shape))
             weights[node.param_name(local)] = Weight(variables[local], axes)
     return Network(inputs, values, weights)
 
 
-def build(node: Node, arguments: list[KerasTensor], policy: Any) -> tuple[KerasTensor, Variables]:
-    """Return a node's symbolic result and its variables by local name."""
+def build(node: Node, arguments: list[KerasTensor], policy: Any,
+          shared: dict[str, Weight]) -> tuple[Any, Variables]:
+    """Return a node's symbolic result, a tuple where there are several, and its variables by local name.
+
+    ``shared`` are the parameters that are another layer's.
+    """
     if node.op in CANONICAL:
         arguments = [transpose(x, FIRST) for x in arguments]
-    if node.op in LAYERS:
-        result, variables = LAYERS[node.op](node, arguments[0], policy)
+    if node.op == "dense" and "weight" in shared and shared["weight"].axes is None:
+        result, variables = over_table(node, arguments[0], policy, shared)
+    elif node.op in LAYERS:
+        with lent(shared):
+            result, variables = LAYERS[node.op](node, arguments[0], policy)
     else:
         dtype = policy if node.shape else "float32"  # a scalar is a loss, or made of losses
         result, variables = Apply(FUNCTIONS[node.op](**node.attrs), name=node.name, dtype=dtype)(arguments), {}
-    return (transpose(result, LAST) if node.op in CANONICAL else result), variables
+    if node.op not in CANONICAL:
+        return result, variables
+    return (tuple(transpose(x, LAST) for x in result) if node.more else transpose(result, LAST)), variables
+
+
+@contextmanager
+def lent(shared: dict[str, Weight]) -> Iterator[None]:
+    """Have the layer that is built in the block use variables that are there already."""
+    def create(make: Callable[..., Any], **how: Any) -> Any:
+        local = "bias" if how["name"] == "bias" else "weight"
+        return shared[local].variable if local in shared else make(**how)
+
+    with tf.variable_creator_scope(create) if shared else nullcontext():
+        yield
 
 
 def stored_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -101,11 +123,12 @@ def pad_input(x: KerasTensor, node: Node, *, value: float = 0.0) -> tuple[KerasT
     slower), else a padding op and VALID, as keras.applications do.
     """
     stride, ceil = node.attrs["stride"], node.attrs.get("ceil", False)
-    axes = list(zip(x.shape[1:3], both(node.attrs["kernel"]), both(node.attrs["pad"]), strict=True))
-    wanted = [borders(size, kernel, stride, pad, ceil=ceil) for size, kernel, pad in axes]
+    spans = (reach(kernel, node.attrs.get("dilation", 1)) for kernel in both(node.attrs["kernel"]))
+    axes = list(zip(x.shape[1:3], spans, both(stride), both(node.attrs["pad"]), strict=True))
+    wanted = [borders(size, span, step, pad, ceil=ceil) for size, span, step, pad in axes]
     if not np.any(wanted):
         return x, "valid"
-    if wanted == [same_padding(size, kernel, stride) for size, kernel, _ in axes]:
+    if wanted == [same_padding(size, span, step) for size, span, step, _ in axes]:
         return x, "same"
     around = ((0, 0), *wanted, (0, 0))
     return Apply(lambda t: tf.pad(t, around, constant_values=value), dtype=x.dtype)([x]), "valid"
@@ -120,7 +143,8 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
 def conv(node: Node, x: KerasTensor, policy: Any) -> tuple[KerasTensor, Variables]:
     x, padding = pad_input(x, node)
     layer = layers.Conv2D(node.attrs["filters"], node.attrs["kernel"], strides=node.attrs["stride"], padding=padding,
-                          use_bias=node.attrs["bias"], kernel_initializer="zeros", name=node.name, dtype=policy)
+                          dilation_rate=node.attrs.get("dilation", 1), use_bias=node.attrs["bias"],
+                          kernel_initializer="zeros", name=node.name, dtype=policy)
     return layer(x), {"weight": layer.kernel, "bias": layer.bias}
 
 
@@ -146,6 +170,11 @@ def dense(node: Node, x: KerasTensor, policy: Any) -> tuple[KerasTensor, Variabl
     layer = layers.Dense(node.attrs["features"], use_bias=node.attrs["bias"], kernel_initializer="zeros",
                          name=node.name, dtype=policy)
     return layer(x), {"weight": layer.kernel, "bias": layer.bias}
+
+
+def over_table(node: Node, x: KerasTensor, policy: Any, shared: dict[str, Weight]) -> tuple[KerasTensor, Variables]:
+    layer = OverTable(shared["weight"].variable, use_bias=node.attrs["bias"], name=node.name, dtype=policy)
+    return layer(x), {"bias": layer.bias}
 
 
 def dropout(node: Node, x: KerasTensor, policy: Any) -> tuple[KerasTensor, Variables]:
@@ -213,9 +242,12 @@ def select(index: int, axis: int) -> Callable[[Any], Any]:
     return take
 
 
-def cross_entropy(logits: Any, label: Any) -> Any:
+def cross_entropy(logits: Any, label: Any, weight: Any = None) -> Any:
     """The mean over this rank's share: shares are equal, so averaging over ranks gives the global mean."""
-    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(label, logits))
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(label, logits)
+    if weight is None:
+        return tf.reduce_mean(losses)
+    return tf.reduce_sum(losses * weight) / tf.cast(tf.shape(losses)[0], tf.float32)
 
 
 LAYERS: dict[str, Builder] = {
@@ -236,6 +268,10 @@ FUNCTIONS: dict[str, Callable[..., Callable[..., Any]]] = {  # attributes -> fun
     "attention": attention,
     "cross_entropy": lambda: cross_entropy,
     "mean_square": lambda: lambda x: tf.reduce_mean(tf.square(x)),
+    "split": lambda sizes, axis: lambda x: tf.split(x, sizes, axis if axis < 0 else axis + 1),
+    "fold": lambda: lambda x: tf.reshape(x, (-1, *x.shape[2:])),
+    "unfold": lambda size: lambda x: tf.reshape(x, (-1, size, *x.shape[1:])),
 }
-CANONICAL = {"flatten", "dense", "embedding", "layer_norm", "select"}  # these mean the neutral axes
+# These mean the neutral axes.
+CANONICAL = {"flatten", "dense", "embedding", "layer_norm", "select", "cross_entropy", "split", "fold", "unfold"}
 TABLES = {"embedding", "position_embedding"}  # their weights are (rows, features) on both sides

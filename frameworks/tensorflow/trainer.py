@@ -28,6 +28,7 @@ from dlcompare.core.plugins.job import Job
 from .loss_scale import LossScale
 from .messages import fused
 from .ops import FIRST, LAST, POLICIES, network, stored_shape
+from .optimisers import Optimiser
 
 if TYPE_CHECKING:
     from dlcompare.core.plugins.backend import Arrays
@@ -48,7 +49,7 @@ class TfTrainer(Trainer):
             self.network = network(graph, job.precision)
             self._load(params)
             self.trained = {name: self.network.weights[name].variable for name in graph.trained()}
-            self.velocity = [tf.Variable(tf.zeros(v.shape), trainable=False) for v in self.trained.values()]
+            self.optimiser = Optimiser(list(self.trained.values()), job)
         self.model = self.network.model([graph.outputs["loss"]])
         self.scale = LossScale(job.loss_scale) if job.precision == "fp16" else None
         eager, xla = job.execution == "eager", job.execution == "compiled"
@@ -73,18 +74,10 @@ class TfTrainer(Trainer):
     def _train(self, lr: Any, inputs: list[Any]) -> Any:
         loss, gradients = self._backward(inputs)
         if self.scale is None:
-            self._update(lr, gradients)
+            self.optimiser.step(lr, gradients)
         else:
-            tf.cond(self.scale.adjust(gradients), lambda: self._update(lr, gradients), lambda: False)
+            tf.cond(self.scale.adjust(gradients), lambda: self.optimiser.step(lr, gradients), lambda: False)
         return loss
-
-    def _update(self, lr: Any, gradients: list[Any]) -> bool:
-        for variable, velocity, gradient in zip(self.trained.values(), self.velocity, gradients, strict=True):
-            if self.job.weight_decay:
-                gradient += self.job.weight_decay * variable
-            tf.raw_ops.ResourceApplyMomentum(var=variable.handle, accum=velocity.handle, lr=lr, grad=gradient,
-                                             momentum=self.job.momentum)
-        return True  # for tf.cond
 
     def _backward(self, inputs: list[Any]) -> tuple[Any, list[Any]]:
         """Return this rank's loss and the gradients, averaged over ranks, of the trained parameters."""
@@ -138,7 +131,7 @@ class TfTrainer(Trainer):
 
     @cached_property
     def _activate(self) -> Callable[[list[Any]], Any]:
-        model = self.network.model([node.name for node in self.graph.needed("loss")])
+        model = self.network.model([name for node in self.graph.needed("loss") for name in node.results])
         return self._traced(lambda inputs: model(inputs, training=True))
 
     @cached_property
@@ -201,7 +194,7 @@ class TfTrainer(Trainer):
         return cuda_uuids(int(one.name.rpartition(":")[2]) for one in visible)
 
     def close(self) -> None:
-        for name in ("network", "model", "trained", "velocity", "train", "derive", "infer", "scale",
+        for name in ("network", "model", "trained", "optimiser", "train", "derive", "infer", "scale",
                      "_evaluate", "_activate", "_differentiate"):
             vars(self).pop(name, None)
         tf.keras.backend.clear_session()

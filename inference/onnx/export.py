@@ -50,7 +50,7 @@ def export(graph: Graph, params: Mapping[str, np.ndarray]) -> onnx.ModelProto:
         if node.op not in TABLE:
             raise UsageError(f"{graph.name!r} cannot be exported: node {node.name!r} is a {node.op}, which ONNX export "
                              f"does not offer outside the loss; it offers: {', '.join(sorted(TABLE))}")
-        writer.tensors[node.name] = TABLE[node.op](writer, node)
+        writer.tensors.update(node.named(TABLE[node.op](writer, node)))
     outputs = writer.name_outputs()
     made = helper.make_graph(writer.nodes, graph.name, writer.declared_inputs(), outputs, writer.initialisers())
     return helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION,

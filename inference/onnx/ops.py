@@ -9,24 +9,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dlcompare.core.graph import Node
-from dlcompare.core.graph.ops import bin_weights, borders, both
+from dlcompare.core.graph.ops.windows import bin_weights, borders, both
 
 if TYPE_CHECKING:
     from .writer import Writer
 
 LOWEST = float(np.finfo(np.float32).min)
-Rule = Callable[["Writer", Node], str]
+Rule = Callable[["Writer", Node], "str | tuple[str, ...]"]  # a tuple of several results
 
 
 def conv(w: Writer, node: Node) -> str:
     kernel, pad = both(node.attrs["kernel"]), both(node.attrs["pad"])
+    spread = {"dilations": both(node.attrs["dilation"])} if "dilation" in node.attrs else {}
     if node.name in w.folded:
         weight, bias = fold(w, node, w.folded[node.name])
-        inputs = [w.constant(node.param_name("weight"), weight), w.constant(node.param_name("bias"), bias)]
+        inputs = [w.constant(f"{node.name}.weight", weight), w.constant(f"{node.name}.bias", bias)]
     else:
         inputs = [w.weight(node, local) for local in node.params]
-    return w.add(node.name, "Conv", w.x(node), *inputs, kernel_shape=kernel, strides=[node.attrs["stride"]] * 2,
-                 pads=(*pad, *pad))
+    return w.add(node.name, "Conv", w.x(node), *inputs, kernel_shape=kernel, strides=both(node.attrs["stride"]),
+                 pads=(*pad, *pad), **spread)
 
 
 def fold(w: Writer, node: Node, norm: Node) -> tuple[np.ndarray, np.ndarray]:
@@ -97,7 +98,7 @@ def flatten(w: Writer, node: Node) -> str:
 def dense(w: Writer, node: Node) -> str:
     if len(node.shape) == 1:
         return w.add(node.name, "Gemm", w.x(node), *(w.weight(node, local) for local in node.params), transB=1)
-    weight = w.constant(node.param_name("weight"), w.param(node, "weight").T)
+    weight = w.constant(f"{node.name}.weight", w.param(node, "weight").T)
     if "bias" not in node.params:
         return w.add(node.name, "MatMul", w.x(node), weight)
     return w.add(node.name, "Add", w.add(f"{node.name}/product", "MatMul", w.x(node), weight), w.weight(node, "bias"))
@@ -174,6 +175,24 @@ def mask(w: Writer, name: str) -> str:
     return bias
 
 
+def split(w: Writer, node: Node) -> tuple[str, ...]:
+    """A slice for each stretch, for all that comes after expects nodes that make one tensor."""
+    axis, end, made = node.attrs["axis"] % len(w.shape(node)), 0, []
+    along = w.constant(f"{node.name}/axis", [axis + 1], np.int64)
+    for name, size in zip(node.results, node.attrs["sizes"], strict=True):
+        begin, end = end, end + size
+        bounds = (w.constant(f"{name}/{word}", [value], np.int64) for word, value in (("begin", begin), ("end", end)))
+        made.append(w.add(name, "Slice", w.x(node), *bounds, along))
+    return tuple(made)
+
+
+def reshape(w: Writer, node: Node) -> str:
+    """Folding and unfolding an axis: the batch is what remains."""
+    size = [node.attrs["size"]] if node.op == "unfold" else []
+    rest = w.shape(node) if size else node.shape
+    return w.add(node.name, "Reshape", w.x(node), w.constant(f"{node.name}/shape", [-1, *size, *rest], np.int64))
+
+
 def select(w: Writer, node: Node) -> str:
     axis = node.attrs["axis"] % len(w.shape(node))
     index = w.constant(f"{node.name}/index", node.attrs["index"] % w.shape(node)[axis], np.int64)
@@ -186,5 +205,5 @@ TABLE: dict[str, Rule] = {
     "adaptive_avg_pool": adaptive_avg_pool, "flatten": flatten, "dense": dense, "dropout": same, "add": add,
     "concat": concat, "scale": scale, "layer_scale": layer_scale, "embedding": embedding,
     "position_embedding": position_embedding, "layer_norm": layer_norm,
-    "attention": attention, "select": select,
+    "attention": attention, "select": select, "split": split, "fold": reshape, "unfold": reshape,
 }

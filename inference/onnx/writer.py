@@ -39,8 +39,8 @@ class Writer:
         if not kept:
             raise UsageError(f"{graph.name!r} has no output but the loss, so there is nothing to export; name another")
         needed = graph.needed(*kept)
-        shapes = {k: v.shape for k, v in graph.inputs.items()} | {n.name: n.shape for n in needed}
-        return cls(graph, params, needed, shapes, foldable(needed, set(kept.values())), {k: k for k in graph.inputs})
+        return cls(graph, params, needed, graph.shapes(), foldable(needed, set(kept.values())),
+                   {k: k for k in graph.inputs})
 
     def x(self, node: Node, index: int = 0) -> str:
         """Return the tensor that the node reads as its input of that index."""
@@ -61,8 +61,11 @@ class Writer:
         return np.asarray(self.params[name])
 
     def weight(self, node: Node, local: str) -> str:
-        """Make an initialiser of a parameter as it is and return its name."""
-        return self.constant(node.param_name(local), self.param(node, local))
+        """Make an initialiser of a parameter as it is and return its name.
+
+        Layers that share one have a copy each: what quantises a layer, or lays out its weight anew, sees it alone.
+        """
+        return self.constant(f"{node.name}.{local}", self.param(node, local))
 
     def constant(self, name: str, values: Any, dtype: type = np.float32) -> str:
         self.constants[name] = np.asarray(values, dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from dataclasses import dataclass
@@ -10,6 +11,9 @@ import broken_ops as ops
 import numpy as np
 from group import Worker
 
+from dlcompare.core.plugins.job import decay_of
+from dlcompare.frameworks.reference import optimisers
+from dlcompare.frameworks.reference.optimisers import shortened
 from dlcompare.frameworks.reference.unit import Op
 
 
@@ -39,13 +43,28 @@ class NoAllReduce(Worker):
 class OverwrittenGradients(Worker):
     """Of a tensor that is used twice only the last use counts."""
 
-    def backward(self, tape):
-        values, params = {self.graph.outputs["loss"]: np.ones(())}, {}
-        for node, call, saved in reversed(tape.calls):
-            inputs, own = self.table[node.op].backward(call, saved, values.pop(node.name))
-            params.update({node.param_name(local): grad for local, grad in own.items()})
-            values.update({k: v for k, v in zip(node.inputs, inputs, strict=True) if v is not None})
-        return params
+    def add_up(self, total, gradients):
+        total.update(gradients)
+
+
+class OneUseAlone(Worker):
+    """Of a parameter that is used twice only one use counts."""
+
+    def add_up(self, total, gradients):
+        for name, grad in gradients:
+            super().add_up(total, [(name, grad)])
+            if name in self.weights:
+                total[name] = grad
+
+
+class Untied(Worker):
+    """Layers that share parameters begin with the same, and then each goes its own way."""
+
+    def __init__(self, case, *args):
+        nodes = case.graph.nodes
+        graph = dataclasses.replace(case.graph, nodes=tuple(dataclasses.replace(n, shared={}) for n in nodes))
+        copies = {f"{node.name}.{local}": case.params[name] for node in nodes for local, name in node.shared.items()}
+        super().__init__(dataclasses.replace(case, graph=graph, params=case.params | copies), *args)
 
 
 class DecoupledDecay(Worker):
@@ -55,16 +74,23 @@ class DecoupledDecay(Worker):
         for name, velocity in self.velocity.items():
             velocity *= self.job.momentum
             velocity += gradients[name]
-            self.weights[name] -= lr * (velocity + self.job.weight_decay * self.weights[name])
+            self.weights[name] -= lr * (velocity + decay_of(self.job, velocity.shape) * self.weights[name])
 
 
 class DecayOfMatricesAlone(Worker):
-    """Spares biases and the scales of normalisations, as many recipes do."""
+    """Spares biases and the scales of normalisations, as many recipes do, whatever was asked for."""
 
-    def update(self, gradients, lr):
-        decay = self.job.weight_decay
-        spared = {k: g - decay * self.weights[k] if g.ndim == 1 else g for k, g in gradients.items()}
-        super().update(spared, lr)
+    asked = "matrices"
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.job = dataclasses.replace(self.job, decay=self.asked)
+
+
+class DecayOfAll(DecayOfMatricesAlone):
+    """Reaches biases and scales too, whatever was asked for."""
+
+    asked = "all"
 
 
 class DecayOfEverything(Worker):
@@ -79,10 +105,77 @@ class DecayOfEverything(Worker):
 class Nesterov(Worker):
     def update(self, gradients, lr):
         for name, velocity in self.velocity.items():
-            gradient = gradients[name] + self.job.weight_decay * self.weights[name]
+            gradient = gradients[name] + decay_of(self.job, velocity.shape) * self.weights[name]
             velocity *= self.job.momentum
             velocity += gradient
             self.weights[name] -= lr * (gradient + self.job.momentum * velocity)
+
+
+class ClippedAlone(Worker):
+    """Each parameter's gradient is shortened by itself."""
+
+    def update(self, gradients, lr):
+        most = self.job.clip
+        if most is not None:
+            gradients = {k: shortened({k: g}, most)[k] for k, g in gradients.items()}
+        super().update(gradients, lr)
+
+
+class ClippedEarly(Worker):
+    """Each worker shortens its own gradient, before the all-reduce."""
+
+    def average(self, shares):
+        return super().average([shortened(shares[0], self.job.clip if self.stepping else None)])
+
+    stepping = False
+
+    def step(self, placed, lr):
+        self.stepping = True
+        super().step(placed, lr)
+        self.stepping = False
+
+
+class PlainMomentum(Worker):
+    """Momentum as usual, whatever optimiser was asked for."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.directions = {**self.directions, "nesterov": optimisers.sgd}
+
+
+class CoupledAdamW(Worker):
+    """Weight decay goes into the gradient, as Adam's does."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.directions = {**self.directions, "adamw": optimisers.adam}
+
+
+class UncorrectedAdam(Worker):
+    """The moments are taken as they are, though they begin at 0."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.directions = {**self.directions, "adam": uncorrected}
+
+
+def uncorrected(asked, weight, gradient, first, second):
+    late = dataclasses.replace(asked, taken=10**6)
+    return optimisers.adam(late, weight, gradient, first, second)
+
+
+class FoldedEpsilon(Worker):
+    """Epsilon stands beside the uncorrected root, as Keras and MXNet have it."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.directions = {**self.directions, "adamw": folded}
+
+
+def folded(asked, weight, gradient, first, second):
+    wanted = asked.optimiser
+    wider = dataclasses.replace(wanted, eps=wanted.eps / wanted.correction(asked.taken)[1] ** 0.5)
+    return optimisers.adamw(dataclasses.replace(asked, optimiser=wider), weight, gradient, first, second)
 
 
 class RateInsideVelocity(Worker):
@@ -91,7 +184,7 @@ class RateInsideVelocity(Worker):
     def update(self, gradients, lr):
         for name, velocity in self.velocity.items():
             velocity *= self.job.momentum
-            velocity -= lr * (gradients[name] + self.job.weight_decay * self.weights[name])
+            velocity -= lr * (gradients[name] + decay_of(self.job, velocity.shape) * self.weights[name])
             self.weights[name] += velocity
 
 
@@ -100,7 +193,7 @@ class Dampened(Worker):
 
     def update(self, gradients, lr):
         for name, velocity in self.velocity.items():
-            fresh = gradients[name] + self.job.weight_decay * self.weights[name]
+            fresh = gradients[name] + decay_of(self.job, velocity.shape) * self.weights[name]
             velocity *= self.job.momentum
             velocity += (1 - self.job.momentum) * fresh
             self.weights[name] -= lr * velocity
@@ -232,6 +325,8 @@ MISTAKES = {
     "SAME padding of 7 x 7": mistake("conv", ops.SamePadding(), "conv-wide-stride", "'conv' (forward)"),
     "kernel flipped": mistake("conv", ops.FlippedKernel(), "conv-wide-stride", "'conv' (forward)"),
     "width before height": mistake("conv", ops.WidthFirst(), "conv-rectangular", "'wide' (forward)"),
+    "stride along the width first": mistake("conv", ops.StrideWidthFirst(), "conv-stride-pair", "'conv' (forward)"),
+    "taps side by side": mistake("conv", ops.Undilated(), "conv-dilation", "'conv' (forward)"),
     "convolution rounds up": mistake("conv", ops.CeilConv(), "conv-floor", "'conv' (forward)"),
     "max-pool rounds up": mistake("max_pool", ops.CeilMaxPool(), "max-pool-padding", "'pool' (forward)"),
     "max-pool pads with zero": mistake("max_pool", ops.ZeroPaddedMaxPool(), "max-pool-padding", "'pool' (forward)"),
@@ -269,6 +364,9 @@ MISTAKES = {
     "positions counted from 1": mistake("position_embedding", ops.PositionsFromOne(), "position-embedding",
                                         "'positions' (forward)"),
     "joined in reverse": mistake("concat", ops.Reversed(), "concat-order", "'concat' (forward)"),
+    "stretches from the end": mistake("split", ops.FromTheEnd(), "split", "'channels' (forward)"),
+    "rows interleaved": mistake("fold", ops.Interleaved(), "fold", "'fold' (forward)"),
+    "rows made the last axis": mistake("unfold", ops.RowsLast(), "fold-images", "'unfold' (forward)"),
     "negative axis misread": mistake("select", ops.FirstAxis(), "select", "'column' (forward)"),
     "attention without scale": mistake("attention", ops.Unscaled(), "attention-mask", "'attention' (forward)"),
     "attention scaled by the width": mistake("attention", ops.ScaledByWidth(), "attention-mask",
@@ -278,11 +376,23 @@ MISTAKES = {
     "dropout in evaluation": mistake("dropout", ops.DropsInEvaluation(), "dropout-evaluation",
                                      "'dropout' (evaluation)"),
     "loss summed over the batch": mistake("cross_entropy", ops.SummedLoss(), "cross-entropy", "'loss' (forward)"),
+    "weights left out": mistake("cross_entropy", ops.Unweighted(), "weighted-cross-entropy", "'loss' (forward)"),
+    "weights divided by a share's own": dataclasses.replace(
+        mistake("cross_entropy", ops.OwnMean(), "weighted-cross-entropy", "'loss' (forward)"), workers=2),
     "softmax overflows": mistake("cross_entropy", ops.OverflowingSoftmax(), "cross-entropy-large-logits",
                                  "'loss' (forward)"),
     "gradients overwritten": Mistake(OverwrittenGradients, "residual", "conv 'conv' (gradient)"),
+    "one use of a table counts": Mistake(OneUseAlone, "shared-table", "dense 'logits' (gradient)"),
+    "layers untied": Mistake(Untied, "shared-layer", "conv 'again' (gradient)"),
     "decoupled weight decay": Mistake(DecoupledDecay, "sgd", "dense 'fc2' (after 4 steps)"),
     "weight decay spares biases": Mistake(DecayOfMatricesAlone, "sgd", "dense 'fc1' (after 4 steps)"),
+    "weight decay reaches biases": Mistake(DecayOfAll, "decay-of-matrices", "dense 'fc1' (after 4 steps)"),
+    "each parameter clipped alone": Mistake(ClippedAlone, "clip", "dense 'fc2' (after 4 steps)"),
+    "clipped before the all-reduce": Mistake(ClippedEarly, "clip", "dense 'fc2' (after 4 steps)", workers=2),
+    "Nesterov forgotten": Mistake(PlainMomentum, "nesterov", "dense 'fc2' (after 4 steps)"),
+    "Adam's moments uncorrected": Mistake(UncorrectedAdam, "adam", "embedding 'words' (after 4 steps)"),
+    "AdamW's decay coupled": Mistake(CoupledAdamW, "adamw", "dense 'fc1' (after 4 steps)"),
+    "Adam's epsilon folded": Mistake(FoldedEpsilon, "adamw-small-gradients", "dense 'fc2' (after 4 steps)"),
     "Nesterov momentum": Mistake(Nesterov, "sgd", "dense 'fc2' (after 4 steps)"),
     "learning rate inside the velocity": Mistake(RateInsideVelocity, "sgd", "dense 'fc2' (after 4 steps)"),
     "dampened momentum": Mistake(Dampened, "sgd", "dense 'fc2' (after 4 steps)"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dlcompare.core.graph.ops import both
+from dlcompare.core.graph.ops.windows import both, reach
 from dlcompare.frameworks.reference.norms import BatchNorm, LayerNorm
 from dlcompare.frameworks.reference.ops import (
     Attention,
@@ -18,13 +18,16 @@ from dlcompare.frameworks.reference.ops import (
     Dropout,
     Embedding,
     Flatten,
+    Fold,
     Gelu,
     LayerScale,
     MeanSquare,
     PositionEmbedding,
     Relu,
     Select,
+    Split,
     Tanh,
+    Unfold,
 )
 from dlcompare.frameworks.reference.patches import AdaptiveAvgPool, AvgPool, Conv, MaxPool
 from dlcompare.frameworks.reference.unit import Call
@@ -38,8 +41,9 @@ class SamePadding(Conv):
     """TensorFlow's SAME: what is odd of the padding goes below and to the right."""
 
     def borders(self, call):
-        sides = zip(call.x.shape[2:], both(call.attrs["kernel"]), both(call.attrs["pad"]), strict=True)
-        return tuple(self.same(call.attrs["stride"], *side) for side in sides)
+        spans = (reach(kernel, call.attrs.get("dilation", 1)) for kernel in both(call.attrs["kernel"]))
+        sides = zip(both(call.attrs["stride"]), call.x.shape[2:], spans, both(call.attrs["pad"]), strict=True)
+        return tuple(self.same(*side) for side in sides)
 
     def same(self, stride, size, kernel, pad):
         total = max((-(-size // stride) - 1) * stride + kernel - size, 0) if pad else 0
@@ -66,6 +70,32 @@ class WidthFirst(Conv):
         return super().backward(call, super().forward(call)[1], grad)
 
 
+class StrideWidthFirst(Conv):
+    def turned(self, call):
+        return changed(call, stride=both(call.attrs["stride"])[::-1])
+
+    def forward(self, call):
+        return super().forward(self.turned(call))
+
+    def backward(self, call, saved, grad):
+        return super().backward(self.turned(call), saved, grad)
+
+
+class Undilated(Conv):
+    """The taps lie side by side, in the middle of where they should."""
+
+    def compact(self, call):
+        spare = [(reach(kernel, call.attrs.get("dilation", 1)) - kernel) // 2 for kernel in both(call.attrs["kernel"])]
+        pad = tuple(pad - less for pad, less in zip(both(call.attrs["pad"]), spare, strict=True))
+        return changed(call, dilation=1, pad=pad)
+
+    def forward(self, call):
+        return super().forward(self.compact(call))
+
+    def backward(self, call, saved, grad):
+        return super().backward(self.compact(call), saved, grad)
+
+
 class CeilConv(Conv):
     """Windows that stick out are kept."""
 
@@ -84,9 +114,9 @@ class CeilAvgPool(AvgPool):
 
 
 def ceil_borders(call):
-    stride, sides = call.attrs["stride"], zip(call.x.shape[2:], both(call.attrs["kernel"]), both(call.attrs["pad"]),
-                                              strict=True)
-    return tuple((pad, pad + -(size + 2 * pad - kernel) % stride) for size, kernel, pad in sides)
+    spans = (reach(kernel, call.attrs.get("dilation", 1)) for kernel in both(call.attrs["kernel"]))
+    sides = zip(call.x.shape[2:], spans, both(call.attrs["pad"]), both(call.attrs["stride"]), strict=True)
+    return tuple((pad, pad + -(size + 2 * pad - span) % stride) for size, span, pad, stride in sides)
 
 
 class SticksOutAbove(MaxPool):
@@ -250,6 +280,31 @@ class FirstAxis(Select):
         return call.x[self.place(call)], None
 
 
+class FromTheEnd(Split):
+    """The first stretch is the last of the axis."""
+
+    def stretches(self, call):
+        axis, size = call.attrs["axis"], call.x.shape[call.attrs["axis"] % (call.x.ndim - 1) + 1]
+        return [tuple(slice(size - one.stop, size - one.start) if one != slice(None) else one for one in place)
+                for place in super().stretches(changed(call, axis=axis))]
+
+
+class Interleaved(Fold):
+    """First rows of all samples, then second ones."""
+
+    def forward(self, call):
+        return super().forward(dataclasses.replace(call, inputs=(call.x.reshape(
+            call.x.shape[1], call.x.shape[0], *call.x.shape[2:]).swapaxes(0, 1),)))
+
+
+class RowsLast(Unfold):
+    """The rows become the last axis."""
+
+    def forward(self, call):
+        whole = super().forward(call)[0]
+        return np.moveaxis(whole, 1, -1).reshape(whole.shape), None
+
+
 class Reversed(Concat):
     """Joins the last first."""
 
@@ -322,10 +377,44 @@ class SummedLoss(CrossEntropy):
         return super().backward(call, saved, grad * len(call.x))
 
 
+class Unweighted(CrossEntropy):
+    """The mean over all places, whatever they weigh."""
+
+    def forward(self, call):
+        return super().forward(self.evenly(call))
+
+    def backward(self, call, saved, grad):
+        return super().backward(self.evenly(call), saved, grad)
+
+    def evenly(self, call):
+        if len(call.inputs) < 3:
+            return call
+        weight = call.inputs[2]
+        return dataclasses.replace(call, inputs=(*call.inputs[:2], np.ones_like(weight) / weight[0].size))
+
+
+class OwnMean(CrossEntropy):
+    """Each worker divides by what its own share weighs."""
+
+    def forward(self, call):
+        return super().forward(self.own(call))
+
+    def backward(self, call, saved, grad):
+        return super().backward(self.own(call), saved, grad)
+
+    def own(self, call):
+        if len(call.inputs) < 3:
+            return call
+        weight = call.inputs[2]
+        return dataclasses.replace(call, inputs=(*call.inputs[:2], weight * len(weight) / weight.sum()))
+
+
 class OverflowingSoftmax(CrossEntropy):
     """The formula taken literally, in float32."""
 
     def forward(self, call):
+        if len(call.inputs) > 2:
+            return super().forward(call)
         x, label = call.inputs
         with np.errstate(over="ignore"):
             total = np.log(np.exp(x.astype(np.float32)).sum(-1, dtype=np.float32))

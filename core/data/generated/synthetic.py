@@ -14,7 +14,7 @@ from dlcompare.core.errors import UsageError
 from dlcompare.core.graph import Input
 
 BOUNDED = ("label", "ids", "segment")  # integers below the input's ``high``
-ROLES = ("image", "mask", "position", *BOUNDED)
+ROLES = ("image", "mask", "position", "weight", *BOUNDED)
 
 
 def check(argument: str, inputs: Mapping[str, Input]) -> None:
@@ -39,7 +39,8 @@ def open_dataset(argument: str, inputs: Mapping[str, Input], *, seed: int, train
 class Synthetic(Dataset):
     """Samples by role: images are normal (0, 1); labels, ids and segments are uniform integers below ``high``.
 
-    A mask is a prefix of ones, at least half of its length; a position lies within the ones of the shortest mask.
+    A mask is a prefix of ones, at least half of its length, and so are weights; a position lies within the ones of the
+    shortest mask.
     Sample i is a function of the seed, the split and i, and has the same bits under every NumPy.
     """
 
@@ -80,6 +81,8 @@ class Synthetic(Dataset):
 
     def _values(self, spec: Input, *, valid: float, key: tuple[int, ...]) -> np.ndarray:
         count = math.prod(spec.shape)
+        if spec.role == "weight":
+            return self._mask(spec, key=key).astype(spec.dtype)
         if spec.role == "image":
             return normal(count, seed=self._seed, key=key).reshape(spec.shape)
         high = math.inf if spec.high is None else spec.high

@@ -35,7 +35,7 @@ def train(job: IoJob, events: Events) -> RankResult:
                            skip=asked.skip)
     sampler = Sampler(dataset.size, seed=asked.seed, rank=0, world=1, batch=asked.batch)
     stream = own_stream(asked, graph, trainer, asked.batch)
-    with contextlib.closing(stream or dataset), fed(dataset, sampler, stream, trainer) as feed:
+    with contextlib.closing(stream or dataset), fed(dataset, sampler, stream, trainer, graph) as feed:
         loop = Loop(asked, trainer, feed, events)
         loop.warm_up()
         loop.measure()

@@ -27,8 +27,8 @@ class Ops(Kind):
     command = "ops"
     sweeps = True
     # One process, with invented samples; each layer's step is the same whatever the learning rate.
-    refused = ("data", "weights", "workers", "loaders", "pipeline", "on_bad_sample", "lr", "schedule", "momentum",
-               "weight_decay", "steps", "save", "port")
+    refused = ("data", "weights", "workers", "loaders", "pipeline", "on_bad_sample", "lr", "schedule",
+               "optimiser", "momentum", "weight_decay", "decay", "clip", "steps", "save", "port")
     room = 4 << 20
 
     def answer(self, request: Request, carry_out: Callable[[Plan], list[Record]]) -> Answer:

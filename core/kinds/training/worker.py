@@ -16,6 +16,7 @@ from dlcompare.core.data.feed import Feed, StreamFeed
 from dlcompare.core.data.given import Given
 from dlcompare.core.data.order import Sampler, order_sha256
 from dlcompare.core.data.stream import NATIVE, Stream, source_of
+from dlcompare.core.data.weights import Weighted, weights_among
 from dlcompare.core.graph.params import Weights, initial_params, load_weights, params_sha256, write_params
 from dlcompare.core.plugins.job import Job
 from dlcompare.core.plugins.registry import plugins
@@ -58,7 +59,7 @@ def run_rank(job: Job, folder: Path, events: Events, result: type[RankResult], m
     share = job.batch * job.workers // processes
     sampler = Sampler(dataset.size, seed=job.seed, rank=trainer.rank, world=trainer.world, batch=share)
     stream = own_stream(job, graph, trainer, share)
-    with contextlib.closing(stream or dataset), fed(dataset, sampler, stream, trainer) as feed:
+    with contextlib.closing(stream or dataset), fed(dataset, sampler, stream, trainer, graph) as feed:
         held = cached(dataset) if trainer.rank == 0 else None
         loop = Loop(job, trainer, feed, events, meters)
         settled = loop.warm_up()
@@ -107,9 +108,15 @@ def own_stream(job: Job, graph: Graph, trainer: Trainer, share: int) -> Stream |
     return plugins().backend(job.framework).pipeline(source)
 
 
-def fed(dataset: Checked, sampler: Sampler, stream: Stream | None, trainer: Trainer) -> Feed:
-    """Return what feeds the training loop."""
-    return StreamFeed(stream, trainer.place) if stream else Feed(dataset, sampler, trainer.place)
+def fed(dataset: Checked, sampler: Sampler, stream: Stream | None, trainer: Trainer, graph: Graph) -> Feed:
+    """Return what feeds the training loop; where the loss is weighted, each rank reads whole batches to know their sum.
+    """
+    if stream:
+        return StreamFeed(stream, trainer.place)
+    if names := weights_among(graph.inputs):
+        shares = Weighted(dataset, names, rank=sampler.rank, world=sampler.world)
+        return Feed(shares, sampler.whole, trainer.place)
+    return Feed(dataset, sampler, trainer.place)
 
 
 def input_rate(feed: Feed, share: int) -> float | None:

@@ -21,8 +21,8 @@ class Verification(Kind):
     title = "frameworks held against the float64 reference"
     command = "verify"
     # The learning rate changes at each step, samples are synthetic and few; --check-workers says how many workers.
-    refused = ("workers", "data", "loaders", "lr", "schedule", "momentum", "weight_decay", "steps", "windows", "save",
-               "on_bad_sample", "pipeline")
+    refused = ("workers", "data", "loaders", "lr", "schedule", "optimiser", "momentum", "weight_decay", "decay",
+               "clip", "steps", "windows", "save", "on_bad_sample", "pipeline")
     repeats = False
     forms = ("table", "json")
 

@@ -22,9 +22,9 @@ PLACE = "--env --format --out --port --timeout --resume"
 NETWORK = "--framework --model --image-size --weights --batch --precision --execution --compile --layout --device " \
           "--threads --seed"
 OFFERED = {  # by sub-command; scripts of users name them
-    "": f"{NETWORK} {PLACE} --data --loaders --lr --schedule --momentum --weight-decay --workers --steps --windows "
-        "--rounds --until-decided --target --max-epochs --save --compile-only --topology --explain --baseline --margin "
-        "--version",
+    "": f"{NETWORK} {PLACE} --data --loaders --lr --schedule --optimiser --momentum --weight-decay --decay --clip "
+        "--workers --steps --windows --rounds --until-decided --target --max-epochs --save --compile-only --topology "
+        "--explain --baseline --margin --version",
     "verify": f"{NETWORK} {PLACE} --check-workers",
     "report": "--format",
     "compare": "--format --baseline --margin",

@@ -53,14 +53,16 @@ def files(framework: str, model: str) -> set[str]:
 @pytest.mark.parametrize(("framework", "model", "among", "not_among"), [
     ("pytorch-ddp", "resnet18", ("frameworks.pytorch.trainer", "models.resnet"), ("jax", "horovod", "models.vgg")),
     ("tf-horovod", "vgg16", ("frameworks.tensorflow.ops", "frameworks.horovod.__init__", "models.vgg"), ("mxnet",)),
-    ("mxnet-horovod", "bert-tiny", ("frameworks.mxnet.sgd", "frameworks.horovod.run", "models.bert"), ("tensorflow",)),
+    ("mxnet-horovod", "bert-tiny", ("frameworks.mxnet.optimisers", "frameworks.horovod.run", "models.bert"),
+     ("tensorflow",)),
     ("jax-local", "googlenet", ("frameworks.jax.ops", "models.googlenet", "models.inception"), ("pytorch", "alexnet")),
 ])
 def test_what_decides_the_arithmetic_is_found_from_backend_and_model(
         framework: str, model: str, among: tuple[str, ...], not_among: tuple[str, ...]) -> None:
     found = files(framework, model)
     assert {f"dlcompare.{name}" for name in (*among, "frameworks.reference.ops")} <= found
-    assert {"core/graph/ops.py", "core/graph/params.py", "core/conformance/cases.py", "core/worker/windows.py"} <= found
+    assert {"core/graph/ops/recording.py", "core/graph/params.py", "core/conformance/cases.py",
+            "core/worker/windows.py"} <= found
     assert not [name for name in found if any(part in name for part in (*not_among, "reports", "inference", "cli"))]
 
 
@@ -101,7 +103,8 @@ def test_an_edit_of_a_plugins_own_package_is_told_with_the_certificates_date(
     assert found["verified"] and not found["verified"]["passed"] and found["verified_before"] is None
 
 
-@pytest.mark.parametrize("part", ["core/graph/ops.py", "dlcompare.models.resnet", "dlcompare.frameworks.pytorch.ops"])
+@pytest.mark.parametrize("part", ["core/graph/ops/recording.py", "dlcompare.models.resnet",
+                                  "dlcompare.frameworks.pytorch.ops"])
 def test_an_edit_of_what_counts_changes_the_hash(part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = Job("pytorch-ddp", "resnet18")
     before, found = source.source_sha256(job), source.sources(job)

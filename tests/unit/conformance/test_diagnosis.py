@@ -18,13 +18,14 @@ from dlcompare.core.conformance.cases import Case
 from dlcompare.core.conformance.check import Check, Expected
 from dlcompare.core.conformance.diagnosis import Evidence, compare_workers, diagnose
 from dlcompare.core.conformance.suspects import RULES, examine
-from dlcompare.core.plugins.job import Job
+from dlcompare.core.plugins.job import Job, decay_of
 from dlcompare.frameworks.reference.ops import TABLE
 
 MISTAKES = {**OTHERS, **MASKS}
 OPTIMISER = {
     "decoupled weight decay": "weight decay is decoupled, as AdamW's",
     "weight decay spares biases": "weight decay spares biases and scales",
+    "weight decay reaches biases": "weight decay reaches biases and scales too",
     "Nesterov momentum": "momentum is Nesterov's",
     "learning rate inside the velocity": "the learning rate is inside the velocity, as Keras has it",
     "dampened momentum": "momentum is dampened",
@@ -37,8 +38,12 @@ OPTIMISER = {
 TOLD = {
     **{name: f"the optimiser: {which} (results and gradients are right, parameters wrong after the steps in "
        for name, which in OPTIMISER.items()},
+    **dict.fromkeys((
+        "each parameter clipped alone", "clipped before the all-reduce", "Nesterov forgotten",
+        "Adam's moments uncorrected", "AdamW's decay coupled", "Adam's epsilon folded"),
+        "the optimiser, in none of the usual ways"),
     "weight decay of unreached parameters": "the optimiser, in none of the usual ways (results and gradients are "
-                                            "right, parameters wrong after the steps in 1 of the 31 cases that train); "
+                                            "right, parameters wrong after the steps in 1 of the 45 cases that train); "
                                             "unreached-parameters: what the loss does not reach stays put",
     "gradients summed over workers": "the all-reduce: it sums the workers' gradients instead of averaging them (",
     "no all-reduce": "the all-reduce: there is none, each worker trains alone (results are right, gradients wrong in",
@@ -47,8 +52,10 @@ TOLD = {
     "dropout never off": "op dropout: wrong in evaluation alone",
     "bias not learned": "a gradient, first that of dense 'fc' or of what follows it (results are right",
     "ReLU has a slope at zero": "a gradient, first that of dense 'zero' or of what follows it (results are right, "
-                                "gradients wrong in 1 of the 31 cases that train); relu-at-zero: the gradient at 0",
+                                "gradients wrong in 1 of the 45 cases that train); relu-at-zero: the gradient at 0",
     "padding row in the embedding": "a gradient, first that of embedding 'words' or of what follows it",
+    "one use of a table counts": "a gradient, first that of dense 'logits' or of what follows it",
+    "layers untied": "a gradient, first that of dense 'logits' or of what follows it",
     "gradients overwritten": "a gradient, first that of conv 'before' or of what follows it",
     "never drops": "op dropout in training: it never drops where it trains",
     "drops only when looked at": "op dropout in training: it never drops where it trains",
@@ -64,9 +71,15 @@ STATISTICS = ("biased running variance", "batch-norm momentum reversed", "lookin
               "statistics of the last rank", "statistics averaged over workers")
 
 
+def decay(worker: Worker):
+    """Return what weight decay adds to each gradient."""
+    return {k: decay_of(worker.job, v.shape) * worker.weights[k] for k, v in worker.velocity.items()}
+
+
 class WithoutDecay(Worker):
     def update(self, gradients, lr):
-        super().update({k: g - self.job.weight_decay * self.weights[k] for k, g in gradients.items()}, lr)
+        added = decay(self)
+        super().update({k: g - added[k] for k, g in gradients.items()}, lr)
 
 
 class WithoutMomentum(Worker):
@@ -92,8 +105,8 @@ class DampenedLater(Worker):
     def update(self, gradients, lr):
         self.taken += 1
         fresh = 1.0 if self.taken == 1 else 1 - self.job.momentum
-        decayed = {k: fresh * (g + self.job.weight_decay * self.weights[k]) for k, g in gradients.items()}
-        super().update({k: g - self.job.weight_decay * self.weights[k] for k, g in decayed.items()}, lr)
+        added = decay(self)
+        super().update({k: fresh * (g + added[k]) - added[k] for k, g in gradients.items()}, lr)
 
 
 MISTAKES |= {name: Mistake(make, "sgd", "") for name, make in {

@@ -93,13 +93,18 @@ class Off:
 
     def forward(self, call):
         result, saved = self.right.forward(call)
-        return result * self.more, saved
+        return times(result, self.more), saved
 
     def backward(self, call, saved, grad):
-        return self.right.backward(call, saved, grad * self.steeper)
+        return self.right.backward(call, saved, times(grad, self.steeper))
 
     def running(self, call, saved):
         return self.right.running(call, saved)
+
+
+def times(values, factor):
+    """Return an array, or each of several, times a factor."""
+    return tuple(value * factor for value in values) if isinstance(values, tuple) else values * factor
 
 
 def trained_case_with(op: str) -> str:

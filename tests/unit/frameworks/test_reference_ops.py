@@ -29,11 +29,12 @@ class Case:
     attrs: dict[str, Any]
     expect: Callable[..., np.ndarray]
     training: bool = True
+    rows: int = 1
 
     def call(self) -> Call:
         rng, recorder = np.random.default_rng(7), Recorder()
         arrays = [a if isinstance(a, np.ndarray) else rng.standard_normal((BATCH, *a)) for a in self.inputs]
-        tensors = [Tensor(f"input{i}", a.shape[1:], str(a.dtype), recorder) for i, a in enumerate(arrays)]
+        tensors = [Tensor(f"input{i}", a.shape[1:], str(a.dtype), recorder, self.rows) for i, a in enumerate(arrays)]
         getattr(tensors[0], self.op)(*tensors[1:], name="node", **self.attrs)
         node = recorder.nodes[-1]
         params = {k: rng.uniform(0.5, 1.5, p.shape) for k, p in node.params.items()}
@@ -44,13 +45,16 @@ class Case:
         return "-".join([self.op, *(f"{k}{v}" for k, v in self.attrs.items()), *mode])
 
 
-def conv(x, *, filters, weight, kernel, stride=1, pad=0, bias=0.0):
-    """Full correlation of each (sample, filter, channel) by SciPy, then every stride-th place."""
+def conv(x, *, filters, weight, kernel, stride=1, pad=0, dilation=1, bias=0.0):
+    """Full correlation of each (sample, filter, channel) by SciPy, then every stride-th place; zeros between taps."""
+    down, across = np.broadcast_to(stride, 2)
+    spread = np.zeros((*weight.shape[:2], *((n - 1) * dilation + 1 for n in weight.shape[2:])))
+    spread[:, :, ::dilation, ::dilation] = weight
     rows, columns = np.broadcast_to(pad, 2)
     padded = np.pad(x, ((0, 0), (0, 0), (rows, rows), (columns, columns)))
-    planes = [[sum(scipy.signal.correlate2d(image[c], w[c], mode="valid") for c in range(len(image))) for w in weight]
+    planes = [[sum(scipy.signal.correlate2d(image[c], w[c], mode="valid") for c in range(len(image))) for w in spread]
               for image in padded]
-    return np.array(planes)[:, :, ::stride, ::stride] + np.reshape(bias, (-1, 1, 1))
+    return np.array(planes)[:, :, ::down, ::across] + np.reshape(bias, (-1, 1, 1))
 
 
 def pool(reduce, *, fill):
@@ -106,6 +110,19 @@ def attention(query, key, value, mask, *, heads):
     return result
 
 
+def weighted(x, label, weight):
+    """One place at a time."""
+    total = 0.0
+    for b, s in np.ndindex(label.shape):
+        total -= weight[b, s] * scipy.special.log_softmax(x[b, s])[label[b, s]]
+    return np.asarray(total / len(x))
+
+
+def several(result):
+    """Return the results of an op, of one as of several."""
+    return result if isinstance(result, tuple) else (result,)
+
+
 CASES = [
     Case("conv", ((2, 5, 6),), {"filters": 3, "kernel": 3}, conv),
     Case("conv", ((2, 6, 5),), {"filters": 3, "kernel": 3, "stride": 2, "pad": 1, "bias": False},
@@ -114,6 +131,8 @@ CASES = [
     Case("conv", ((3, 5, 5),), {"filters": 2, "kernel": 1, "stride": 2}, conv),
     Case("conv", ((2, 5, 6),), {"filters": 3, "kernel": (1, 5), "pad": (0, 2)}, conv),
     Case("conv", ((2, 6, 5),), {"filters": 2, "kernel": (4, 3), "stride": 2, "pad": (2, 1)}, conv),
+    Case("conv", ((2, 6, 5),), {"filters": 2, "kernel": 3, "stride": (2, 1), "pad": 1}, conv),
+    Case("conv", ((2, 7, 6),), {"filters": 2, "kernel": (3, 2), "pad": (2, 0), "dilation": 2}, conv),
     Case("batch_norm", ((2, 3, 2),), {}, batch_norm),
     Case("batch_norm", ((4,),), {"eps": 0.1}, batch_norm),
     Case("batch_norm", ((2, 3, 2),), {"eps": 0.01}, batch_norm_evaluation, training=False),
@@ -154,6 +173,12 @@ CASES = [
     Case("select", ((4, 3),), {"index": 2, "axis": -1}, lambda x, **_: x[:, :, 2]),
     Case("cross_entropy", ((4,), np.array([3, 0, 3])), {},
          lambda x, label: -np.mean([scipy.special.log_softmax(row)[k] for row, k in zip(x, label, strict=True)])),
+    Case("cross_entropy", ((2, 4), np.array([[3, 0], [0, 1], [2, 2]]), (2,)), {}, weighted),
+    Case("split", ((2, 5),), {"sizes": (1, 3, 1), "axis": 1}, lambda x, **_: (x[..., :1], x[..., 1:4], x[..., 4:])),
+    Case("split", ((3, 2),), {"sizes": (2, 1), "axis": -2}, lambda x, **_: (x[:, :2], x[:, 2:])),
+    Case("fold", ((2, 3),), {}, lambda x: np.array([row for sample in x for row in sample])),
+    Case("unfold", (np.arange(18.0).reshape(6, 3),), {"size": 2},
+         lambda x, size: np.stack([x[::2], x[1::2]], axis=1), rows=2),
     Case("mean_square", ((2, 3, 2),), {}, lambda x: np.asarray(np.var(x) + np.mean(x) ** 2)),
 ]
 TRAINING = [case for case in CASES if case.training]
@@ -181,20 +206,23 @@ def test_forward_equals_an_independent_formula(case):
     call = case.call()
     result, _ = TABLE[case.op].forward(call)
     expected = case.expect(*call.inputs, **{**case.attrs, **call.params})
-    assert (result.shape, result.dtype) == (np.shape(expected), np.float64)
-    np.testing.assert_allclose(result, expected, rtol=1e-12, atol=1e-13)
+    for one, wanted in zip(several(result), several(expected), strict=True):
+        assert (one.shape, one.dtype) == (np.shape(wanted), np.float64)
+        np.testing.assert_allclose(one, wanted, rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize("case", TRAINING, ids=str)
 def test_backward_equals_central_differences(case):
     call, unit = case.call(), TABLE[case.op]
     result, saved = unit.forward(call)
-    weights = np.random.default_rng(8).standard_normal(result.shape)
-    inputs, params = unit.backward(call, saved, weights)
+    rng = np.random.default_rng(8)
+    weights = [rng.standard_normal(one.shape) for one in several(result)]
+    inputs, params = unit.backward(call, saved, tuple(weights) if isinstance(result, tuple) else weights[0])
     found = dict(enumerate(inputs)) | params
     for name, array in (dict(enumerate(call.inputs)) | dict(call.params)).items():
         if array.dtype.kind == "f" and not str(name).startswith("running_"):
-            slope = difference(lambda: float((unit.forward(call)[0] * weights).sum()), array)
+            slope = difference(lambda: sum(float((one * weight).sum()) for one, weight in zip(
+                several(unit.forward(call)[0]), weights, strict=True)), array)
             np.testing.assert_allclose(found.pop(name), slope, rtol=1e-7, atol=1e-8, err_msg=f"gradient of {name}")
     assert all(grad is None for grad in found.values()), "integers and running statistics have no gradient"
 
@@ -203,6 +231,7 @@ def test_backward_equals_central_differences(case):
 def test_an_op_changes_neither_inputs_nor_parameters(case):
     call, untouched, unit = case.call(), case.call(), TABLE[case.op]
     result, saved = unit.forward(call)
-    unit.backward(call, saved, np.ones_like(result))
+    slopes = tuple(np.ones_like(one) for one in several(result))
+    unit.backward(call, saved, slopes if isinstance(result, tuple) else slopes[0])
     unit.running(call, saved)
     np.testing.assert_equal((call.inputs, call.params), (untouched.inputs, untouched.params))

@@ -5,6 +5,8 @@ import json
 import pytest
 
 from dlcompare.core.graph import Graph, Input, Node
+from dlcompare.core.graph.alone import layers
+from dlcompare.core.graph.cost import cost, node_costs
 from dlcompare.core.graph.ops import Tensor, check, trace
 
 IMAGE = {"image": Input((3, 8, 8)), "label": Input((), "int64", "label", 4)}
@@ -56,6 +58,20 @@ def test_text_of_a_graph_is_one_json_object_a_line() -> None:
     (lambda image, label: {"loss": image.relu(name="a").relu(name="a").flatten().cross_entropy(label)}, "'a'"),
     (lambda image, label: {"loss": image.add(image.flatten())}, "add"),
     (lambda image, label: {"loss": image.cross_entropy(label)}, "scalar label"),
+    (lambda image, label: {"loss": image.cross_entropy(label, label)}, "scalar label"),
+    (lambda image, label: {"loss": image.flatten().cross_entropy(label, label)}, "a float weight"),
+    (lambda image, label: {"loss": image.conv(2, 3, stride=2, dilation=2).flatten().cross_entropy(label)}, "not both"),
+    (lambda image, label: {"loss": image.split((1, 1), axis=0).flatten().cross_entropy(label)}, "not the 3 elements"),
+    (lambda image, label: {"loss": image.split((1, 2), axis=0).result("2").mean_square()}, "it has: 1"),
+    (lambda image, label: {"loss": image.result("1").mean_square()}, "an input of the model"),
+    (lambda image, label: {"loss": image.relu(name="a:b").mean_square()}, "a colon"),
+    (lambda image, label: {"loss": image.flatten().fold().mean_square()}, "two axes or more"),
+    (lambda image, label: {"loss": image.unfold(2).mean_square()}, "do not divide into 2"),
+    (lambda image, label: {"loss": image.fold().add(image.select(0, 0)).mean_square()}, "3 rows a sample"),
+    (lambda image, label: {"y": image.fold(), "loss": image.mean_square()}, "several rows a sample"),
+    (lambda image, label: {"loss": image.dense(4, share=image).mean_square()}, "an input of the model"),
+    (lambda image, label: {"loss": image.dense(4, share=image.relu()).mean_square()}, "none in common"),
+    (lambda image, label: {"loss": image.dense(5, share=image.dense(4)).mean_square()}, "one shape"),
     (lambda image, label: {"loss": image.max_pool(9, 1).flatten().cross_entropy(label)}, "too small"),
     (lambda image, label: {"loss": image.max_pool(9, 2, ceil=True).flatten().cross_entropy(label)}, "too small"),
     (lambda image, label: {"loss": image.max_pool(2, 2, pad=1, ceil=True).flatten().cross_entropy(label)},
@@ -76,3 +92,42 @@ def test_an_ill_formed_graph_is_rejected_by_its_first_bad_node() -> None:
         check(swapped)
     with pytest.raises(ValueError, match="uses op 'softmin'"):
         check(Graph("x", graph.inputs, (Node("n", "softmin", ("image",), {}, (3,)),), {}))
+
+
+def test_results_beyond_the_first_are_named_after_their_node() -> None:
+    graph = trace("net", lambda image, label: {
+        "loss": image.split((1, 2), axis=0, name="parts").result("1").mean_square(name="loss")}, IMAGE)
+    parts, loss = graph.nodes
+    assert parts.results == ("parts", "parts:1") and loss.inputs == ("parts:1",)
+    assert graph.shapes()["parts:1"] == (2, 8, 8) and graph.node("parts:1") is parts
+    assert [n.name for n in graph.needed("loss")] == ["parts", "loss"]
+
+
+def test_a_shared_parameter_is_one() -> None:
+    def build(image: Tensor, label: Tensor) -> dict[str, Tensor]:
+        first = image.flatten().dense(192, name="first")
+        again = first.relu().dense(192, share=first, name="again")
+        return {"loss": again.dense(192, bias=False, share=again, name="third").cross_entropy(label)}
+
+    graph = trace("net", build, IMAGE)
+    assert list(graph.params()) == list(graph.trained()) == ["first.weight", "first.bias"]
+    assert graph.node("third").param_name("weight") == "first.weight"
+    assert cost(graph).parameters == 192 * 192 + 192
+
+
+def test_rows_multiply_where_an_axis_is_folded() -> None:
+    graph = trace("net", lambda image, label: {
+        "loss": image.fold(name="fold").dense(4, name="fc").unfold(3, name="back").mean_square()}, IMAGE)
+    assert {n.name: (n.shape, n.rows) for n in graph.nodes[:3]} == {
+        "fold": ((8, 8), 3), "fc": ((8, 4), 3), "back": ((3, 8, 4), 1)}
+    assert node_costs(graph)["fc"].multiply_adds == 3 * 8 * 8 * 4
+    assert graph.node(graph.outputs["loss"]).rows == 1
+    alone = layers(graph)[0].graph
+    assert [(n.op, n.rows) for n in alone.nodes] == [("fold", 3), ("layer_scale", 3), ("dense", 3), ("mean_square", 1)]
+
+
+def test_what_came_later_leaves_the_text_of_older_graphs_alone() -> None:
+    graph = trace("net", network, IMAGE)
+    assert all(json.loads(line).keys() == {"name", "op", "inputs", "attrs", "shape", "dtype", "params"}
+               for line in graph.to_json().splitlines()[3:])
+    assert "dilation" not in graph.to_json() and "weight\": null" not in graph.to_json()

@@ -10,7 +10,7 @@ import pytest
 
 from dlcompare.core.errors import UsageError
 from dlcompare.core.kinds.kind import kind
-from dlcompare.core.plugins.job import Job, learning_rate
+from dlcompare.core.plugins.job import Job, decay_of, learning_rate
 
 JOB = Job(framework="reference", model="resnet18")
 
@@ -48,6 +48,9 @@ def test_an_unknown_key_lists_the_known_ones() -> None:
     ("momentum", float("nan"), "finite"), ("layout", "NWHC", "NHWC"), ("execution", "eagre", "eager"),
     ("schedule", "cosine", "cosine:STEPS"),
     ("schedule", "warmup:0", "warmup:STEPS"), ("schedule", "linear:3", "constant"),
+    ("schedule", "step:5", "step:STEP"), ("schedule", "step:5,3:0.1", "step:STEP"), ("schedule", "noam", "noam:WARMUP"),
+    ("schedule", "warmup-cosine:4,4", "warmup-cosine:WARMUP,STEPS"), ("schedule", "warmup:3*", "joined by"),
+    ("schedule", "constant:3", "constant"), ("schedule", "warmup:1.5", "warmup:STEPS"),
 ])
 def test_bad_values_say_what_is_allowed(field: str, value: object, words: str) -> None:
     with pytest.raises(UsageError, match=words):
@@ -67,6 +70,11 @@ def test_schedules() -> None:
     assert rates("constant") == [0.8] * 5
     assert rates("warmup:4") == pytest.approx([0.2, 0.4, 0.6, 0.8, 0.8])
     assert rates("cosine:4") == pytest.approx([0.4 * (1 + math.cos(math.pi * i / 4)) for i in range(5)])
+    assert rates("warmup-exp:2") == pytest.approx([0.008, 0.08, 0.8, 0.8, 0.8])
+    assert rates("warmup-cosine:2,4") == pytest.approx([0.4, 0.8, 0.8, 0.4, 0.0])
+    assert rates("noam:2") == pytest.approx([0.4, 0.8, 0.8 * (2 / 3)**0.5, 0.8 * 0.5**0.5, 0.8 * 0.4**0.5])
+    assert rates("step:1,3:0.5") == pytest.approx([0.8, 0.4, 0.4, 0.2, 0.2])
+    assert rates("warmup:2*step:3:0.1") == pytest.approx([0.4, 0.8, 0.8, 0.08, 0.08])
 
 
 @pytest.mark.parametrize("name", ["../../x", "/etc/x", "a\0b\n", "x" * 5000, "\u202emodel"])
@@ -74,3 +82,11 @@ def test_whatever_a_network_is_called_its_folder_is_one_name_in_the_run(name: st
     folder = tmp_path / dataclasses.replace(JOB, model=name).id
     folder.mkdir()
     assert [*tmp_path.iterdir()] == [folder] and dataclasses.replace(JOB, model=f"{name}.").id != folder.name
+
+
+def test_weight_decay_reaches_all_or_what_has_two_axes() -> None:
+    everything = Job("pytorch-ddp", "resnet18", weight_decay=0.1)
+    matrices = Job("pytorch-ddp", "resnet18", weight_decay=0.1, decay="matrices")
+    shapes = ((8,), (8, 3), (8, 3, 1, 1))
+    assert [decay_of(everything, shape) for shape in shapes] == [0.1, 0.1, 0.1]
+    assert [decay_of(matrices, shape) for shape in shapes] == [0.0, 0.1, 0.1]

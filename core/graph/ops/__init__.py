@@ -1,130 +1,41 @@
 """The neutral ops: one method each. Signature = attributes, body = shape rule and parameters, docstring = meaning.
 
+How a call becomes a node is in ``recording``.
+
 Shapes exclude the batch axis. The arithmetic that the docstrings pin is spelt out, with the traps, in
 docs/semantics.md; ``frameworks/reference`` implements it in float64 and ``core/conformance/oracle.py`` tests it.
 """
 
 from __future__ import annotations
 
-import functools
-import inspect
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Concatenate, ParamSpec
 
-from . import Graph, Input, Node, Param, Shape
-
-P = ParamSpec("P")
+from .. import Graph, Input, Param
+from .recording import OPS, Out, Recorder, Value, op
+from .windows import both, reach, slide
 
 
-@dataclass(frozen=True)
-class Out:
-    """What an op's method returns: the shape of the result and the parameters the op needs."""
-
-    shape: Shape
-    params: Mapping[str, Param] = field(default_factory=dict)
-    dtype: str = "float32"
-
-
-@dataclass
-class Recorder:
-    """Collects nodes while a model function runs; names must be unique."""
-
-    nodes: list[Node] = field(default_factory=list)
-    names: set[str] = field(default_factory=set)
-
-    def name(self, wanted: str | None, op: str) -> str:
-        if wanted is None:
-            count = sum(n.op == op for n in self.nodes)
-            wanted = f"{op}_{count}"
-        if wanted in self.names:
-            raise ValueError(f"two nodes are named {wanted!r}; give each layer a name of its own")
-        self.names.add(wanted)
-        return wanted
-
-
-def op(rule: Callable[Concatenate[Tensor, P], Out]) -> Callable[Concatenate[Tensor, P], Tensor]:
-    """Turn a shape rule into a recording method; tensor arguments become inputs, the others attributes."""
-    signature = inspect.signature(rule)
-
-    @functools.wraps(rule)
-    def record(self: Tensor, *args: P.args, **kwargs: P.kwargs) -> Tensor:
-        bound = signature.bind(self, *args, **kwargs)
-        bound.apply_defaults()
-        given = dict(bound.arguments)
-        wanted = given.pop("name", None)
-        tensors = {k: [v] if isinstance(v, Tensor) else list(v) for k, v in given.items() if holds_tensors(v)}
-        inputs = tuple(tensor.name for several in tensors.values() for tensor in several)
-        attrs = {k: v for k, v in given.items() if k not in tensors}
-        out = rule(self, *args, **kwargs)
-        name = self.recorder.name(wanted, rule.__name__)
-        if any(size < 1 for size in out.shape):
-            raise ValueError(f"{rule.__name__} {name!r} makes an empty tensor {out.shape} of {self.shape}; "
-                             "the input is too small for this network")
-        self.recorder.nodes.append(Node(name, rule.__name__, inputs, attrs, out.shape, out.dtype, dict(out.params)))
-        return Tensor(name, out.shape, out.dtype, self.recorder)
-
-    OPS[rule.__name__] = rule
-    return record
-
-
-OPS: dict[str, Callable[..., Out]] = {}
-
-
-def holds_tensors(value: object) -> bool:
-    return isinstance(value, Tensor) or (isinstance(value, tuple) and any(isinstance(v, Tensor) for v in value))
-
-
-def both(value: int | tuple[int, int]) -> tuple[int, int]:
-    """Return (height, width) of an attribute that is one number where the two are equal."""
-    return (value, value) if isinstance(value, int) else value
-
-
-def slide(size: int, kernel: int, stride: int, pad: int, *, ceil: bool = False) -> int:
-    """Return how often a window fits, rounding down unless ``ceil``; 0 if not even one whole window does."""
-    if size + 2 * pad < kernel:
-        return 0
-    return (size + sum(borders(size, kernel, stride, pad, ceil=ceil)) - kernel) // stride + 1
-
-
-def borders(size: int, kernel: int, stride: int, pad: int, *, ceil: bool) -> tuple[int, int]:
-    """Return the pixels before and after an axis: ``pad``, and with ``ceil`` what the last window sticks out by.
-
-    For backends that cannot round up by themselves; the reference has its own, so that it can tell when this is wrong.
-    """
-    return pad, pad + (-(size + 2 * pad - kernel) % stride if ceil else 0)
-
-
-def bin_weights(pixels: int, size: int) -> list[list[float]]:
-    """Return the (size, pixels) matrix whose rows take the mean over the bins of an adaptive mean pooling.
-
-    For backends without such a kernel; the reference has its own, so that it can tell when this one is wrong.
-    """
-    spans = [(i * pixels // size, -(-(i + 1) * pixels // size)) for i in range(size)]
-    return [[1 / (end - begin) if begin <= x < end else 0.0 for x in range(pixels)] for begin, end in spans]
-
-
-@dataclass(frozen=True, eq=False)
-class Tensor:
-    """A value that a model function is written over; holds a name and a shape, never numbers."""
-
-    name: str
-    shape: Shape
-    dtype: str
-    recorder: Recorder
+class Tensor(Value):
+    """What a model function is written over: a value, with a method for each op."""
 
     @op
-    def conv(self, filters: int, kernel: int | tuple[int, int], stride: int = 1, pad: int | tuple[int, int] = 0,
-             bias: bool = True, name: str | None = None) -> Out:
+    def conv(self, filters: int, kernel: int | tuple[int, int], stride: int | tuple[int, int] = 1,
+             pad: int | tuple[int, int] = 0, bias: bool = True, dilation: int = 1, share: Tensor | None = None,
+             name: str | None = None) -> Out:
         """2-D cross-correlation with symmetric zero padding; weight (filters, channels, height, width).
 
-        ``kernel`` and ``pad`` are one number, or (along the height, along the width).
+        ``kernel``, ``stride`` and ``pad`` are one number, or (along the height, along the width). The taps of a kernel
+        are ``dilation`` pixels apart. ``share``: use the parameters of the layer that made that tensor.
         """
+        if dilation != 1 and both(stride) != (1, 1):
+            raise ValueError(f"conv takes a dilation ({dilation}) or a stride ({stride}) of more than 1, not both: "
+                             "Keras has no such layer")
         channels, *pixels = self.shape
-        fits = (slide(n, k, stride, p) for n, k, p in zip(pixels, both(kernel), both(pad), strict=True))
+        sides = zip(pixels, both(kernel), both(stride), both(pad), strict=True)
         params = {"weight": Param((filters, channels, *both(kernel)), "he_fan_out")}
-        return Out((filters, *fits), params | ({"bias": Param((filters,))} if bias else {}))
+        return Out((filters, *(slide(n, reach(k, dilation), s, p) for n, k, s, p in sides)),
+                   params | ({"bias": Param((filters,))} if bias else {}))
 
     @op
     def batch_norm(self, eps: float = 1e-5, momentum: float = 0.1, name: str | None = None) -> Out:
@@ -183,8 +94,13 @@ class Tensor:
         return Out((math.prod(self.shape),))
 
     @op
-    def dense(self, features: int, bias: bool = True, init: str = "lecun", name: str | None = None) -> Out:
-        """y = x W^T + b over the last axis; weight (features, inputs)."""
+    def dense(self, features: int, bias: bool = True, init: str = "lecun", share: Tensor | None = None,
+              name: str | None = None) -> Out:
+        """y = x W^T + b over the last axis; weight (features, inputs).
+
+        ``share``: use the weight (and the bias, if it has one) of the layer that made that tensor: of a dense layer, or
+        of an embedding, whose table of ``features`` rows is then W.
+        """
         params = {"weight": Param((features, self.shape[-1]), init)}
         return Out((*self.shape[:-1], features), params | ({"bias": Param((features,))} if bias else {}))
 
@@ -219,8 +135,9 @@ class Tensor:
         return Out(self.shape, {"weight": Param((self.shape[0 if len(self.shape) == 3 else -1],), "ones")})
 
     @op
-    def embedding(self, rows: int, features: int, init: str = "normal_0.02", name: str | None = None) -> Out:
-        """Row lookup by integer ids; every row has a gradient (no padding row)."""
+    def embedding(self, rows: int, features: int, init: str = "normal_0.02", share: Tensor | None = None,
+                  name: str | None = None) -> Out:
+        """Row lookup by integer ids; every row has a gradient (no padding row). ``share``: another one's table."""
         return Out((*self.shape, features), {"weight": Param((rows, features), init)})
 
     @op
@@ -255,16 +172,52 @@ class Tensor:
         return Out(self.shape[:axis] + self.shape[axis + 1:])
 
     @op
-    def cross_entropy(self, label: Tensor, name: str | None = None) -> Out:
-        """Mean over the *global* batch of -log softmax(x)[label]; x is (classes,), the result a scalar."""
-        if len(self.shape) != 1 or label.shape:
-            raise ValueError(f"cross_entropy wants (classes,) and a scalar label, not {self.shape} and {label.shape}")
-        return Out(())
+    def split(self, sizes: tuple[int, ...], axis: int, name: str | None = None) -> Out:
+        """Cut an axis into stretches of those sizes, in order; axes count without the batch, negative from the end.
+
+        The result is the first stretch; the others are further results, ``x.result("1")`` the second.
+        """
+        axis %= len(self.shape)
+        if sum(sizes) != self.shape[axis]:
+            raise ValueError(f"split: {sizes} are not the {self.shape[axis]} elements of axis {axis} of {self.shape}")
+        first, *others = [(*self.shape[:axis], size, *self.shape[axis + 1:]) for size in sizes]
+        return Out(first, more={str(number): shape for number, shape in enumerate(others, 1)})
+
+    @op
+    def fold(self, name: str | None = None) -> Out:
+        """Move the first axis into the batch: (C, ...) of each sample become C rows one after the other."""
+        if len(self.shape) < 2:
+            raise ValueError(f"fold wants two axes or more, for a row needs one of its own; {self.shape} has fewer")
+        return Out(self.shape[1:], dtype=self.dtype, rows=self.rows * self.shape[0])
+
+    @op
+    def unfold(self, size: int, name: str | None = None) -> Out:
+        """Undo ``fold``: every ``size`` rows become the first axis of one, (...) -> (size, ...)."""
+        if self.rows % size:
+            raise ValueError(f"unfold: the {self.rows} rows a sample of {self.name!r} do not divide into {size}")
+        return Out((size, *self.shape), dtype=self.dtype, rows=self.rows // size)
+
+    @op
+    def cross_entropy(self, label: Tensor, weight: Tensor | None = None, name: str | None = None) -> Out:
+        """Mean over the *global* batch of -log softmax(x)[label]; x is (classes,), the result a scalar.
+
+        With ``weight`` x is (..., classes), label and weight (...): the mean over the batch of the *sum* over a
+        sample's places of weight * -log softmax(x)[label]. A loader gives weights that add up to the size of the global
+        batch, over all of it (``core/data/weights.py``); then it is the weighted mean for any number of workers.
+        """
+        places = self.shape[:-1]
+        if not self.shape or label.shape != places or (weight is None and places):
+            raise ValueError("cross_entropy wants (classes,) and a scalar label, or with a weight for each place (..., "
+                             f"classes) and labels (...), not {self.shape} and {label.shape}")
+        if weight is not None and (weight.shape != places or not weight.dtype.startswith("float")):
+            raise ValueError(f"cross_entropy wants a float weight for each of {places}, not {weight.dtype} "
+                             f"{weight.shape}")
+        return Out((), rows=1)
 
     @op
     def mean_square(self, name: str | None = None) -> Out:
         """Mean over the *global* batch, and over all elements of x, of x^2: a loss for x of any shape, a scalar."""
-        return Out(())
+        return Out((), rows=1)
 
 
 def trace(name: str, build: Callable[..., Mapping[str, Tensor]], inputs: Mapping[str, Input]) -> Graph:
@@ -280,6 +233,8 @@ def trace(name: str, build: Callable[..., Mapping[str, Tensor]], inputs: Mapping
     loss = outputs.get("loss")
     if loss is None or loss.shape:
         raise ValueError(f"model {name!r} must return a scalar output named 'loss'")
+    if folded := [k for k, v in outputs.items() if v.rows != 1]:
+        raise ValueError(f"output {folded[0]!r} of model {name!r} has several rows a sample; unfold it")
     graph = Graph(name, dict(inputs), tuple(recorder.nodes), {k: v.name for k, v in outputs.items()})
     check(graph)
     return graph
@@ -294,4 +249,4 @@ def check(graph: Graph) -> None:
         for name in node.inputs:
             if name not in known:
                 raise ValueError(f"node {node.name!r} reads {name!r}, which no earlier node makes")
-        known.add(node.name)
+        known.update(node.results)
