@@ -240,7 +240,8 @@ class Carried(CommRecord):
 
 def carried(records: Sequence[CommRecord]) -> list[Carried]:
     """Return a cell for each size of each record; collective, way and size are axes too where there are several."""
-    found = [Carried.of(one) for record in records for one in record.by_size() or (record,)]
+    found = [Carried.of(dataclasses.replace(one, warnings=record.warnings))
+             for record in records for one in record.by_size() or (record,)]
     asked = {name for record in records for name in record.point}
     several = {name for one in found for name, value in one.point.items()
                if any(other.point.get(name, value) != value for other in found)}

@@ -71,6 +71,14 @@ def test_points_that_differ_in_threads_alone_are_not_compared() -> None:
     assert [one.point for one in found] == [{"threads": 1}] * 6 + [{"threads": 2}] * 6
 
 
+def test_what_limits_a_record_is_said_of_all_its_cells_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
+    busy = [dataclasses.replace(record(foreign=1.5), point={"workers": workers}, workers=workers) for workers in (2, 4)]
+    text = " ".join(report.render(Answer(busy), "table", None).split())
+    assert "rows 1-12, first: others used the machine (up to 1.50 cores)" in text
+    assert text.count("others used the machine") == 1
+
+
 def test_verdicts_are_of_one_point(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "140")
     records = swept(rounds=3)
