@@ -140,7 +140,7 @@ def suspects(case: Case, job: Job, *, seen: Arrays, want: Expected) -> tuple[str
         return ()
     made = {name: course(case, job, rule) for name, rule in RULES.items()}
     return tuple(name for name, one in made.items() if agrees(one, seen=seen, want=want, kind="parameter")
-                 and not agrees(one, seen=want.exact, want=want, kind="parameter"))  # what changes nothing is no mistake
+                 and not agrees(one, seen=want.exact, want=want, kind="parameter"))  # what changes nothing is none
 
 
 def agrees(made: Arrays, *, seen: Arrays, want: Expected, kind: str) -> bool:

@@ -100,7 +100,10 @@ def lent(shared: dict[str, Weight]) -> Iterator[None]:
     """Have the layer that is built in the block use variables that are there already."""
     def create(make: Callable[..., Any], **how: Any) -> Any:
         local = "bias" if how["name"] == "bias" else "weight"
-        return shared[local].variable if local in shared else make(**how)
+        if local not in shared:
+            return make(**how)
+        owned = shared[local].variable
+        return getattr(owned, "_variable", owned)  # a mixed policy wraps variables, and will wrap this one itself
 
     with tf.variable_creator_scope(create) if shared else nullcontext():
         yield
