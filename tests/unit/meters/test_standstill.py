@@ -48,6 +48,7 @@ def test_a_stopped_process_knows_how_long_it_stood_still() -> None:
     assert 1.0 < float(told) < 6.0
 
 
+@pytest.mark.slow  # looks at the clock: what a thread that ended had waited for a core is not known
 @pytest.mark.parametrize("does", [WORK, HOLD, ASIDE])
 def test_a_busy_process_did_not_stand_still(does: str) -> None:
     told, _ = worker(does).communicate(timeout=60)

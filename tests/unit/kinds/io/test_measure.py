@@ -142,7 +142,8 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("ant", "bee"):
         (root / "images" / name).mkdir(parents=True)
         for number in range(8):
-            pixels = chance.integers(0, 256, (40, 50, 3), dtype=np.uint8)
+            # Large enough that reading takes more than a tick of the clock.
+            pixels = chance.integers(0, 256, (400, 500, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(root / "images" / name / f"{number}.jpg")
     prepare(f"imagefolder:{root / 'images'}", "tfrecord", root / "tfrecord")
     return root / "tfrecord"
