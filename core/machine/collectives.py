@@ -18,15 +18,16 @@ from dlcompare.core.typed_json import from_plain, to_plain
 from .measured import fingerprint, place
 
 REMEDY = "dlcompare comm"
+REACH = 8  # times beyond the sizes that were measured
 
 
 @dataclass(frozen=True)
 class Line:
     """The time of one collective through one framework's own engine, by its size; in place where the engine is.
 
-    ``version`` is the framework's with what it computes with (``measured.spoken``); ``alpha`` in seconds, ``beta`` in
-    seconds a byte; ``sizes`` that were measured, and those of them that it meets, while nobody else used the machine;
-    ``run`` in which it was measured, and when (ISO 8601, UTC).
+    ``version`` is the framework's with what it computes with (``measured.spoken``); ``threads`` of each worker;
+    ``alpha`` in seconds, ``beta`` in seconds a byte; ``sizes`` that were measured, and those of them that it meets,
+    while nobody else used the machine; ``run`` in which it was measured, and when (ISO 8601, UTC).
     """
 
     framework: str
@@ -34,6 +35,7 @@ class Line:
     device: str
     collective: str
     workers: int
+    threads: int
     alpha: float
     beta: float
     sizes: tuple[int, ...]
@@ -44,11 +46,14 @@ class Line:
     @property
     def key(self) -> tuple[Any, ...]:
         """Return what a newer line must share to take its place."""
-        return self.framework, self.version, self.device, self.collective, self.workers
+        return self.framework, self.version, self.device, self.collective, self.workers, self.threads
 
     def holds(self, size: int) -> bool:
-        """Return whether the measured size that is nearest to one is met: engines change their ways with size."""
-        return min(self.sizes, key=lambda one: abs(math.log(one / size))) in self.met
+        """Return whether the measured size that is nearest to one is met, and not far: engines change their ways with
+        size.
+        """
+        near = min(self.sizes) / REACH <= size <= REACH * max(self.sizes)
+        return near and min(self.sizes, key=lambda one: abs(math.log(one / size))) in self.met
 
     def seconds(self, size: int) -> float:
         """Return the time of a message of so many bytes."""
@@ -66,10 +71,10 @@ def line_of(system: Mapping[str, Any], *key: Any) -> Line | None:
 
 
 def keep(system: Mapping[str, Any], lines: Iterable[Line]) -> None:
-    """Keep lines for :func:`known`, in place of those before them with the same key."""
-    new = {one.key: one for one in lines}
+    """Keep lines for :func:`known`, in place of those with the same key that are no newer."""
+    new = list(lines)
     if new:
-        all_ = {**{one.key: one for one in known(system)}, **new}
+        all_ = {one.key: one for one in sorted([*known(system), *new], key=lambda one: one.measured)}
         write_cached(file_of(system), json.dumps([to_plain(one) for one in all_.values()], indent=1, allow_nan=False))
 
 

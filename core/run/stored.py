@@ -76,10 +76,14 @@ def record(data: Any, certificates: Certificates) -> Record:
 
 
 def of_its_job(one: Record) -> Record:
-    """Return a record with a caveat for each field that its own job contradicts, or that its job says nothing."""
+    """Return a record with a caveat for each field that its own job contradicts, or that its job says nothing.
+
+    What jobs of its time could not say is as it is today when nobody says it, so that it differs from nothing.
+    """
     bare = dataclasses.replace(one, warnings=tuple(said for said in one.warnings if said.kind != UNREAD))
     try:
-        said = job_of(bare).identity()
+        job = job_of(bare)
+        said, bare = job.identity(), dataclasses.replace(bare, job={**job.to_plain(), **bare.job})
     except DlcompareError as error:
         return dataclasses.replace(bare, warnings=(Caveat.of(UNREAD, reason=str(error)), *bare.warnings))
     found = {name: value for name, value in said.items() if value is not None and getattr(one, name) != value}

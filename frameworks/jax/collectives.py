@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jaxlib
 import numpy as np
 from jax import lax, shard_map
 from jax.sharding import Mesh, NamedSharding
@@ -26,7 +24,7 @@ from dlcompare.core.plugins.collectives import (
 )
 
 from .program import AXIS
-from .trainer import join
+from .trainer import join, versions
 
 WAYS: dict[str, tuple[Callable[[Any], Any], P]] = {  # of each shard, and how the results lie on the mesh
     ALL_REDUCE: (lambda x: lax.psum(x, AXIS), P()),
@@ -71,8 +69,7 @@ class JaxCollectives(Collectives):
                 "intra_op_threads": int(os.environ.get("NPROC", 0))}
 
     def versions(self) -> dict[str, str]:
-        return {"python": platform.python_version(), "jax": jax.__version__, "jaxlib": jaxlib.__version__,
-                "numpy": np.__version__}
+        return versions()
 
 
 class JaxCall(Call):

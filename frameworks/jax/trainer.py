@@ -158,8 +158,7 @@ class JaxTrainer(Trainer):
         }
 
     def versions(self) -> dict[str, str]:
-        return {"python": platform.python_version(), "jax": jax.__version__, "jaxlib": jaxlib.__version__,
-                "numpy": np.__version__}
+        return versions()
 
     def peak_bytes(self) -> int | None:
         return (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
@@ -174,6 +173,12 @@ class JaxTrainer(Trainer):
     def close(self) -> None:
         vars(self).clear()
         jax.clear_caches()
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what computes, whatever is measured: lines of collectives are found by them."""
+    return {"python": platform.python_version(), "jax": jax.__version__, "jaxlib": jaxlib.__version__,
+            "numpy": np.__version__}
 
 
 def join(job: Job | CollectiveJob) -> list[Any]:

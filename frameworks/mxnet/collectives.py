@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Sequence
 from typing import Any
 
-import mxnet as mx
 import numpy as np
 from mxnet import nd
 
 from dlcompare.core.plugins.collectives import BROADCAST, Call, CollectiveJob, Collectives
 
 from .exchange import GATHER, KEYS, join
+from .trainer import versions
 
 
 class KvStoreCollectives(Collectives):
@@ -48,7 +47,7 @@ class KvStoreCollectives(Collectives):
                 "intra_op_threads": int(os.environ["OMP_NUM_THREADS"])}
 
     def versions(self) -> dict[str, str]:
-        return {"python": platform.python_version(), "mxnet": mx.__version__, "numpy": np.__version__}
+        return versions()
 
 
 class KvStoreCall(Call):

@@ -159,11 +159,16 @@ class MxnetTrainer(Trainer):
         }
 
     def versions(self) -> dict[str, str]:
-        return {"python": platform.python_version(), "mxnet": mx.__version__, "numpy": np.__version__}
+        return versions()
 
     def close(self) -> None:
         vars(self).clear()
         gc.collect()  # blocks refer to themselves
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what computes, whatever is measured: lines of collectives are found by them."""
+    return {"python": platform.python_version(), "mxnet": mx.__version__, "numpy": np.__version__}
 
 
 def run(network: Network, placed: dict[str, Any]) -> list[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,7 +20,7 @@ from dlcompare.core.plugins.collectives import (
     Collectives,
 )
 
-from .trainer import join
+from .trainer import join, versions
 
 
 class TorchCollectives(Collectives):
@@ -51,7 +50,7 @@ class TorchCollectives(Collectives):
         return {"engine": dist.get_backend(), "intra_op_threads": torch.get_num_threads()}
 
     def versions(self) -> dict[str, str]:
-        return {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+        return versions(self.device)
 
 
 class TorchCall(Call):

@@ -212,10 +212,7 @@ class TorchTrainer(Trainer):
                 "buffers_broadcast": True}
 
     def versions(self) -> dict[str, str]:
-        found = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
-        if self.device.type == "cuda":
-            found |= {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())}
-        return found
+        return versions(self.device)
 
     def peak_bytes(self) -> int | None:
         return torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else None
@@ -245,6 +242,14 @@ def layout(graph: Graph, job: Job) -> torch.memory_format:
     # On CPU channels-last was 1.1 times faster (ResNet-50, fp32); on CUDA it is a guess, untested, for 16 bits.
     usual = "NHWC" if job.device == "cpu" or job.precision in LOW else "NCHW"
     return torch.channels_last if (job.layout or usual) == "NHWC" else torch.contiguous_format
+
+
+def versions(device: torch.device) -> dict[str, str]:
+    """Return the versions of what computes, whatever is measured: lines of collectives are found by them."""
+    found = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+    if device.type == "cuda":
+        found |= {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())}
+    return found
 
 
 def join(job: Job | CollectiveJob) -> torch.device:

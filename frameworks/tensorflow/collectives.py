@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import horovod
 import horovod.tensorflow as hvd
 import numpy as np
 import tensorflow as tf
@@ -22,7 +20,7 @@ from dlcompare.core.plugins.collectives import (
     Collectives,
 )
 
-from .trainer import join
+from .trainer import join, versions
 
 
 class HorovodCollectives(Collectives):
@@ -63,8 +61,7 @@ class HorovodCollectives(Collectives):
         }
 
     def versions(self) -> dict[str, str]:
-        return {"python": platform.python_version(), "tensorflow": tf.__version__, "horovod": horovod.__version__,
-                "numpy": np.__version__}
+        return versions()
 
 
 def traced(function: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -182,8 +182,7 @@ class TfTrainer(Trainer):
         }
 
     def versions(self) -> dict[str, str]:
-        return {"python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__,
-                "horovod": horovod.__version__, "numpy": np.__version__}
+        return versions()
 
     def peak_bytes(self) -> int | None:
         return tf.config.experimental.get_memory_info("GPU:0")["peak"] if self.job.device == "cuda" else None
@@ -199,6 +198,12 @@ class TfTrainer(Trainer):
             vars(self).pop(name, None)
         tf.keras.backend.clear_session()
         gc.collect()
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what computes, whatever is measured: lines of collectives are found by them."""
+    return {"python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__,
+            "horovod": horovod.__version__, "numpy": np.__version__}
 
 
 def join(job: Job | CollectiveJob) -> None:

@@ -90,7 +90,8 @@ def line_of(record: Any, line: AlphaBeta) -> Line:
     met = tuple(one.size for one in record.best if not one.disturbed
                 and abs(line.residuals.get(str(one.size), 0.0) - 1) <= POOR)
     return Line(record.framework, spoken(record.environment), record.device, record.collective, record.workers,
-                line.alpha, line.beta, tuple(one.size for one in record.best), met, record.run, record.started)
+                record.job["threads"], line.alpha, line.beta, tuple(one.size for one in record.best), met, record.run,
+                record.started)
 
 
 @hookimpl

@@ -12,10 +12,11 @@ from rich.text import Text
 
 from dlcompare.core.judging.judging import Judging
 from dlcompare.core.kinds.kind import Answer, kind
+from dlcompare.core.plan.sweep import in_words
 from dlcompare.core.reports.forms import as_json, comparisons_as
 from dlcompare.core.reports.record_csv import csv_text
 from dlcompare.core.reports.sweeps import tables as sweeps
-from dlcompare.core.reports.text import WIDE, columns, heading, number, plain_table, remarks, to_text
+from dlcompare.core.reports.text import WIDE, columns, heading, number, plain_table, remarks, to_text, why
 
 from .nccl import Foreign
 from .result import CommRecord, Point, carried
@@ -49,7 +50,9 @@ def render(answer: Answer, form: str, judging: Judging | None) -> str:
     records: Sequence[CommRecord] = answer.records
     if form == "table" and any(one.point for one in records):
         more = [*(text for one in records if not one.round for text in messages(one)),
-                *(part for one in answer.explanation or () for part in foreign(one)), *refusals(records)]
+                *(part for one in answer.explanation or () for part in foreign(one)), *refusals(records),
+                *(part for one in records if one.sizes and one.status != "ok"
+                  for part in why(f"{one.name} {one.collective}, {in_words(one.point)} {one.status}", one))]
         return sweeps.render(carried(records), judging) + to_text(more, columns())
     if judging is not None:
         judged = comparisons_as(form, kind("comm").compare(records, judging))

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from dlcompare.core.data.checked import open_dataset
+from dlcompare.core.data.feed import StreamFeed
 from dlcompare.core.data.order import Sampler
 from dlcompare.core.graph.params import initial_params
 from dlcompare.core.kinds.training.loop import Loop
@@ -20,6 +21,7 @@ from dlcompare.core.worker.ranks import resident_bytes
 from .cold import files_of, hypervisor, size, source_for
 from .request import IoJob
 from .result import RankResult
+from .samples import checked
 
 if TYPE_CHECKING:
     from dlcompare.core.launch.lifeline import Events
@@ -43,7 +45,8 @@ def train(job: IoJob, events: Events) -> RankResult:
     told = {**trainer.settings(), **(stream.settings() if stream else {})}
     found = RankResult(windows=tuple(window(one, asked.batch) for one in loop.windows), files=len(files),
                        bytes=size(files), hypervisor=hypervisor(),
-                       settings=Choices.of(told), versions=trainer.versions(), rss_bytes=resident_bytes())
+                       settings=Choices.of(told), versions=trainer.versions(), rss_bytes=resident_bytes(),
+                       ids=checked(list(feed.given), feed.stream.source) if isinstance(feed, StreamFeed) else None)
     trainer.close()
     return found
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import platform
 import time
-from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +14,8 @@ import PIL
 
 from dlcompare.core.data.checked import open_dataset
 from dlcompare.core.data.feed import Feed
-from dlcompare.core.data.given import mislabelled
 from dlcompare.core.data.images.decode import view_of
-from dlcompare.core.data.order import epoch_order, is_neutral, rows_sha256
+from dlcompare.core.data.order import epoch_order
 from dlcompare.core.data.stream import NATIVE, Drawn, Source, Stream, epoch_of, source_of
 from dlcompare.core.data.view import MEAN, STD
 from dlcompare.core.meters.host.page_cache import residency
@@ -30,14 +27,14 @@ from dlcompare.core.worker.windows import watch
 
 from .cold import evict, files_of, hypervisor, size, source_for, used
 from .request import IoJob
-from .result import Ids, Pass, Pixels, RankResult
+from .result import Pass, Pixels, RankResult
+from .samples import Batches, checked
 from .training import train
 
 if TYPE_CHECKING:
     from dlcompare.core.launch.lifeline import Events
 
 LOOKED_AT = 64  # images whose pixels are held against the neutral ones
-Batches = list[tuple[np.ndarray, np.ndarray]]  # places and labels of each batch
 
 
 class Neutral(Stream):
@@ -113,18 +110,6 @@ def one_pass(stream: Stream, number: int, files: list[Path], events: Events, giv
     window = Window(steps=batches, samples=samples, seconds=(seconds,), started=started,
                     foreign_cores=around.foreign_cores, throttled=around.throttled, paused=around.paused)
     return Pass(samples, seconds, taken.cpu, taken.read, resident), window
-
-
-def checked(given: Batches, source: Source) -> Ids:
-    """Return which samples came and in which order, held against the split's names and labels and the neutral order."""
-    found = source.found
-    order = [int(row) for rows, _ in given for row in rows]
-    counts = Counter(order)
-    digest = hashlib.sha256()
-    for row in sorted(counts):
-        digest.update(f"{found.names[row]}\0{found.labels[row]}\n".encode(errors="surrogateescape"))
-    return Ids(len(found.names), len(counts), len(order) - len(counts), mislabelled(given, source), digest.hexdigest(),
-               rows_sha256(order, names=found.names), is_neutral(order, len(found.names), source.seed))
 
 
 def pixels_apart(job: IoJob) -> Pixels | None:

@@ -46,16 +46,16 @@ def conclude(kind: Machine, plan: Plan, run: Run, records: Sequence[MachineRecor
     watts = dict(idle.watts or {}) if idle else before.idle_watts
     old, said = staying(stored, rates, watts, missing)
     rates = (*rates, *old)
+    lacks = {**together(missing, but=said), **matrix.still_lacking(before.absent, rates), **unmetered(idle), **said}
+    carried = {what: why for what, why in before.absent.items() if why.startswith(AGAIN)}
     found = Measured(
         fingerprint=fingerprint(seen), measured=stamp(time.time()), seconds=time.time() - began, rates=rates,
-        idle_watts=watts or (stored.idle_watts if IDLENESS in said else {}),
-        absent={**together(missing, but=said), **matrix.still_lacking(before.absent, rates), **unmetered(idle),
-                **{what: why for what, why in before.absent.items() if why.startswith(AGAIN)}, **said},
+        idle_watts=watts or (stored.idle_watts if IDLENESS in said else {}), absent={**carried, **lacks},
         topology=topology(), versions={one.by: one.version for one in rates if one.version})
     if rates:
         keep(found)
     yield kind.outline(MachineJob(probe=WHOLE), Circumstances(run=run.folder.name, system=seen, started=began),
-                       status="ok", measured=found, disturbed=was_busy(found.absent))
+                       status="ok", measured=found, disturbed=was_busy(lacks))
 
 
 def staying(stored: Measured, rates: Sequence[Rate], watts: Mapping[str, float],
@@ -65,9 +65,11 @@ def staying(stored: Measured, rates: Sequence[Rate], watts: Mapping[str, float],
     old: list[Rate] = []
     said: dict[str, str] = {}
     for one in stored.rates:
-        every = matrix.called(one.by, one.name, one.device, None)  # with one thread only the best with all is asked
-        name = called(one) if called(one) in missing or one.what != MATRIX else every
-        if one not in rates and name in missing:
+        names = [called(one)]
+        if one.what == MATRIX:  # with one thread only the best with all is asked; without an environment nobody is
+            names += [matrix.called(one.by, one.name, one.device, None), f"{MATRIX} on {one.device}"]
+        name = next((each for each in names if each in missing), None)
+        if one not in rates and name:
             old.append(one)
             said[name] = stored.absent.get(name, "")
     if stored.idle_watts and not watts and IDLENESS in missing:

@@ -13,7 +13,7 @@ from dlcompare.core.records.disturbance import FOREIGN
 from dlcompare.core.records.energy import ALL, spent
 from dlcompare.core.records.record import Json, Record, Window, spans
 
-from .request import IDLE, was_busy
+from .request import IDLE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +63,8 @@ class MachineRecord(Record):
 
     def derived(self, windows: Sequence[Window]) -> Json:
         found = super().derived(windows)
-        if self.measured:
-            return {**found, "disturbed": was_busy(self.measured.absent)}
+        if self.measured:  # what is absent may be so since an earlier run
+            return {**found, "disturbed": self.disturbed}
         disturbed = self.disturbed or (self.gpu_use or 0.0) > FOREIGN
         if self.framework != IDLE:
             return {**found, "disturbed": disturbed}

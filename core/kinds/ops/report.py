@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dlcompare.core.judging.judging import Judging
 from dlcompare.core.judging.verdict import compare
 from dlcompare.core.kinds.kind import Answer
-from dlcompare.core.records.energy import headline
+from dlcompare.core.records.energy import headline, over_rounds
 from dlcompare.core.reports.forms import comparisons_as, records_as
 from dlcompare.core.reports.record_csv import csv_text, row
 from dlcompare.core.reports.sweeps import tables as sweeps
@@ -33,19 +33,26 @@ def render(answer: Answer, form: str, judging: Judging | None) -> str:
 
 def as_csv(records: Sequence[OpsRecord]) -> str:
     """Return a row for each operator, or network, of each record."""
-    rows = [{**row(part), **dict(of_passes(part))} for one in records for part in one.parts()]
+    rows = [{**of_calls(row(part)), **dict(of_passes(part))} for one in records for part in one.parts()]
     return csv_text(dict.fromkeys(name for one in rows for name in one), rows)
+
+
+def of_calls(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row without what is told by the sample, which of these records is an operation."""
+    return {name: value for name, value in found.items() if not name.startswith("joules_per_sample")}
 
 
 def of_passes(record: OpsRecord) -> Iterator[tuple[str, Any]]:
     """Yield what is known of each pass of a record's only operator, or of its network's whole step."""
     one = record.timed[0] if record.timed else None
+    bounds = record.bounds
     for what in PASSES:
         rate = one.rate(what) if one else None
         spent = headline(one.energy.get(what, ()), record.meters, record.devices, device=record.device) if one else None
         flops = one.flops_of(what) if one else 0
         yield f"{what}_s", one and one.seconds(what)
         yield f"{what}_FLOP_per_s", rate and rate.value
+        yield f"{what}_share_of_peak", rate.value / bounds.peak.value if rate and bounds and bounds.peak else None
         yield f"{what}_joules_per_call", spent and spent.per_sample
         yield f"{what}_joules_per_FLOP", spent.per_sample / flops if spent and flops else None
 
@@ -61,6 +68,8 @@ def together(records: Sequence[OpsRecord]) -> list[OpsRecord]:
 
 
 def joined(rounds: Sequence[Timed]) -> Timed:
-    """Return one operator with its windows of several rounds."""
+    """Return one operator with its windows of several rounds, and what these spent together."""
     return dataclasses.replace(rounds[0], forward=tuple(window for one in rounds for window in one.forward),
-                               step=tuple(window for one in rounds for window in one.step))
+                               step=tuple(window for one in rounds for window in one.step),
+                               energy={what: over_rounds([one.energy.get(what, ()) for one in rounds])
+                                       for what in PASSES})

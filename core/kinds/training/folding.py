@@ -108,7 +108,8 @@ def find_bounds(graph: Graph, job: Job, ranks: Sequence[RankResult], about: Circ
     """Return what bounds a job on this machine; the slowest process's input is that of all."""
     rates = [rank.feed_rate for rank in ranks if rank.feed_rate]
     trained = Trained(job.device, job.precision, job.workers, job.threads, job.batch, job.framework, ranks[0].versions)
-    line = line_of(about.system, job.framework, spoken(ranks[0].versions), job.device, ALL_REDUCE, job.workers)
+    line = line_of(about.system, job.framework, spoken(ranks[0].versions), job.device, ALL_REDUCE, job.workers,
+                   job.threads)
     return bounds_of(graph, trained, known(about.system), min(rates) * len(ranks) if rates else None,
                      line if job.workers > 1 else None)
 

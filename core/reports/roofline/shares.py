@@ -11,6 +11,8 @@ from rich.text import Text
 
 from dlcompare.core.machine.collectives import REMEDY as COMM
 from dlcompare.core.machine.measured import REMEDY
+from dlcompare.core.plugins.collectives import ALL_REDUCE
+from dlcompare.core.plugins.registry import plugins
 from dlcompare.core.records.bounds import ARITHMETIC, EXCHANGE, INPUT, MEMORY, Bounds
 from dlcompare.core.reports.text import number
 
@@ -38,10 +40,10 @@ def share_at(record: Any, rate: float | None) -> float | None:
 
 def near(rows: Sequence[Row]) -> Iterator[RenderableType]:
     """Yield what the rows that ran come to of this machine's bounds, or how to know them."""
-    known = [(place, name, bounds, rate) for place, name, record, rate in rows
+    known = [(place, name, record, bounds, rate) for place, name, record, rate in rows
              if rate and (bounds := getattr(record, "bounds", None))]
-    told = [f"{place} {name}: {sentence(bounds, rate)}" for place, name, bounds, rate in known if bounds.limits]
-    measured = dict.fromkeys(bounds.measured[:10] for _, _, bounds, _ in known if bounds.measured)
+    told = [f"{place} {name}: {sentence(bounds, rate)}" for place, name, _, bounds, rate in known if bounds.limits]
+    measured = dict.fromkeys(bounds.measured[:10] for _, _, _, bounds, _ in known if bounds.measured)
     if told:
         when = f" (measured {' and '.join(measured)})" if measured else ""
         yield Text(f"\nOf what this machine can do{when}:", style="bold")
@@ -49,6 +51,9 @@ def near(rows: Sequence[Row]) -> Iterator[RenderableType]:
         for line in told:
             lines.add_row(" ", Text(line))
         yield lines
+    if any(bounds.exchange and not bounds.line and reduces(record) for _, _, record, bounds, _ in known):
+        yield Text(f"{COMM} measures frameworks' own all-reduce, which bounds handing gradients over more closely.",
+                   style="dim")
     if known and not measured:
         yield Text(f"How much of this machine that is, nobody knows yet: {REMEDY} measures it, once.", style="dim")
 
@@ -68,11 +73,17 @@ def sentence(bounds: Bounds, rate: float) -> str:
     return "; ".join(parts)
 
 
+def reduces(record: Any) -> bool:
+    """Return whether the all-reduce of a record's framework can be measured by itself."""
+    backend = plugins().backends().get(record.framework)
+    return backend is not None and ALL_REDUCE in backend.offered_collectives
+
+
 def by(bounds: Bounds) -> str:
     """Return by what handing gradients over is bounded: the framework's own all-reduce, or loopback alone."""
     if bounds.line:
         return f" (by its own all-reduce, measured {bounds.line.measured[:10]})"
-    return f" (by {bounds.exchange.name} alone; {COMM} measures its own all-reduce)" if bounds.exchange else ""
+    return f" (by {bounds.exchange.name} alone)" if bounds.exchange else ""
 
 
 def times(factor: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,7 +24,8 @@ from dlcompare.core.records.bounds import (
     bounds_of,
     bounds_of_answers,
 )
-from dlcompare.core.reports.roofline.shares import sentence
+from dlcompare.core.reports.roofline.shares import near, sentence
+from dlcompare.core.reports.text import to_text
 
 VERSIONS = {"torch": "2.13.0", "python": "3.11.7", "numpy": "2.4.6"}
 TRAINED = Trained("cpu", "fp32", 2, 1, 8, "pytorch-ddp", VERSIONS)
@@ -129,16 +131,24 @@ def test_people_read_shares_and_room() -> None:
 
 
 def test_people_read_what_the_exchange_is_bounded_by() -> None:
-    assert "handing gradients over (by loopback alone; dlcompare comm measures its own all-reduce)" in sentence(
+    assert "handing gradients over (by loopback alone)" in sentence(
         bounds_of(graph(), TRAINED, MACHINE, None), 50.0)
-    line = Line("pytorch-ddp", "torch 2.13.0", "cpu", "all_reduce", 2, 0.0, 1e-9, (1 << 10, 1 << 24), (1 << 24,), "run",
-                "2026-11-29")
+    line = Line("pytorch-ddp", "torch 2.13.0", "cpu", "all_reduce", 2, 1, 0.0, 1e-9, (1 << 10, 1 << 24), (1 << 24,),
+                "run", "2026-11-29")
     for machine in (MACHINE, None):
         found = bounds_of(graph(), TRAINED, machine, 5000.0, line)
         assert found.limits[of.EXCHANGE] == pytest.approx(16 / (cost(graph()).parameters * 4 * 1e-9))
         assert found.limits[INPUT] == 5000.0 and "by its own all-reduce, measured 2026-11-29" in sentence(found, 50.0)
         bent = bounds_of(graph(), TRAINED, machine, 5000.0, dataclasses.replace(line, met=(1 << 10,)))
         assert bent == bounds_of(graph(), TRAINED, machine, 5000.0), "it does not hold for messages of this size"
+    assert line.holds(1 << 27) and not line.holds((1 << 27) + 1), "so far beyond what was measured nobody knows"
+
+
+@pytest.mark.parametrize(("framework", "told"), [("jax", True), ("mxnet-horovod", False)])
+def test_who_has_an_all_reduce_of_its_own_is_told_how_to_measure_it(framework: str, told: bool) -> None:
+    one = SimpleNamespace(framework=framework, bounds=bounds_of(graph(), TRAINED, MACHINE, None))
+    text = " ".join(to_text(list(near([(1, framework, one, 50.0)])), 200).split())
+    assert ("dlcompare comm measures frameworks' own all-reduce" in text) == told
 
 
 def test_a_rate_of_arithmetic_is_held_to_the_measured_peak() -> None:

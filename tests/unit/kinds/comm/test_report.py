@@ -86,12 +86,14 @@ def test_the_line_of_a_quiet_run_is_kept_for_the_bounds_of_trainings(tmp_path: P
     assert bent.met and not bent.holds(1 << 25), "sizes at which it misses are none that it speaks for"
     one, = kept(record())
     assert one.met == one.sizes == (1024, 1 << 20, 1 << 24) and one.holds(1 << 25)
-    assert one.key == ("pytorch-ddp", "torch 2", "cpu", "all_reduce", 2)
+    assert one.key == ("pytorch-ddp", "torch 2", "cpu", "all_reduce", 2, 1)
     assert one.seconds(1 << 20) == pytest.approx(1.1 * (1e-4 + (1 << 20) * 1e-9), rel=1e-3)
     eight = dataclasses.replace(record(), workers=8)
     assert [line.workers for line in kept(eight, record())] == [2, 8], "a newer one takes its place"
     assert collectives.line_of(SYSTEM, *one.key) and not collectives.line_of(SYSTEM, "jax", *one.key[1:])
     assert not collectives.known({"cpu": {"model": "another"}})
+    collectives.keep(SYSTEM, [dataclasses.replace(one, measured="2020-01-01T00:00:00+00:00", alpha=9.0)])
+    assert collectives.line_of(SYSTEM, *one.key).alpha < 1, "an older one does not"  # type: ignore[union-attr]
 
 
 def test_the_line_that_counts_is_in_place_where_the_engine_is() -> None:

@@ -16,7 +16,7 @@ from dlcompare.core.judging.judging import Judging
 from dlcompare.core.judging.verdict import compare
 from dlcompare.core.kinds.comm import report
 from dlcompare.core.kinds.comm.request import Own
-from dlcompare.core.kinds.comm.result import Carried, CommRecord
+from dlcompare.core.kinds.comm.result import Carried, CommRecord, Wrong
 from dlcompare.core.kinds.kind import Answer, Request, kind
 from dlcompare.core.plugins.collectives import CollectiveJob
 from dlcompare.core.reports.sweeps import figure
@@ -77,6 +77,16 @@ def test_what_limits_a_record_is_said_of_all_its_cells_once(monkeypatch: pytest.
     text = " ".join(report.render(Answer(busy), "table", None).split())
     assert "rows 1-12, first: others used the machine (up to 1.50 cores)" in text
     assert text.count("others used the machine") == 1
+
+
+def test_a_wrong_result_is_told_with_rank_and_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
+    first, second = swept()
+    spoilt = dataclasses.replace(first.sizes[0], wrong=Wrong(1, 2, 0, 5.0, 7.0, 3), figures=None)
+    bad = dataclasses.replace(first, sizes=(spoilt, *first.sizes[1:]))
+    bad = dataclasses.replace(bad, status="failed", reason=bad.refutation())
+    text = " ".join(report.render(Answer([bad, second]), "table", None).split())
+    assert "all_reduce, workers 2 failed: wrong payload of all_reduce: 1K: rank 1 got 2 wrong values in call 3" in text
 
 
 def test_verdicts_are_of_one_point(monkeypatch: pytest.MonkeyPatch) -> None:

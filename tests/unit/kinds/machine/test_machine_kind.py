@@ -124,12 +124,20 @@ def test_what_is_measured_again_on_a_busy_machine_stays_as_it_was_and_is_said(mo
     text = " ".join(MACHINE.report(Answer([found]), "table", None).split())
     assert "not new: matrix: jax, fp32 on cpu; memory: triad with 1 threads; disk: cold; power: idle: measured" in text
     assert not is_more(Own(), after), "there is nothing to measure but all anew"
-    concluded([], monkeypatch)
+    assert not concluded([], monkeypatch).disturbed, "what was refused then is not refused now"
     assert known(SYSTEM) and known(SYSTEM).absent == after.absent, "nor is it forgotten"  # type: ignore[union-attr]
     keep(dataclasses.replace(after, measured="2027-01-01T00:00:00+00:00"))
     twice = concluded(taken[:1], monkeypatch, own=again).measured
     assert twice and "on 2026-11-30 stays" in twice.absent["memory: triad with 1 threads"]
     assert matrix.called("jax", "fp32", "cpu", None) not in twice.absent
+
+
+def test_products_stay_known_where_no_environment_is_left_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(whole(fingerprint=measured.fingerprint(SYSTEM), absent={}))
+    lacking = {f"{MATRIX} on cpu": "no framework's environment is ready for it"}
+    found = concluded([folded("memory", windows(0.0, 0.0, 0.0))], monkeypatch, own=Own(again=True), lacking=lacking)
+    assert [one.by for one in found.measured.rates if one.what == MATRIX] == ["tf-horovod", "jax"]
+    assert "came to nothing (no framework's environment" in found.measured.absent[f"{MATRIX} on cpu"]
 
 
 @pytest.mark.parametrize(("asked", "kept"), [("none", ["tf-horovod", "jax"]), ("jax", ["tf-horovod"]), ("all", [])])

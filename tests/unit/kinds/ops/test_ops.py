@@ -477,8 +477,23 @@ def test_joules_are_told_by_the_call_and_by_the_operation(tmp_path: Path) -> Non
     told = json.loads(OPS.report(Answer([record]), "json", None))[0]["timed"][0]["energy"]
     assert told[STEP][0]["scope"] == "cpu package-0"
     assert "J/call" in OPS.report(Answer([record]), "table", None)
+    assert not [name for name in eight if name.startswith("joules_per_sample")], "a sample is an operation here"
     again = OpsRecord.from_json(record.to_json())
     assert again == record and recomputed(again).timed == record.timed
+
+
+def test_joules_of_rounds_are_those_of_all(tmp_path: Path) -> None:
+    job = planned("reference", ops=("matmul:8",)).jobs[0]
+    assert isinstance(job, OpsJob)
+    rapl = Metered("rapl", "window", shortest=0.5, quantities=(Quantity("cpu package-0", "energy", "J"),))
+    about = Started(run=RUN, system=SYSTEM, folder=tmp_path, tell=lambda *_: None)
+    rounds = []
+    for joules in (30.0, 60.0, 90.0):
+        rank = RankResult(timed=(metered("matmul:8", joules),), versions={}, settings=Choices(), startup={},
+                          peak_bytes=None, rss_bytes=1, meters=(rapl,))
+        rounds.append(with_meters(folding.fold(OPS, job, [rank], about), [rank], tmp_path))
+    (record,) = report.together(rounds)
+    assert record.timed[0].energy[STEP][0].per_sample == 6.0
 
 
 def test_windows_too_short_for_a_meter_have_no_joules_and_the_reason(tmp_path: Path) -> None:

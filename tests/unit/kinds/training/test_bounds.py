@@ -95,10 +95,11 @@ def test_the_share_stands_beside_the_number(width: int, monkeypatch: pytest.Monk
 def test_the_exchange_is_bounded_by_the_frameworks_own_all_reduce_where_that_was_measured(
         monkeypatch: pytest.MonkeyPatch) -> None:
     measure()
-    line = Line("pytorch-ddp", spoken(VERSIONS["pytorch-ddp"]), "cpu", "all_reduce", 2, 1e-3, 1e-9, (1 << 24,),
-                (1 << 24,), "run", "2026-11-29T10:00:00+00:00")
+    line = Line("pytorch-ddp", spoken(VERSIONS["pytorch-ddp"]), "cpu", "all_reduce", 2, JOB.threads, 1e-3, 1e-9,
+                (1 << 24,), (1 << 24,), "run", "2026-11-29T10:00:00+00:00")
     others = [dataclasses.replace(line, **other, alpha=9.0) for other in (
-        {"workers": 4}, {"version": "torch 1"}, {"collective": "broadcast"}, {"framework": "jax"}, {"device": "cuda"})]
+        {"workers": 4}, {"version": "torch 1"}, {"collective": "broadcast"}, {"framework": "jax"}, {"device": "cuda"},
+        {"threads": JOB.threads + 1})]
     collectives.keep(SYSTEM, others)
     assert JOB.workers == 2 and record().bounds.line is None  # type: ignore[union-attr]
     collectives.keep(SYSTEM, [line])
