@@ -24,8 +24,12 @@ Environment = Callable[[str], Path]
 
 
 def comm(folder: Path, *words: str, code: int = 0) -> list[dict[str, Any]]:
-    done = subprocess.run([sys.executable, "-m", "dlcompare.core", "comm", *words, *QUICK, "--format", "json"],
-                          cwd=folder, capture_output=True, text=True, timeout=300, check=False, env=os.environ)
+    return run(folder, "comm", *words, *QUICK, code=code)
+
+
+def run(folder: Path, *words: str, code: int = 0) -> list[dict[str, Any]]:
+    done = subprocess.run([sys.executable, "-m", "dlcompare.core", *words, "--format", "json"], cwd=folder,
+                          capture_output=True, text=True, timeout=300, check=False, env=os.environ)
     assert done.returncode == code, done.stderr + done.stdout
     found: list[dict[str, Any]] = json.loads(done.stdout)
     return found
@@ -44,6 +48,9 @@ def test_every_collective_that_is_offered_moves_payloads_rightly(framework: str,
         for point in record["sizes"]:
             assert point["wrong"] is None and point["checked"] >= 5 and len(point["micros"]) >= 5
             assert 1e-6 < point["figures"]["median"] < 5
+    (trained,) = run(tmp_path, "--framework", framework, "--model", "resnet18", "--image-size", "32", "--batch", "2",
+                     "--windows", "1", "--steps", "1", "--verify", "off")
+    assert trained["environment"] == found[0]["environment"], "bounds of trainings find a line by these versions"
 
 
 @pytest.mark.parametrize("framework", ENGINES)
