@@ -21,6 +21,9 @@ from dlcompare.core.graph.ops import Tensor, trace
 from dlcompare.core.plugins.job import ALL, MATRICES
 from dlcompare.core.plugins.optimiser import ADAM, ADAMW, NESTEROV, SGD
 
+from . import recurrent
+from .recurrent import LENGTHS
+
 if TYPE_CHECKING:
     from dlcompare.core.plugins.backend import Arrays
 
@@ -171,6 +174,14 @@ RECIPES: dict[str, Recipe] = {
     "layer-scale-features": Recipe("a factor for each element of the last axis", lambda x: x.layer_scale(name="ls"),
                                    (5, 4)),
     "attention-mask": Recipe("scale 1/sqrt(d), masked keys get no weight", _attend, (5, 8), extra=MASK),
+    "lstm": Recipe("gates i, f, g, o and nothing added to them; both biases learn", lambda x: x.lstm(6, name="lstm"),
+                   (5, 8)),
+    "lstm-state": Recipe("it begins with the state that it is given, and hands on that behind the last step",
+                         recurrent.lstm_state, (5, 8)),
+    "lstm-lengths": Recipe("beyond a sample's length outputs are 0 and the state is held", recurrent.lstm_lengths,
+                           (5, 8), extra=LENGTHS),
+    "lstm-reverse": Recipe("backwards from the end of each sample, not of its padding; outputs stay in place",
+                           recurrent.lstm_reverse, (5, 8), extra=LENGTHS),
     "select": Recipe("one index of an axis, also counted from the end", _select, (5, 5)),
     "split": Recipe("stretches of an axis in order, also counted from the end", _split, (5, 4, 3)),
     "fold": Recipe("a sample's rows stay together in the batch",
@@ -268,6 +279,9 @@ def _batch(rng: np.random.Generator, graph: Graph, recipe: Recipe) -> Arrays:
         elif spec.dtype == "float32":
             values = (recipe.shift + rng.standard_normal((BATCH, *spec.shape))) * recipe.scale
             batch[name] = values.astype(np.float32)
+        elif spec.role == "length":  # the shortest and the longest among them
+            longest = (spec.high or 2) - 1
+            batch[name] = rng.permutation([1, longest, *rng.integers(1, longest + 1, BATCH - 2)])
         elif spec.role == "mask":
             lengths = rng.integers(1, spec.shape[0], BATCH)
             batch[name] = (np.arange(spec.shape[0]) < lengths[:, None]).astype(np.int64)

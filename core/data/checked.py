@@ -23,6 +23,7 @@ from .subset import Subset
 CHUNK = 64  # samples looked at in one go
 STATE, GIVEN = "state", "given"  # roles: what has no axis of samples; what only its owner knows the meaning of
 INDICES = ("label", "ids", "segment", "position")
+LENGTH = "length"  # of which none is 0
 
 
 def open_dataset(kind: DatasetKind, argument: str, inputs: Mapping[str, Input], *, seed: int, train: bool, loaders: int,
@@ -112,8 +113,8 @@ def bounds(spec: Input, inputs: Mapping[str, Input]) -> tuple[float, float]:
         return 0, 2
     if spec.role == "position" and spec.high is None:  # within the tokens that the masks cover
         return 0, min((other.shape[-1] for other in inputs.values() if other.role == "mask"), default=math.inf)
-    if spec.role in INDICES and spec.high is not None:
-        return 0, spec.high
+    if spec.role in (*INDICES, LENGTH) and spec.high is not None:
+        return int(spec.role == LENGTH), spec.high
     return (-math.inf, math.inf) if spec.role != GIVEN else (math.nan, math.nan)
 
 

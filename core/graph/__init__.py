@@ -32,7 +32,7 @@ class Input:
     """One declared input of a model; shape without the batch axis.
 
     ``high`` is the exclusive upper bound of integer data; ``role`` tells a dataset what to put there:
-    image, label, ids, segment, mask, position, weight.
+    image, label, ids, segment, mask, position, weight, length (of a padded sequence, from 1 to below ``high``).
     """
 
     shape: Shape

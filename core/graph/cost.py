@@ -154,8 +154,13 @@ def _attention(node: Node, shapes: Mapping[str, Shape]) -> int:
     return 2 * queries * keys * features
 
 
+def _recurrent(node: Node, shapes: Mapping[str, Shape]) -> int:
+    """Count the products with both weights at every step, padding too: S * gates * units * (features + units)."""
+    return node.shape[0] * sum(math.prod(node.params[local].shape) for local in ("weight_ih", "weight_hh"))
+
+
 MULTIPLY_ADDS: dict[str, Callable[[Node, Mapping[str, Shape]], int]] = {
-    "conv": _conv, "dense": _dense, "attention": _attention,
+    "conv": _conv, "dense": _dense, "attention": _attention, "lstm": _recurrent,
 }
 # Ops without a matrix product; a new op must be put here or above (a test asks).
 NO_PRODUCTS = frozenset({
@@ -164,10 +169,10 @@ NO_PRODUCTS = frozenset({
     "mean_square", "split", "fold", "unfold",
 })
 # Which tensors a gradient needs: dense needs x for its weight's, relu its own result; add, concat and pooling by mean
-# need none.
+# need none. A recurrent layer needs both (its gates, which may be computed again, are not counted).
 KEEPS_INPUTS = frozenset({"conv", "dense", "attention", "batch_norm", "layer_norm", "gelu", "max_pool", "embedding",
-                          "layer_scale", "cross_entropy", "mean_square"})
-KEEPS_OUTPUT = frozenset({"relu", "tanh"})
+                          "layer_scale", "cross_entropy", "mean_square", "lstm"})
+KEEPS_OUTPUT = frozenset({"relu", "tanh", "lstm"})
 KEEPS_NOTHING = frozenset({"avg_pool", "adaptive_avg_pool", "flatten", "dropout", "add", "concat", "scale",
                            "position_embedding", "select", "split", "fold", "unfold"})
 VIEWS = frozenset({"flatten", "split", "fold", "unfold"})

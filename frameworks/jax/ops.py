@@ -18,6 +18,8 @@ from jax import Array, lax
 from dlcompare.core.graph import Graph, Node
 from dlcompare.core.graph.ops.windows import bin_weights, borders, both
 
+from .recurrent import layer
+
 Params = dict[str, Array]
 LAST, FIRST = (0, 2, 3, 1), (0, 3, 1, 2)  # channels, with the batch axis
 KERNEL = {"NHWC": (2, 3, 1, 0), "NCHW": (0, 1, 2, 3)}  # OIHW -> as stored
@@ -228,6 +230,10 @@ def position_embedding(node: Node, args: list[Array], params: Params, context: C
     return args[0] + params["weight"][: args[0].shape[1]].astype(args[0].dtype)
 
 
+def recurrent(node: Node, args: list[Array], params: Params, context: Context) -> tuple[Array, ...]:
+    return layer(node.op, args, params, reverse=node.attrs["reverse"], compute=context.compute)
+
+
 def pointwise(function: Callable[..., Array]) -> Op:
     return lambda node, args, params, context: function(*args)
 
@@ -254,6 +260,7 @@ TABLE: dict[str, Op] = {
     "position_embedding": position_embedding,
     "layer_norm": layer_norm,
     "attention": attention,
+    "lstm": recurrent,
     "select": select,
     "cross_entropy": cross_entropy,
     "mean_square": mean_square,

@@ -21,6 +21,7 @@ from jax.sharding import PartitionSpec as P
 
 from dlcompare.core.errors import JobError
 from dlcompare.core.graph import Graph
+from dlcompare.core.graph.ops.recurrent import runs
 from dlcompare.core.machine.accelerators import cuda_uuids
 from dlcompare.core.machine.ports import LOOPBACK
 from dlcompare.core.plugins.backend import Arrays, Trainer
@@ -146,6 +147,7 @@ class JaxTrainer(Trainer):
             "layout": program.layout,
             "execution": "compiled",
             "compiler": "XLA",
+            **({"recurrent": "composed, lax.scan: JAX has no fused layer"} if runs(program.graph) else {}),
             "xla_flags": os.environ.get("XLA_FLAGS", ""),
             "matmul_precision": MATMUL[self.job.precision],
             "all_reduce": "nccl" if cuda else "gloo" if self.world > 1 else "XLA, in the process",

@@ -13,6 +13,8 @@ from mxnet.gluon import HybridBlock, Parameter, nn
 from dlcompare.core.graph import Graph, Node, Shape
 from dlcompare.core.graph.ops.windows import both
 
+from .recurrent import Recurrent
+
 Value = Any  # an NDArray, or a Symbol while a hybridised block is traced
 LOWEST = -3.4028234e38  # of float32
 
@@ -180,6 +182,7 @@ TABLE: dict[str, Maker] = {
     "position_embedding": lambda n, s: PositionEmbedding(n.attrs["rows"], *s[0]),
     "layer_norm": lambda n, s: nn.LayerNorm(epsilon=n.attrs["eps"], in_channels=s[0][-1]),
     "attention": lambda n, s: attention(n.attrs["heads"], s[0]),
+    "lstm": Recurrent,
     "select": lambda n, s: select(n.attrs["index"], n.attrs["axis"], s[0]),
     "cross_entropy": lambda n, s: Function(functools.partial(cross_entropy, places=math.prod(s[1]))),
     "mean_square": lambda n, s: Function(lambda F, x: F.mean(F.square(F.cast(x, dtype="float32")))),

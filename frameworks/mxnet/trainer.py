@@ -15,6 +15,7 @@ from mxnet.contrib import amp
 
 from dlcompare.core.errors import JobError
 from dlcompare.core.graph import Graph
+from dlcompare.core.graph.ops.recurrent import runs
 from dlcompare.core.plugins.backend import Trainer
 from dlcompare.core.plugins.collectives import ALL_REDUCE, Message
 from dlcompare.core.plugins.job import Job
@@ -147,6 +148,7 @@ class MxnetTrainer(Trainer):
             "execution": self.job.execution or "graph",
             "static_alloc": graph,
             "static_shape": graph,
+            **({"recurrent": "the fused operator RNN"} if runs(self.graph) else {}),
             "batch_norm_running_variance": "unbiased",
             **self.exchange.settings(),
             "buffers_broadcast": False,

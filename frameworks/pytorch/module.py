@@ -11,6 +11,7 @@ from torch import fx, nn
 from dlcompare.core.graph import Graph, Node
 
 from .ops import IN_PLACE, OVERWRITABLE, TABLE
+from .recurrent import NATIVE
 
 
 def build(graph: Graph) -> dict[str, nn.Module]:
@@ -56,4 +57,4 @@ def path(node: str) -> str:
 def target(param: str) -> str:
     """Return where a parameter stands in the module tree."""
     node, _, local = param.rpartition(".")
-    return f"{path(node)}.{local}"
+    return f"{path(node)}.{NATIVE.get(local, local)}"

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from dlcompare.core.graph import Node, Shape
 
+from .recurrent import Recurrent
+
 
 class Function(nn.Module):
     """A stateless module around a function, so that every op is called the same way."""
@@ -87,6 +89,7 @@ TABLE: dict[str, Maker] = {
     "position_embedding": lambda n, s: PositionEmbedding(n.attrs["rows"], s[0][-1]),
     "layer_norm": lambda n, s: nn.LayerNorm(s[0][-1], n.attrs["eps"]),
     "attention": lambda n, s: attention(n.attrs["heads"]),
+    "lstm": Recurrent,
     "select": lambda n, s: Function(lambda x: x.select(n.attrs["axis"] % len(s[0]) + 1, n.attrs["index"])),
     "cross_entropy": lambda n, s: Function(cross_entropy),
     "mean_square": lambda n, s: Function(lambda x: x.float().square().mean()),

@@ -18,6 +18,7 @@ from torch import Tensor, fx
 from torch.nn.parallel import DistributedDataParallel
 
 from dlcompare.core.graph import Graph
+from dlcompare.core.graph.ops.recurrent import runs
 from dlcompare.core.plugins.backend import Arrays, Trainer, need_ampere
 from dlcompare.core.plugins.collectives import CollectiveJob, Message
 from dlcompare.core.plugins.job import Job
@@ -201,6 +202,7 @@ class TorchTrainer(Trainer):
             **self._parallel_settings(),
             "intra_op_threads": torch.get_num_threads(),
             "inter_op_threads": torch.get_num_interop_threads(),
+            **({"recurrent": "torch.nn.LSTM, torch.nn.GRU: fused kernels"} if runs(self.graph) else {}),
             "onednn": torch.backends.mkldnn.is_available(),
             "tf32": cuda and torch.backends.cudnn.allow_tf32,
             "autotune": cuda and torch.backends.cudnn.benchmark,

@@ -10,6 +10,7 @@ from dlcompare.core.errors import JobError
 
 from .norms import BatchNorm, LayerNorm
 from .patches import AdaptiveAvgPool, AvgPool, Conv, MaxPool
+from .recurrent import Lstm
 from .shaping import Concat, Flatten, Fold, Select, Split, Unfold
 from .unit import Array, Call, Gradients, Op
 
@@ -216,6 +217,7 @@ TABLE: dict[str, Op] = {
     "position_embedding": PositionEmbedding(),
     "layer_norm": LayerNorm(),
     "attention": Attention(),
+    "lstm": Lstm(),
     "select": Select(),
     "cross_entropy": CrossEntropy(),
     "mean_square": MeanSquare(),

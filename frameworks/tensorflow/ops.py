@@ -16,9 +16,11 @@ import tensorflow as tf
 from tensorflow.keras import layers
 
 from dlcompare.core.graph import Graph, Node
+from dlcompare.core.graph.ops.recurrent import RECURRENT
 from dlcompare.core.graph.ops.windows import bin_weights, borders, both, reach
 
 from .layers import Apply, BatchNorm, LayerNorm, LayerScale, OverTable, PositionEmbedding
+from .recurrent import recurrent
 
 KerasTensor = Any
 Variables = dict[str, Any]
@@ -84,6 +86,8 @@ def build(node: Node, arguments: list[KerasTensor], policy: Any,
         arguments = [transpose(x, FIRST) for x in arguments]
     if node.op == "dense" and "weight" in shared and shared["weight"].axes is None:
         result, variables = over_table(node, arguments[0], policy, shared)
+    elif node.op in RECURRENT:
+        result, variables = recurrent(node, arguments, policy)
     elif node.op in LAYERS:
         with lent(shared):
             result, variables = LAYERS[node.op](node, arguments[0], policy)

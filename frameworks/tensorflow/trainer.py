@@ -20,6 +20,7 @@ from tensorflow.python.util import _pywrap_util_port
 
 from dlcompare.core.errors import JobError
 from dlcompare.core.graph import Graph
+from dlcompare.core.graph.ops.recurrent import runs
 from dlcompare.core.machine.accelerators import cuda_uuids
 from dlcompare.core.plugins.backend import AMPERE, Trainer, need_ampere
 from dlcompare.core.plugins.collectives import CollectiveJob, Message
@@ -169,6 +170,7 @@ class TfTrainer(Trainer):
             "compiler": "xla" if self.job.execution == "compiled" else None,
             "precision_policy": POLICIES[self.job.precision],
             "loss_scale": None if self.scale is None else float(self.scale.scale),  # as it is now
+            **({"recurrent": f"Keras: {'cuDNN' if cuda else 'a loop of operators'}"} if runs(self.graph) else {}),
             "batch_norm_running_variance": "unbiased",
             "all_reduce": "nccl" if cuda and hvd.nccl_built() else "gloo",
             "gradient_buckets": f"Horovod, {int(os.environ.get('HOROVOD_FUSION_THRESHOLD', 128 << 20)) >> 20} MiB",

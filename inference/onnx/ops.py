@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dlcompare.core.graph import Node
+from dlcompare.core.graph.ops.recurrent import parts
 from dlcompare.core.graph.ops.windows import bin_weights, borders, both
 
 if TYPE_CHECKING:
@@ -193,6 +194,37 @@ def reshape(w: Writer, node: Node) -> str:
     return w.add(node.name, "Reshape", w.x(node), w.constant(f"{node.name}/shape", [-1, *size, *rest], np.int64))
 
 
+def recurrent(kind: str, gates: Sequence[int], **attrs: int) -> Rule:
+    """Return the rule of a layer: time first, a direction's axis to take off again; ``gates`` has ours in ONNX's order."""
+    def rule(w: Writer, node: Node) -> tuple[str, ...]:
+        name = node.name
+        x, state, lengths = parts([w.tensors[one] for one in node.inputs], [w.shapes[one] for one in node.inputs])
+        front = w.constant(f"{name}/front", [0], np.int64)
+
+        def weights(local: str, *params: str) -> str:
+            found = [np.split(w.param(node, one), len(gates))[gate] for one in params for gate in gates]
+            return w.constant(f"{name}.{local}", np.concatenate(found)[None])
+
+        read = [w.add(f"{name}/steps", "Transpose", x, perm=[1, 0, 2]), weights("weight_ih", "weight_ih"),
+                weights("weight_hh", "weight_hh"), weights("bias", "bias_ih", "bias_hh"),
+                whole(w, f"{name}/lengths", lengths) if lengths else "",
+                *(w.add(f"{name}/start{place}", "Unsqueeze", one, front) for place, one in enumerate(state))]
+        y, *last = w.add_several(f"{name}/layer", kind, *(read if read[-1] else read[:-1]), hidden_size=node.shape[1],
+                                 direction="reverse" if node.attrs["reverse"] else "forward",
+                                 outputs=[f"{name}/{part}" for part in ("outputs", *node.more)], **attrs)
+        one_way = w.add(f"{name}/one_way", "Squeeze", y, w.constant(f"{name}/direction", [1], np.int64))
+        result = w.add(name, "Transpose", one_way, perm=[1, 0, 2])
+        return (result, *(w.add(more, "Squeeze", one, front) for more, one in zip(node.results[1:], last, strict=True)))
+
+    return rule
+
+
+def whole(w: Writer, name: str, lengths: str) -> str:
+    from onnx import TensorProto
+
+    return w.add(name, "Cast", lengths, to=TensorProto.INT32)
+
+
 def select(w: Writer, node: Node) -> str:
     axis = node.attrs["axis"] % len(w.shape(node))
     index = w.constant(f"{node.name}/index", node.attrs["index"] % w.shape(node)[axis], np.int64)
@@ -206,4 +238,5 @@ TABLE: dict[str, Rule] = {
     "concat": concat, "scale": scale, "layer_scale": layer_scale, "embedding": embedding,
     "position_embedding": position_embedding, "layer_norm": layer_norm,
     "attention": attention, "select": select, "split": split, "fold": reshape, "unfold": reshape,
+    "lstm": recurrent("LSTM", (0, 3, 1, 2)),
 }

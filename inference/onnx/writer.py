@@ -73,10 +73,14 @@ class Writer:
 
     def add(self, name: str, kind: str, *inputs: str, **attrs: Any) -> str:
         """Add an ONNX node, return the tensor it makes; both are named ``name``."""
+        return self.add_several(name, kind, *inputs, outputs=[name], **attrs)[0]
+
+    def add_several(self, name: str, kind: str, *inputs: str, outputs: list[str], **attrs: Any) -> list[str]:
+        """Add an ONNX node that makes several tensors and return their names."""
         from onnx import helper
 
-        self.nodes.append(helper.make_node(kind, inputs, [name], name=name, **attrs))
-        return name
+        self.nodes.append(helper.make_node(kind, inputs, outputs, name=name, **attrs))
+        return outputs
 
     def declared_inputs(self) -> list[onnx.ValueInfoProto]:
         """Return the inputs that are read, in the model's order."""

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 TYPES = {"fp16": "FLOAT16", "bf16": "BFLOAT16"}
 KEPT = "kept_in_float32"  # the model's metadata under this key names the nodes that stay, one a line
 # Sums over many values, and exponentials: their partial results leave fp16's range or bf16's 8 digits before they end.
+# Recurrent layers: onnxruntime's kernels for CPUs are float32 alone.
 WIDE = {"Softmax", "LogSoftmax", "LayerNormalization", "BatchNormalization", "InstanceNormalization", "CumSum", "Exp",
-        "GroupNormalization", "LpNormalization", "QuantizeLinear", "DequantizeLinear", "SoftmaxCrossEntropyLoss"}
+        "GroupNormalization", "LpNormalization", "QuantizeLinear", "DequantizeLinear", "SoftmaxCrossEntropyLoss",
+        "LSTM", "GRU"}
 PRODUCTS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 BOUNDED = {"Softmax", "Sigmoid", "Tanh", "Erf", "Clip", "BatchNormalization", "LayerNormalization"}  # outputs are small
 BF16_OPSET, BF16_IR = 22, 10  # the first in which a convolution and pooling may be bfloat16

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 
 import broken_ops as ops
+import broken_recurrent as recurrent
 import numpy as np
 from group import Worker
 
@@ -373,6 +374,16 @@ MISTAKES = {
                                              "'attention' (forward)"),
     "mask ignored": mistake("attention", ops.Unmasked(), "attention-mask", "'attention' (forward)"),
     "mask too weak": mistake("attention", ops.WeaklyMasked(), "attention-mask", "'attention' (forward)"),
+    "gates f and i exchanged": mistake("lstm", recurrent.ExchangedGates(), "lstm", "'lstm' (forward)"),
+    "gates in ONNX's order": mistake("lstm", recurrent.OnnxOrder(), "lstm", "'lstm' (forward)"),
+    "forget gate plus one": mistake("lstm", recurrent.ForgetBias(), "lstm", "'lstm' (forward)"),
+    "second bias missing": mistake("lstm", recurrent.OneBias(), "lstm", "'lstm' (forward)"),
+    "second bias learns nothing": mistake("lstm", recurrent.OneBiasLearns(), "lstm", "'lstm' (gradient)"),
+    "state not taken": mistake("lstm", recurrent.FromZeros(), "lstm-state", "'again' (forward)"),
+    "lengths ignored": mistake("lstm", recurrent.WithoutLengths(), "lstm-lengths", "'lstm' (forward)"),
+    "last output repeated": mistake("lstm", recurrent.Repeated(), "lstm-lengths", "'lstm' (forward)"),
+    "padding turned to the front": mistake("lstm", recurrent.PaddingFirst(), "lstm-reverse", "'lstm' (forward)"),
+    "outputs in reverse": mistake("lstm", recurrent.OwnOrder(), "lstm-reverse", "'lstm' (forward)"),
     "dropout in evaluation": mistake("dropout", ops.DropsInEvaluation(), "dropout-evaluation",
                                      "'dropout' (evaluation)"),
     "loss summed over the batch": mistake("cross_entropy", ops.SummedLoss(), "cross-entropy", "'loss' (forward)"),

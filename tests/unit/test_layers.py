@@ -37,9 +37,9 @@ PLACE = {name: number for number, names in enumerate(LAYERS) for name in names}
 CONTRACTS = {  # what the modules of a plug-in may import of core; besides that, its own folder
     "models": {"core", "core.graph", "core.graph.model", "core.graph.ops"},
     "frameworks": {"core", "core.data.stream", "core.data.view", "core.errors", "core.graph",
-                   "core.graph.ops.windows", "core.machine.accelerators", "core.machine.ports", "core.launch.lifeline",
-                   "core.launch.process_group", "core.plugins.backend", "core.plugins.collectives", "core.plugins.job",
-                   "core.plugins.optimiser", "core.plugins.runtime",
+                   "core.graph.ops.recurrent", "core.graph.ops.windows", "core.machine.accelerators",
+                   "core.machine.ports", "core.launch.lifeline", "core.launch.process_group", "core.plugins.backend",
+                   "core.plugins.collectives", "core.plugins.job", "core.plugins.optimiser", "core.plugins.runtime",
                    "frameworks.gloo", "frameworks.horovod"},  # the last are no plug-ins: two of them share each
     "inference.engines": {"core", "core.data.checked", "core.errors", "core.graph", "core.machine.accelerators",
                           "core.plugins.backend", "core.plugins.engine", "core.plugins.inference_job",

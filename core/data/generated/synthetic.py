@@ -13,7 +13,7 @@ from dlcompare.core.data.streams import SYNTHETIC, normal, raw
 from dlcompare.core.errors import UsageError
 from dlcompare.core.graph import Input
 
-BOUNDED = ("label", "ids", "segment")  # integers below the input's ``high``
+BOUNDED = ("label", "ids", "segment", "length")  # integers below the input's ``high``
 ROLES = ("image", "mask", "position", "weight", *BOUNDED)
 
 
@@ -39,8 +39,8 @@ def open_dataset(argument: str, inputs: Mapping[str, Input], *, seed: int, train
 class Synthetic(Dataset):
     """Samples by role: images are normal (0, 1); labels, ids and segments are uniform integers below ``high``.
 
-    A mask is a prefix of ones, at least half of its length, and so are weights; a position lies within the ones of the
-    shortest mask.
+    A mask is a prefix of ones, at least half of its length, and so are weights; a length is at least half of the
+    longest too; a position lies within the ones of the shortest mask.
     Sample i is a function of the seed, the split and i, and has the same bits under every NumPy.
     """
 
@@ -75,9 +75,12 @@ class Synthetic(Dataset):
 
     def _mask(self, spec: Input, *, key: tuple[int, ...]) -> np.ndarray:
         length = math.prod(spec.shape)
+        return (np.arange(length) < self._most(length, key=key)).reshape(spec.shape)
+
+    def _most(self, length: int, *, key: tuple[int, ...]) -> int:
+        """Return at least half of a length, and at most all of it."""
         least = (length + 1) // 2
-        ones = least + int(raw(1, seed=self._seed, key=key)[0]) % (length - least + 1)
-        return (np.arange(length) < ones).reshape(spec.shape)
+        return least + int(raw(1, seed=self._seed, key=key)[0]) % (length - least + 1)
 
     def _values(self, spec: Input, *, valid: float, key: tuple[int, ...]) -> np.ndarray:
         count = math.prod(spec.shape)
@@ -85,6 +88,8 @@ class Synthetic(Dataset):
             return self._mask(spec, key=key).astype(spec.dtype)
         if spec.role == "image":
             return normal(count, seed=self._seed, key=key).reshape(spec.shape)
+        if spec.role == "length":
+            return np.full(spec.shape, self._most((spec.high or 2) - 1, key=key))
         high = math.inf if spec.high is None else spec.high
         bound = int(min(high, valid) if spec.role == "position" else high)
         return (raw(count, seed=self._seed, key=key) % np.uint64(bound)).reshape(spec.shape)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 
 from .. import Graph, Input, Param
 from .recording import OPS, Out, Recorder, Value, op
+from .recurrent import layer
 from .windows import both, reach, slide
 
 
@@ -164,6 +165,19 @@ class Tensor(Value):
         if self.shape[-1] % heads:
             raise ValueError(f"attention: {self.shape[-1]} features do not divide into {heads} heads")
         return Out(self.shape)
+
+    @op
+    def lstm(self, units: int, state: tuple[Tensor, Tensor] | None = None, lengths: Tensor | None = None,
+             reverse: bool = False, init: str = "lecun", name: str | None = None) -> Out:
+        """One layer of long short-term memory over (S, F): its outputs (S, units), and the states behind the last step.
+
+        z = W x + b_ih + U h + b_hh, its quarters i, f, g, o; c = s(f) c + s(i) tanh(g); h = s(o) tanh(c), with s the
+        logistic function; the output of a step is h. ``state`` is (h, c) to begin with, (units,) each, else zeros.
+        ``lengths``, 1 to S for each sample: beyond them outputs are 0 and the state is held. ``reverse``: from the last
+        step (of the sample's length) to the first; outputs stay where their inputs are. Further results are the states
+        ``h`` and ``c``; of samples with lengths ``h`` alone. Weights are (4 units, F) and (4 units, units).
+        """
+        return layer(self, units, state=state or (), lengths=lengths, gates=4, states="hc", init=init)
 
     @op
     def select(self, index: int, axis: int, name: str | None = None) -> Out:

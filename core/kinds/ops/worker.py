@@ -166,7 +166,7 @@ def known(cell: Cell) -> dict[str, Any]:
 
 
 def invented(inputs: Mapping[str, Input], batch: int, *, seed: int) -> Arrays:
-    """Return samples for a graph's inputs: normal numbers, indices below the bound, masks of ones."""
+    """Return samples for a graph's inputs: normal numbers, indices below the bound, masks of ones, full lengths."""
     rng = np.random.default_rng(seed)
     return {name: _values(rng, spec, (batch, *spec.shape)) for name, spec in inputs.items()}
 
@@ -176,4 +176,6 @@ def _values(rng: np.random.Generator, spec: Input, shape: tuple[int, ...]) -> np
         return rng.standard_normal(shape, dtype=np.float32)
     if spec.role == "mask":
         return np.ones(shape, spec.dtype)
+    if spec.role == "length":
+        return np.full(shape, (spec.high or 2) - 1, spec.dtype)
     return rng.integers(0, spec.high or 2, shape).astype(spec.dtype)

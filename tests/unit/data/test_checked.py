@@ -69,6 +69,12 @@ def test_arrays_of_another_shape_or_type_are_refused(batch: Mapping[str, np.ndar
         check_form(batch, INPUTS, 2, called="held")
 
 
+def test_a_length_is_one_at_least_and_at_most_the_longest() -> None:
+    found = faults({"length": np.array([0, 1, 7, 8])}, {"length": Input((), "int64", "length", 8)})
+    assert {row: why.partition("; ")[0].partition(", ")[0] for row, why in found.items()} == {
+        0: "'length' holds 0", 3: "'length' holds 8"}
+
+
 def test_large_finite_numbers_are_finite_though_their_sum_is_not() -> None:
     image = np.full((2, 1, 2, 2), 3e38, np.float32)
     assert faults({"image": image}, {"image": IMAGE}) == {}

@@ -54,6 +54,11 @@ def test_a_position_obeys_its_own_bound_too() -> None:
     assert set(data.batch(np.arange(50), epoch=0)["start"]) == {0, 1, 2}
 
 
+def test_a_length_is_at_least_half_of_the_longest() -> None:
+    data = synthetic.open_dataset("", {"length": Input((), "int64", "length", 8)}, seed=0, train=True, loaders=1)
+    assert set(data.batch(np.arange(50), epoch=0)["length"]) == {4, 5, 6, 7}
+
+
 def test_samples_depend_on_seed_split_and_index_only() -> None:
     assert np.array_equal(batch(4)["image"][2], batch(1, first=2)["image"][0])
     hashes = [batch_sha256(drawn) for drawn in (batch(4), batch(4, seed=4), batch(4, train=False), batch(4, first=4))]

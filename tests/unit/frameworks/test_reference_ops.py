@@ -22,7 +22,10 @@ MASK = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1], [0, 0, 1, 0, 1]])
 
 @dataclass(frozen=True)
 class Case:
-    """One op on tiny inputs: shapes without batch (a tuple) or whole integer arrays, and the formula to expect."""
+    """One op on tiny inputs: shapes without batch (a tuple) or whole integer arrays, and the formula to expect.
+
+    ``given`` says as which arguments the op takes all but the first, where that is not one after the other.
+    """
 
     op: str
     inputs: tuple[Any, ...]
@@ -30,19 +33,23 @@ class Case:
     expect: Callable[..., np.ndarray]
     training: bool = True
     rows: int = 1
+    given: Callable[..., dict[str, Any]] | None = None
 
     def call(self) -> Call:
         rng, recorder = np.random.default_rng(7), Recorder()
         arrays = [a if isinstance(a, np.ndarray) else rng.standard_normal((BATCH, *a)) for a in self.inputs]
         tensors = [Tensor(f"input{i}", a.shape[1:], str(a.dtype), recorder, self.rows) for i, a in enumerate(arrays)]
-        getattr(tensors[0], self.op)(*tensors[1:], name="node", **self.attrs)
+        first, *others = tensors
+        named = self.given(*others) if self.given else {}
+        getattr(first, self.op)(*(() if named else others), name="node", **self.attrs, **named)
         node = recorder.nodes[-1]
         params = {k: rng.uniform(0.5, 1.5, p.shape) for k, p in node.params.items()}
         return Call("node", node.attrs, tuple(arrays), params, self.training)
 
     def __str__(self) -> str:
         mode = () if self.training else ("evaluation",)
-        return "-".join([self.op, *(f"{k}{v}" for k, v in self.attrs.items()), *mode])
+        read = self.given.__code__.co_varnames if self.given else ()
+        return "-".join([self.op, *(f"{k}{v}" for k, v in self.attrs.items()), *read, *mode])
 
 
 def conv(x, *, filters, weight, kernel, stride=1, pad=0, dilation=1, bias=0.0):
@@ -118,6 +125,28 @@ def weighted(x, label, weight):
     return np.asarray(total / len(x))
 
 
+def lstm(x, h=None, c=None, lengths=None, *, units, weight_ih, weight_hh, bias_ih, bias_hh, reverse=False, init=""):
+    """One sample, one step, one unit at a time."""
+    y, last = np.zeros((*x.shape[:2], units)), [np.zeros((len(x), units)) for _ in "hc"]
+    for b in range(len(x)):
+        length = x.shape[1] if lengths is None else lengths[b]
+        state = [np.zeros(units) if h is None else h[b], np.zeros(units) if c is None else c[b]]
+        for t in sorted(range(length), reverse=reverse):
+            new = [np.zeros(units), np.zeros(units)]
+            for k in range(units):
+                rows = [k + gate * units for gate in range(4)]
+                i, f, g, o = (weight_ih[r] @ x[b, t] + bias_ih[r] + weight_hh[r] @ state[0] + bias_hh[r] for r in rows)
+                new[1][k] = logistic(f) * state[1][k] + logistic(i) * np.tanh(g)
+                new[0][k] = logistic(o) * np.tanh(new[1][k])
+            state, y[b, t] = new, new[0]
+        last[0][b], last[1][b] = state
+    return (y, *last) if lengths is None else (y, last[0])
+
+
+def logistic(x):
+    return 1 / (1 + math.exp(-x))
+
+
 def several(result):
     """Return the results of an op, of one as of several."""
     return result if isinstance(result, tuple) else (result,)
@@ -169,6 +198,13 @@ CASES = [
     Case("layer_norm", ((5,),), {"eps": 0.1}, layer_norm),
     Case("attention", ((5, 4), (5, 4), (5, 4), MASK), {"heads": 2}, attention),
     Case("attention", ((5, 3), (5, 3), (5, 3), np.ones_like(MASK)), {"heads": 1}, attention),
+    Case("lstm", ((4, 3),), {"units": 2}, lstm),
+    Case("lstm", ((3, 2), (3,), (3,)), {"units": 3, "reverse": True}, lstm,
+         given=lambda h, c: {"state": (h, c)}),
+    Case("lstm", ((4, 3), np.array([4, 1, 2])), {"units": 2},
+         lambda x, lengths, **given: lstm(x, lengths=lengths, **given), given=lambda lengths: {"lengths": lengths}),
+    Case("lstm", ((4, 3), (2,), (2,), np.array([3, 4, 1])), {"units": 2, "reverse": True}, lstm,
+         given=lambda h, c, lengths: {"state": (h, c), "lengths": lengths}),
     Case("select", ((4, 3),), {"index": 1, "axis": 0}, lambda x, **_: x[:, 1, :]),
     Case("select", ((4, 3),), {"index": 2, "axis": -1}, lambda x, **_: x[:, :, 2]),
     Case("cross_entropy", ((4,), np.array([3, 0, 3])), {},

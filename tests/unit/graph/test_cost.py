@@ -117,6 +117,12 @@ def test_attention_counts_both_products_for_its_own_number_of_keys() -> None:
     assert node_costs(graph)["attention"].multiply_adds == 2 * 3 * 5 * 8
 
 
+def test_a_recurrent_layer_counts_both_products_at_every_step() -> None:
+    """The layers of the language model of Zaremba et al. 2014, one of 1500 units: 2 * 4 * 1500 * 1500 for each word."""
+    graph = trace("words", lambda x: {"loss": x.lstm(1500, name="lstm").mean_square()}, {"x": Input((20, 1500))})
+    assert node_costs(graph)["lstm"] == Cost(2 * 4 * 1500 * (1500 + 1), 0, 20 * 2 * 4 * 1500 * 1500, (20 + 2) * 1500)
+
+
 def test_every_op_says_whether_it_multiplies_and_what_it_keeps() -> None:
     assert set(OPS) == set(costs.MULTIPLY_ADDS) | costs.NO_PRODUCTS
     assert not set(costs.MULTIPLY_ADDS) & costs.NO_PRODUCTS

@@ -52,6 +52,14 @@ def test_text_of_a_graph_is_one_json_object_a_line() -> None:
     assert [json.loads(line)["op"] for line in lines[3:5]] == ["conv", "relu"]
 
 
+def rows(image: Tensor) -> Tensor:
+    return image.select(0, 0)
+
+
+def one(image: Tensor) -> Tensor:
+    return rows(image).select(0, 0)
+
+
 @pytest.mark.parametrize(("build", "words"), [
     (lambda image, label: {"logits": image}, "scalar output named 'loss'"),
     (lambda image, label: {"loss": image.flatten()}, "scalar output named 'loss'"),
@@ -72,6 +80,11 @@ def test_text_of_a_graph_is_one_json_object_a_line() -> None:
     (lambda image, label: {"loss": image.dense(4, share=image).mean_square()}, "an input of the model"),
     (lambda image, label: {"loss": image.dense(4, share=image.relu()).mean_square()}, "none in common"),
     (lambda image, label: {"loss": image.dense(5, share=image.dense(4)).mean_square()}, "one shape"),
+    (lambda image, label: {"loss": image.lstm(4).mean_square()}, "reads a sequence"),
+    (lambda image, label: {"loss": rows(image).lstm(4, state=(rows(image), label)).mean_square()}, "4 units is .4,"),
+    (lambda image, label: {"loss": rows(image).lstm(8, state=(one(image),)).mean_square()}, "begin with is .h, c."),
+    (lambda image, label: {"loss": rows(image).lstm(4, lengths=one(image)).mean_square()}, "one whole number"),
+    (lambda image, label: {"loss": rows(image).lstm(4, lengths=label).result("c").mean_square()}, "it has: h"),
     (lambda image, label: {"loss": image.max_pool(9, 1).flatten().cross_entropy(label)}, "too small"),
     (lambda image, label: {"loss": image.max_pool(9, 2, ceil=True).flatten().cross_entropy(label)}, "too small"),
     (lambda image, label: {"loss": image.max_pool(2, 2, pad=1, ceil=True).flatten().cross_entropy(label)},

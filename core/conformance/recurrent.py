@@ -1,0 +1,25 @@
+"""The networks of the cases of recurrent layers: two layers, for what the first hands on must be read to be held."""
+
+from __future__ import annotations
+
+from dlcompare.core.graph import Input
+from dlcompare.core.graph.ops import Tensor
+
+UNITS, LENGTH = 6, 5
+LENGTHS = {"lengths": Input((), "int64", "length", LENGTH + 1)}
+
+
+def lstm_state(x: Tensor) -> Tensor:
+    y = x.lstm(UNITS, name="lstm")
+    return y.lstm(UNITS, state=(y.result("h"), y.result("c")), name="again")
+
+
+def lstm_lengths(x: Tensor, lengths: Tensor) -> Tensor:
+    y = x.lstm(UNITS, lengths=lengths, name="lstm")
+    return y.lstm(UNITS, state=(y.result("h"), y.result("h")), lengths=lengths, name="again")
+
+
+def lstm_reverse(x: Tensor, lengths: Tensor) -> Tensor:
+    """Backwards by lengths, then the whole sequence backwards."""
+    y = x.lstm(UNITS, lengths=lengths, reverse=True, name="lstm")
+    return y.lstm(UNITS, state=(y.result("h"), y.result("h")), reverse=True, name="again")

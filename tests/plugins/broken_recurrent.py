@@ -1,0 +1,106 @@
+"""Recurrent layers that are wrong in one way each: their gates, their biases, what they do with states and padding."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from broken_ops import changed
+
+from dlcompare.core.graph.ops.recurrent import parts
+from dlcompare.frameworks.reference.recurrent import Lstm
+
+
+def read(call):
+    return parts(call.inputs, [array.shape[1:] for array in call.inputs])
+
+
+def reading(call, *inputs):
+    return dataclasses.replace(call, inputs=tuple(one for one in inputs if one is not None))
+
+
+class ExchangedGates(Lstm):
+    """The forget gate first."""
+
+    def gates(self, z):
+        i, f, g, o = super().gates(z)
+        return f, i, g, o
+
+
+class OnnxOrder(Lstm):
+    """The quarters are i, o, f, g."""
+
+    def gates(self, z):
+        i, o, f, g = np.split(z, 4, axis=-1)
+        return super().gates(np.concatenate([i, f, g, o], axis=-1))
+
+
+class ForgetBias(Lstm):
+    """Adds 1 to the forget gate, as some layers do."""
+
+    def gates(self, z):
+        quarter = z.shape[-1] // 4
+        return super().gates(z + (np.arange(4 * quarter) // quarter == 1))
+
+
+class OneBiasLearns(Lstm):
+    """The second was added to the first when the weights were loaded."""
+
+    def backward(self, call, saved, grad):
+        inputs, params = super().backward(call, saved, grad)
+        return inputs, {**params, "bias_hh": 0 * params["bias_hh"]}
+
+
+class OneBias(Lstm):
+    """There is no second."""
+
+    def forward(self, call):
+        return super().forward(dataclasses.replace(call, params={**call.params, "bias_hh": np.zeros(1)}))
+
+
+class FromZeros(Lstm):
+    """Begins with zeros, whatever it is given."""
+
+    def forward(self, call):
+        x, _, lengths = read(call)
+        return super().forward(reading(call, x, lengths))
+
+
+class WithoutLengths(Lstm):
+    """Takes the lengths and ignores them."""
+
+    def forward(self, call):
+        x, state, lengths = read(call)
+        found, saved = super().forward(reading(call, x, *state))
+        return (found if lengths is None else found[:2]), saved
+
+
+class Repeated(Lstm):
+    """Beyond the length the last output goes on, as Keras has it by default."""
+
+    def forward(self, call):
+        (y, *last), saved = super().forward(call)
+        x, _, lengths = read(call)
+        if lengths is not None and not call.attrs["reverse"]:
+            y = np.where((np.arange(x.shape[1]) < lengths[:, None])[..., None], y, last[0][:, None])
+        return (y, *last), saved
+
+
+class PaddingFirst(Lstm):
+    """Turns a sample around with its padding, and then takes the first steps for the sample."""
+
+    def forward(self, call):
+        x, state, lengths = read(call)
+        if not call.attrs["reverse"] or lengths is None:
+            return super().forward(call)
+        turned = changed(reading(call, x[:, ::-1], *state, lengths), reverse=False)
+        (y, *last), saved = super().forward(turned)
+        return (y[:, ::-1], *last), saved
+
+
+class OwnOrder(Lstm):
+    """A reversed layer hands out the last step first."""
+
+    def forward(self, call):
+        (y, *last), saved = super().forward(call)
+        return (y[:, ::-1] if call.attrs["reverse"] else y, *last), saved
