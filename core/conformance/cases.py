@@ -182,6 +182,8 @@ RECIPES: dict[str, Recipe] = {
                            (5, 8), extra=LENGTHS),
     "lstm-reverse": Recipe("backwards from the end of each sample, not of its padding; outputs stay in place",
                            recurrent.lstm_reverse, (5, 8), extra=LENGTHS),
+    "gru": Recipe("gates r, z, n; the reset gate behind the product; z is what stays", recurrent.gru, (5, 8)),
+    "gru-lengths": Recipe("lengths and reverse are as an LSTM's", recurrent.gru_lengths, (5, 8), extra=LENGTHS),
     "select": Recipe("one index of an axis, also counted from the end", _select, (5, 5)),
     "split": Recipe("stretches of an axis in order, also counted from the end", _split, (5, 4, 3)),
     "fold": Recipe("a sample's rows stay together in the batch",

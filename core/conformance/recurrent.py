@@ -19,6 +19,16 @@ def lstm_lengths(x: Tensor, lengths: Tensor) -> Tensor:
     return y.lstm(UNITS, state=(y.result("h"), y.result("h")), lengths=lengths, name="again")
 
 
+def gru(x: Tensor) -> Tensor:
+    y = x.gru(UNITS, name="gru")
+    return y.gru(UNITS, state=y.result("h"), name="again")
+
+
+def gru_lengths(x: Tensor, lengths: Tensor) -> Tensor:
+    y = x.gru(UNITS, lengths=lengths, reverse=True, name="gru")
+    return y.gru(UNITS, state=y.result("h"), lengths=lengths, name="again")
+
+
 def lstm_reverse(x: Tensor, lengths: Tensor) -> Tensor:
     """Backwards by lengths, then the whole sequence backwards."""
     y = x.lstm(UNITS, lengths=lengths, reverse=True, name="lstm")

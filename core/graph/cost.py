@@ -160,7 +160,7 @@ def _recurrent(node: Node, shapes: Mapping[str, Shape]) -> int:
 
 
 MULTIPLY_ADDS: dict[str, Callable[[Node, Mapping[str, Shape]], int]] = {
-    "conv": _conv, "dense": _dense, "attention": _attention, "lstm": _recurrent,
+    "conv": _conv, "dense": _dense, "attention": _attention, "lstm": _recurrent, "gru": _recurrent,
 }
 # Ops without a matrix product; a new op must be put here or above (a test asks).
 NO_PRODUCTS = frozenset({
@@ -171,8 +171,8 @@ NO_PRODUCTS = frozenset({
 # Which tensors a gradient needs: dense needs x for its weight's, relu its own result; add, concat and pooling by mean
 # need none. A recurrent layer needs both (its gates, which may be computed again, are not counted).
 KEEPS_INPUTS = frozenset({"conv", "dense", "attention", "batch_norm", "layer_norm", "gelu", "max_pool", "embedding",
-                          "layer_scale", "cross_entropy", "mean_square", "lstm"})
-KEEPS_OUTPUT = frozenset({"relu", "tanh", "lstm"})
+                          "layer_scale", "cross_entropy", "mean_square", "lstm", "gru"})
+KEEPS_OUTPUT = frozenset({"relu", "tanh", "lstm", "gru"})
 KEEPS_NOTHING = frozenset({"avg_pool", "adaptive_avg_pool", "flatten", "dropout", "add", "concat", "scale",
                            "position_embedding", "select", "split", "fold", "unfold"})
 VIEWS = frozenset({"flatten", "split", "fold", "unfold"})

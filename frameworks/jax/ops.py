@@ -261,6 +261,7 @@ TABLE: dict[str, Op] = {
     "layer_norm": layer_norm,
     "attention": attention,
     "lstm": recurrent,
+    "gru": recurrent,
     "select": select,
     "cross_entropy": cross_entropy,
     "mean_square": mean_square,

@@ -21,7 +21,13 @@ def lstm(given: Array, own: Array, before: State) -> State:
     return sigmoid(o) * jnp.tanh(c), c
 
 
-CELLS: dict[str, tuple[Cell, int]] = {"lstm": (lstm, 2)}  # with how many states it has
+def gru(given: Array, own: Array, before: State) -> State:
+    (r, z, n), (own_r, own_z, own_n) = jnp.split(given, 3, axis=-1), jnp.split(own, 3, axis=-1)
+    z = sigmoid(z + own_z)
+    return ((1 - z) * jnp.tanh(n + sigmoid(r + own_r) * own_n) + z * before[0],)
+
+
+CELLS: dict[str, tuple[Cell, int]] = {"lstm": (lstm, 2), "gru": (gru, 1)}  # with how many states it has
 
 
 def layer(op: str, args: list[Array], params: dict[str, Array], *, reverse: bool, compute: Any) -> State:

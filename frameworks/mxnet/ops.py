@@ -183,6 +183,7 @@ TABLE: dict[str, Maker] = {
     "layer_norm": lambda n, s: nn.LayerNorm(epsilon=n.attrs["eps"], in_channels=s[0][-1]),
     "attention": lambda n, s: attention(n.attrs["heads"], s[0]),
     "lstm": Recurrent,
+    "gru": Recurrent,
     "select": lambda n, s: select(n.attrs["index"], n.attrs["axis"], s[0]),
     "cross_entropy": lambda n, s: Function(functools.partial(cross_entropy, places=math.prod(s[1]))),
     "mean_square": lambda n, s: Function(lambda F, x: F.mean(F.square(F.cast(x, dtype="float32")))),

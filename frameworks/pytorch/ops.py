@@ -90,6 +90,7 @@ TABLE: dict[str, Maker] = {
     "layer_norm": lambda n, s: nn.LayerNorm(s[0][-1], n.attrs["eps"]),
     "attention": lambda n, s: attention(n.attrs["heads"]),
     "lstm": Recurrent,
+    "gru": Recurrent,
     "select": lambda n, s: Function(lambda x: x.select(n.attrs["axis"] % len(s[0]) + 1, n.attrs["index"])),
     "cross_entropy": lambda n, s: Function(cross_entropy),
     "mean_square": lambda n, s: Function(lambda x: x.float().square().mean()),

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from dlcompare.core.graph import Node, Shape
 from dlcompare.core.graph.ops.recurrent import parts
 
-LAYERS: dict[str, type[nn.RNNBase]] = {"lstm": nn.LSTM}
+LAYERS: dict[str, type[nn.RNNBase]] = {"lstm": nn.LSTM, "gru": nn.GRU}
 # Where the parameters stand in the module below.
 NATIVE = {local: f"inner.{local}_l0" for local in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
 
@@ -26,15 +27,21 @@ class Recurrent(nn.Module):
 
     def forward(self, *read: Tensor) -> tuple[Tensor, ...]:
         x, state, lengths = parts(read, self.shapes)
-        start = tuple(one[None].contiguous() for one in state) or None  # None: zeros
-        given = self.turned(x, lengths)
-        if lengths is not None:  # packing wants them in the host's memory
-            given = pack_padded_sequence(given, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        y, last = self.inner(given, start)
+        x = self.turned(x, lengths)
         if lengths is None:
-            return (self.turned(y, None), *(one[0] for one in last))
-        y, _ = pad_packed_sequence(y, batch_first=True, total_length=x.shape[1])
-        return self.turned(y, lengths), last[0][0]
+            y, last = self.run(x, state)
+            return (self.turned(y, None), *last)
+        # Packing wants the lengths in the host's memory.
+        packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        outputs, last = self.run(packed, state)
+        y, _ = pad_packed_sequence(outputs, batch_first=True, total_length=x.shape[1])
+        return self.turned(y, lengths), last[0]
+
+    def run(self, x: Tensor | PackedSequence, state: tuple[Tensor, ...]) -> tuple[Any, tuple[Tensor, ...]]:
+        """Return the outputs, packed as x is, and the states, each (batch, units)."""
+        begin = [one[None].contiguous() for one in state]
+        y, last = self.inner(x, (tuple(begin) if len(begin) > 1 else begin[0]) if begin else None)  # None: zeros
+        return y, tuple(one[0] for one in (last if isinstance(last, tuple) else (last,)))
 
     def turned(self, x: Tensor, lengths: Tensor | None) -> Tensor:
         """Return what lies within each sample's length from its end to its begin, if the layer runs so."""

@@ -10,7 +10,7 @@ from dlcompare.core.errors import JobError
 
 from .norms import BatchNorm, LayerNorm
 from .patches import AdaptiveAvgPool, AvgPool, Conv, MaxPool
-from .recurrent import Lstm
+from .recurrent import Gru, Lstm
 from .shaping import Concat, Flatten, Fold, Select, Split, Unfold
 from .unit import Array, Call, Gradients, Op
 
@@ -218,6 +218,7 @@ TABLE: dict[str, Op] = {
     "layer_norm": LayerNorm(),
     "attention": Attention(),
     "lstm": Lstm(),
+    "gru": Gru(),
     "select": Select(),
     "cross_entropy": CrossEntropy(),
     "mean_square": MeanSquare(),

@@ -89,6 +89,23 @@ class Lstm(Recurrent):
         return z, z, (np.zeros_like(h), c * f)
 
 
+class Gru(Recurrent):
+    states = 1
+
+    def cell(self, call: Call, given: Array, own: Array, before: State) -> tuple[State, Any]:
+        (r, z, n), (own_r, own_z, own_n) = np.split(given, 3, axis=-1), np.split(own, 3, axis=-1)
+        r, z = sigmoid(r + own_r), sigmoid(z + own_z)
+        n = np.tanh(n + r * own_n)
+        return ((1 - z) * n + z * before[0],), (r, z, n, own_n)
+
+    def slopes(self, saved: Any, before: State, grad: State) -> tuple[Array, Array, State]:
+        r, z, n, own_n = saved
+        (h,) = grad
+        to_n, to_z = h * (1 - z) * (1 - n**2), h * (before[0] - n) * z * (1 - z)
+        to_r = to_n * own_n * r * (1 - r)
+        return np.concatenate([to_r, to_z, to_n], -1), np.concatenate([to_r, to_z, to_n * r], -1), (h * z,)
+
+
 def read(call: Call) -> tuple[Array, State, Array | None]:
     """Return the sequence, the state to begin with, and the lengths; JobError if one of these is none."""
     x, state, lengths = parts(call.inputs, [array.shape[1:] for array in call.inputs])

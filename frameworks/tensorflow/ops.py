@@ -20,7 +20,7 @@ from dlcompare.core.graph.ops.recurrent import RECURRENT
 from dlcompare.core.graph.ops.windows import bin_weights, borders, both, reach
 
 from .layers import Apply, BatchNorm, LayerNorm, LayerScale, OverTable, PositionEmbedding
-from .recurrent import recurrent
+from .recurrent import recurrent, reset_last
 
 KerasTensor = Any
 Variables = dict[str, Any]
@@ -33,19 +33,23 @@ LAST, FIRST = (0, 2, 3, 1), (0, 3, 1, 2)  # channels, with the batch axis
 
 @dataclass(frozen=True)
 class Weight:
-    """One parameter as TensorFlow holds it; ``axes`` is the transposition from the neutral layout, if any."""
+    """One parameter as TensorFlow holds it; ``axes`` is the transposition from the neutral layout, if any.
+
+    ``gates`` puts the gates of one into the other's order, either way.
+    """
 
     variable: Any
     axes: tuple[int, ...] | None
+    gates: Callable[[np.ndarray], np.ndarray] = np.asarray
 
     def load(self, array: np.ndarray) -> None:
         """Set the parameter from its neutral layout; ValueError if the shape does not fit."""
-        self.variable.assign(array if self.axes is None else array.transpose(self.axes))
+        self.variable.assign(self.gates(array) if self.axes is None else self.gates(array).transpose(self.axes))
 
     def neutral(self, native: Any) -> np.ndarray:
         """Return a value or gradient of this parameter in float32 and the neutral layout, in memory of its own."""
         array = np.array(native, np.float32)
-        return array if self.axes is None else np.ascontiguousarray(array.transpose(np.argsort(self.axes)))
+        return self.gates(array if self.axes is None else np.ascontiguousarray(array.transpose(np.argsort(self.axes))))
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ def network(graph: Graph, precision: str) -> Network:
         values.update(node.named(result))
         for local in node.params.keys() - node.shared.keys():
             axes = None if node.op in TABLES else NATIVE_AXES.get(len(node.params[local].shape))
-            weights[node.param_name(local)] = Weight(variables[local], axes)
+            weights[node.param_name(local)] = Weight(variables[local], axes, GATES.get(node.op, np.asarray))
     return Network(inputs, values, weights)
 
 
@@ -281,4 +285,5 @@ FUNCTIONS: dict[str, Callable[..., Callable[..., Any]]] = {  # attributes -> fun
 }
 # These mean the neutral axes.
 CANONICAL = {"flatten", "dense", "embedding", "layer_norm", "select", "cross_entropy", "split", "fold", "unfold"}
+GATES = {"gru": reset_last}
 TABLES = {"embedding", "position_embedding"}  # their weights are (rows, features) on both sides

@@ -195,7 +195,7 @@ def reshape(w: Writer, node: Node) -> str:
 
 
 def recurrent(kind: str, gates: Sequence[int], **attrs: int) -> Rule:
-    """Return the rule of a layer: time first, a direction's axis to take off again; ``gates`` has ours in ONNX's order."""
+    """Return the rule of a layer: time first, the directions' axis off again; ``gates`` has ours in ONNX's order."""
     def rule(w: Writer, node: Node) -> tuple[str, ...]:
         name = node.name
         x, state, lengths = parts([w.tensors[one] for one in node.inputs], [w.shapes[one] for one in node.inputs])
@@ -238,5 +238,5 @@ TABLE: dict[str, Rule] = {
     "concat": concat, "scale": scale, "layer_scale": layer_scale, "embedding": embedding,
     "position_embedding": position_embedding, "layer_norm": layer_norm,
     "attention": attention, "select": select, "split": split, "fold": reshape, "unfold": reshape,
-    "lstm": recurrent("LSTM", (0, 3, 1, 2)),
+    "lstm": recurrent("LSTM", (0, 3, 1, 2)), "gru": recurrent("GRU", (1, 0, 2), linear_before_reset=1),
 }

@@ -8,7 +8,7 @@ import numpy as np
 from broken_ops import changed
 
 from dlcompare.core.graph.ops.recurrent import parts
-from dlcompare.frameworks.reference.recurrent import Lstm
+from dlcompare.frameworks.reference.recurrent import Gru, Lstm, sigmoid
 
 
 def read(call):
@@ -96,6 +96,46 @@ class PaddingFirst(Lstm):
         turned = changed(reading(call, x[:, ::-1], *state, lengths), reverse=False)
         (y, *last), saved = super().forward(turned)
         return (y[:, ::-1], *last), saved
+
+
+class KerasGates(Gru):
+    """The gate z first."""
+
+    def cell(self, call, given, own, before):
+        return super().cell(call, *(np.concatenate([z, r, n], axis=-1) for r, z, n in (
+            np.split(one, 3, axis=-1) for one in (given, own))), before)
+
+
+class ResetBefore(Gru):
+    """The reset gate is on the state before the product, as it was first written."""
+
+    def cell(self, call, given, own, before):
+        r, z, n = np.split(given, 3, axis=-1)
+        own_r, own_z, _ = np.split(own, 3, axis=-1)
+        weight, bias = (np.split(call.params[local], 3)[2] for local in ("weight_hh", "bias_hh"))
+        reset = (sigmoid(r + own_r) * before[0]) @ weight.T + bias
+        (made,), saved = super().cell(call, np.concatenate([r, z, n + reset], axis=-1),
+                                      np.concatenate([own_r, own_z, 0 * reset], axis=-1), before)
+        return (made,), saved
+
+
+class UpdateReversed(Gru):
+    """The gate z says what is new."""
+
+    def cell(self, call, given, own, before):
+        z = slice(given.shape[-1] // 3, given.shape[-1] // 3 * 2)
+        turned = [one.copy() for one in (given, own)]
+        for one in turned:
+            one[:, z] *= -1
+        return super().cell(call, *turned, before)
+
+
+class GruWithoutLengths(Gru):
+    """Takes the lengths and ignores them."""
+
+    def forward(self, call):
+        x, state, _ = read(call)
+        return super().forward(reading(call, x, *state))
 
 
 class OwnOrder(Lstm):

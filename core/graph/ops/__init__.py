@@ -180,6 +180,18 @@ class Tensor(Value):
         return layer(self, units, state=state or (), lengths=lengths, gates=4, states="hc", init=init)
 
     @op
+    def gru(self, units: int, state: Tensor | None = None, lengths: Tensor | None = None, reverse: bool = False,
+            init: str = "lecun", name: str | None = None) -> Out:
+        """One layer of gated recurrent units over (S, F): its outputs (S, units), and the state behind the last step.
+
+        a = W x + b_ih and b = U h + b_hh, their thirds r, z, n; r = s(a + b), z = s(a + b), n = tanh(a + r b); the
+        state, and the output, is h = (1 - z) n + z h: the reset gate r stands behind the product with U. ``state`` is h
+        to begin with, and the further result ``h`` that behind the last step; else as ``lstm``.
+        """
+        return layer(self, units, state=() if state is None else (state,), lengths=lengths, gates=3, states="h",
+                     init=init)
+
+    @op
     def select(self, index: int, axis: int, name: str | None = None) -> Out:
         """Take one index of an axis and drop the axis; axes count without the batch, negative from the end."""
         axis %= len(self.shape)

@@ -143,6 +143,21 @@ def lstm(x, h=None, c=None, lengths=None, *, units, weight_ih, weight_hh, bias_i
     return (y, *last) if lengths is None else (y, last[0])
 
 
+def gru(x, h=None, lengths=None, *, units, weight_ih, weight_hh, bias_ih, bias_hh, reverse=False, init=""):
+    y, last = np.zeros((*x.shape[:2], units)), np.zeros((len(x), units))
+    for b in range(len(x)):
+        state = np.zeros(units) if h is None else h[b]
+        for t in sorted(range(x.shape[1] if lengths is None else lengths[b]), reverse=reverse):
+            for k in range(units):
+                a, own = ([weight[k + gate * units] @ value + bias[k + gate * units] for gate in range(3)]
+                          for weight, value, bias in ((weight_ih, x[b, t], bias_ih), (weight_hh, state, bias_hh)))
+                z = logistic(a[1] + own[1])
+                y[b, t, k] = (1 - z) * math.tanh(a[2] + logistic(a[0] + own[0]) * own[2]) + z * state[k]
+            state = y[b, t]
+        last[b] = state
+    return y, last
+
+
 def logistic(x):
     return 1 / (1 + math.exp(-x))
 
@@ -205,6 +220,10 @@ CASES = [
          lambda x, lengths, **given: lstm(x, lengths=lengths, **given), given=lambda lengths: {"lengths": lengths}),
     Case("lstm", ((4, 3), (2,), (2,), np.array([3, 4, 1])), {"units": 2, "reverse": True}, lstm,
          given=lambda h, c, lengths: {"state": (h, c), "lengths": lengths}),
+    Case("gru", ((4, 3),), {"units": 2}, gru),
+    Case("gru", ((3, 2), (3,)), {"units": 3}, gru, given=lambda h: {"state": h}),
+    Case("gru", ((4, 3), (2,), np.array([3, 4, 1])), {"units": 2, "reverse": True}, gru,
+         given=lambda h, lengths: {"state": h, "lengths": lengths}),
     Case("select", ((4, 3),), {"index": 1, "axis": 0}, lambda x, **_: x[:, 1, :]),
     Case("select", ((4, 3),), {"index": 2, "axis": -1}, lambda x, **_: x[:, :, 2]),
     Case("cross_entropy", ((4,), np.array([3, 0, 3])), {},

@@ -85,6 +85,7 @@ def one(image: Tensor) -> Tensor:
     (lambda image, label: {"loss": rows(image).lstm(8, state=(one(image),)).mean_square()}, "begin with is .h, c."),
     (lambda image, label: {"loss": rows(image).lstm(4, lengths=one(image)).mean_square()}, "one whole number"),
     (lambda image, label: {"loss": rows(image).lstm(4, lengths=label).result("c").mean_square()}, "it has: h"),
+    (lambda image, label: {"loss": rows(image).gru(4, state=one(image)).mean_square()}, "4 units is .4,"),
     (lambda image, label: {"loss": image.max_pool(9, 1).flatten().cross_entropy(label)}, "too small"),
     (lambda image, label: {"loss": image.max_pool(9, 2, ceil=True).flatten().cross_entropy(label)}, "too small"),
     (lambda image, label: {"loss": image.max_pool(2, 2, pad=1, ceil=True).flatten().cross_entropy(label)},
