@@ -22,7 +22,7 @@ from dlcompare.core.plugins.job import ALL, MATRICES
 from dlcompare.core.plugins.optimiser import ADAM, ADAMW, NESTEROV, SGD
 
 from . import recurrent
-from .recurrent import LENGTHS
+from .recurrent import CARRIED, LENGTHS
 
 if TYPE_CHECKING:
     from dlcompare.core.plugins.backend import Arrays
@@ -184,6 +184,8 @@ RECIPES: dict[str, Recipe] = {
                            recurrent.lstm_reverse, (5, 8), extra=LENGTHS),
     "gru": Recipe("gates r, z, n; the reset gate behind the product; z is what stays", recurrent.gru, (5, 8)),
     "gru-lengths": Recipe("lengths and reverse are as an LSTM's", recurrent.gru_lengths, (5, 8), extra=LENGTHS),
+    "carried-state": Recipe("a step begins with the state that the one before left, and sends no gradient back to it",
+                            recurrent.carried, (5, 8), extra=CARRIED),
     "select": Recipe("one index of an axis, also counted from the end", _select, (5, 5)),
     "split": Recipe("stretches of an axis in order, also counted from the end", _split, (5, 4, 3)),
     "fold": Recipe("a sample's rows stay together in the batch",
@@ -239,6 +241,7 @@ def _graph(name: str, recipe: Recipe) -> Graph:
         near = before(x)
         y = recipe.build(near, **extra)
         outputs = {"y": y, "loss": y.mean_square(name="loss") if recipe.squared else entropy(y, label, weight)}
+        outputs |= {spec.follows: y.result(k) for k, spec in recipe.extra.items() if spec.follows}
         return outputs | ({"aside": recipe.aside(near)} if recipe.aside else {})
 
     def traced(classes: int) -> Graph:

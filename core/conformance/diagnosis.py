@@ -40,6 +40,7 @@ class Evidence:
     trains: bool = True
     layer: str | None = None
     raised: str | None = None
+    carries: bool = False  # something from step to step
     suspects: tuple[str, ...] = ()
 
     @property
@@ -130,6 +131,8 @@ def of_parameter(cases: Sequence[str], known: Known, failed: object) -> str:
     where = f"results and gradients are right, parameters wrong after the steps in {training(cases, known)}"
     if shared := shared_by(cases, known):
         return f"the optimiser: {' or '.join(shared)} ({where})"
+    if all(known[case].carries for case in cases):
+        return f"what a step carries on to the next ({where})" + about(cases, known)
     return f"the optimiser, in none of the usual ways ({where})" + about(cases, known)
 
 

@@ -9,6 +9,13 @@ UNITS, LENGTH = 6, 5
 LENGTHS = {"lengths": Input((), "int64", "length", LENGTH + 1)}
 
 
+CARRIED = {name: Input((UNITS,), role="carried", follows=f"next_{name}") for name in "hc"}
+
+
+def carried(x: Tensor, h: Tensor, c: Tensor) -> Tensor:
+    return x.lstm(UNITS, state=(h, c), name="lstm")
+
+
 def lstm_state(x: Tensor) -> Tensor:
     y = x.lstm(UNITS, name="lstm")
     return y.lstm(UNITS, state=(y.result("h"), y.result("c")), name="again")

@@ -115,7 +115,8 @@ SUMMED, ALONE = "it sums the workers' gradients instead of averaging them", "the
 
 def evidence(case: Case) -> Evidence:
     """Return what is known of a case before anyone tried it."""
-    return Evidence(case.pins, frozenset(node.op for node in case.graph.nodes), case.trains)
+    return Evidence(case.pins, frozenset(node.op for node in case.graph.nodes), case.trains,
+                    carries=bool(case.graph.carried()))
 
 
 def examine(case: Case, job: Job, *, seen: Arrays, want: Expected) -> tuple[list[Check], Evidence]:
@@ -123,7 +124,8 @@ def examine(case: Case, job: Job, *, seen: Arrays, want: Expected) -> tuple[list
     checks, about = judge(case, seen, want), evidence(case)
     if all(check.passed for check in checks):
         return checks, about
-    untold = case.heavy or not case.trains or case.optimiser != SGD or case.clip  # RULES are mistakes of plain SGD
+    # RULES are mistakes of plain SGD, tried on each step alone.
+    untold = case.heavy or not case.trains or case.optimiser != SGD or case.clip or case.graph.carried()
     known = () if untold else suspects(case, job, seen=seen, want=want)
     return checks, dataclasses.replace(about, layer=first_divergence(case, checks), suspects=known)
 

@@ -14,8 +14,8 @@ from typing import Any
 
 Shape = tuple[int, ...]
 
-# Fields of a node that came later: left out of the text where they say nothing, so that older graphs keep theirs.
-LATER = {"more": {}, "shared": {}, "rows": 1}
+# Fields of nodes and inputs that came later: left out of the text where they say nothing, so older graphs keep theirs.
+LATER = {"more": {}, "shared": {}, "rows": 1, "follows": None}
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,16 @@ class Input:
     """One declared input of a model; shape without the batch axis.
 
     ``high`` is the exclusive upper bound of integer data; ``role`` tells a dataset what to put there:
-    image, label, ids, segment, mask, position, weight, length (of a padded sequence, from 1 to below ``high``).
+    image, label, ids, segment, mask, position, weight, length (of a padded sequence, from 1 to below ``high``), or
+    carried (at each step what the output ``follows`` was at the step before, zeros at the first: no dataset gives it, and
+    no gradient goes back beyond a step).
     """
 
     shape: Shape
     dtype: str = "float32"
     role: str = "image"
     high: int | None = None
+    follows: str | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,10 @@ class Graph:
         """Return how many rows a sample has in every input and every result, by name."""
         return dict.fromkeys(self.inputs, 1) | {name: n.rows for n in self.nodes for name in n.results}
 
+    def carried(self) -> dict[str, str]:
+        """Return by input, of those that are carried from step to step, the result that it is at the next."""
+        return {k: self.outputs[v.follows] for k, v in self.inputs.items() if v.follows is not None}
+
     def params(self) -> dict[str, Param]:
         """Return every parameter by its full name, in graph order; one that several nodes use is there once."""
         return {n.param_name(local): p for n in self.nodes for local, p in n.params.items()}
@@ -127,7 +134,12 @@ class Graph:
     def to_json(self) -> str:
         """Return a stable, readable text of the graph, one node a line; golden files keep it."""
         lines = [json.dumps({"graph": self.name, "outputs": dict(self.outputs)})]
-        lines += [json.dumps({"input": k, **dataclasses.asdict(v)}) for k, v in self.inputs.items()]
-        lines += [json.dumps({k: v for k, v in dataclasses.asdict(n).items() if LATER.get(k) != v})
-                  for n in self.nodes]
+        lines += [json.dumps({"input": k, **said(v)}) for k, v in self.inputs.items()]
+        lines += [json.dumps(said(n)) for n in self.nodes]
         return "\n".join(lines) + "\n"
+
+
+def said(what: Input | Node) -> dict[str, Any]:
+    """Return the fields of an input or node but for later ones that say nothing."""
+    missing = object()
+    return {k: v for k, v in dataclasses.asdict(what).items() if LATER.get(k, missing) != v}

@@ -101,7 +101,8 @@ def alone(graph: Graph, node: Node) -> Graph:
     inputs, nodes, read, rows = dict[str, Input](), list[Node](), list[str](), graph.rows()
     for number, (name, shape) in enumerate(zip(node.inputs, shapes_of(graph, node), strict=True)):
         source, passed = f"x{number}", passes_on(graph, name)
-        inputs[source] = Input((rows[name], *shape) if rows[name] > 1 else shape) if passed else graph.inputs[name]
+        inputs[source] = (Input((rows[name], *shape) if rows[name] > 1 else shape) if passed
+                          else dataclasses.replace(graph.inputs[name], follows=None))
         if rows[name] > 1:
             nodes.append(Node(f"fold{number}", "fold", (source,), {}, shape, rows=rows[name]))
             source = nodes[-1].name

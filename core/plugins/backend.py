@@ -132,12 +132,16 @@ class Trainer(Loaded):
     def place(self, batch: Arrays) -> Any:
         """Return the batch on the device in native layout; may return before the copy ends.
 
-        Called from a feeding thread while ``step`` runs in the main one.
+        Inputs that the graph carries from step to step (``Graph.carried``) are left out, whether or not the batch has
+        them. Called from a feeding thread while ``step`` runs in the main one.
         """
 
     @abstractmethod
     def step(self, placed: Any, lr: float) -> None:
         """Start one optimiser step on a placed batch with this learning rate; may return early.
+
+        Carried inputs are what the step before has left, zeros at the first: each rank keeps its own rows. To
+        ``forward``, ``activations`` and ``gradients`` they are what the next step would begin with.
 
         g = mean gradient over all ranks + decay * w;  v = momentum * v + g;  w = w - lr * v, where ``decay_of`` says
         what decays.
@@ -161,7 +165,10 @@ class Trainer(Loaded):
 
     @abstractmethod
     def predict(self, batch: Arrays) -> Arrays:
-        """Return the graph's outputs by name in evaluation mode, float32; the batch may have any length."""
+        """Return the graph's outputs by name in evaluation mode, float32; the batch may have any length.
+
+        It holds carried inputs too, and the outputs what follows them: nothing is kept here.
+        """
 
     @abstractmethod
     def activations(self, batch: Arrays) -> Arrays:

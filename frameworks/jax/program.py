@@ -90,9 +90,9 @@ class Program:
         """Return a per-shard function over the mesh. Its gradients are a shard's own: nothing is summed unasked."""
         return shard_map(function, mesh=self.mesh, in_specs=specs, out_specs=out, check_vma=False)
 
-    def step(self) -> Callable[[State, dict[str, Array], Any], tuple[State, Array]]:
-        """Return (state, global batch, learning rate) -> (state, loss by shard); the state may be overwritten."""
-        return self._with_precision(self.sharded(self._step, (SPECS, P(AXIS), P()), (SPECS, P(AXIS))))
+    def step(self) -> Callable[[State, dict[str, Array], Any], tuple[State, Array, Params]]:
+        """Return (state, global batch, learning rate) -> (state, loss by shard, what is carried); it may overwrite."""
+        return self._with_precision(self.sharded(self._step, (SPECS, P(AXIS), P()), (SPECS, P(AXIS), P(AXIS))))
 
     def forward(self) -> Callable[[State, dict[str, Array]], Array]:
         """Return (state, global batch) -> loss by shard, in training mode."""
@@ -135,19 +135,20 @@ class Program:
         values = walk(self.graph, self._needed, trained | stats, batch, context)
         return values, stats | context.moved
 
-    def _backward(self, state: State, batch: dict[str, Array]) -> tuple[Params, Array, Params]:
-        """Return the gradients averaged over the shards, this shard's loss, and its moved statistics."""
-        def objective(trained: Params) -> tuple[Array, tuple[Array, Params]]:
+    def _backward(self, state: State, batch: dict[str, Array]) -> tuple[Params, Array, Params, Params]:
+        """Return the gradients averaged over the shards, and of this one loss, moved statistics, what it carries on."""
+        def objective(trained: Params) -> tuple[Array, tuple[Array, Params, Params]]:
             values, moved = self._forward(state, trained, batch)
             loss = values[self.graph.outputs["loss"]]
-            return loss * state.scale, (loss, moved)
+            carried = {k: values[v].astype(jnp.float32) for k, v in self.graph.carried().items()}
+            return loss * state.scale, (loss, moved, carried)
 
-        scaled, (loss, moved) = jax.grad(objective, has_aux=True)(state.trained)
-        return jax.tree.map(lambda g: g / state.scale, lax.pmean(scaled, AXIS)), loss, moved
+        scaled, (loss, moved, carried) = jax.grad(objective, has_aux=True)(state.trained)
+        return jax.tree.map(lambda g: g / state.scale, lax.pmean(scaled, AXIS)), loss, moved, carried
 
-    def _step(self, state: State, batch: dict[str, Array], lr: Array) -> tuple[State, Array]:
+    def _step(self, state: State, batch: dict[str, Array], lr: Array) -> tuple[State, Array, Params]:
         job = self.job
-        gradients, loss, moved = self._backward(state, batch)
+        gradients, loss, moved, carried = self._backward(state, batch)
         gradients = shortened(gradients, job.clip)
         taken, move = state.taken + 1, rule(job)
         moved_on = {k: move(w, gradients[k], state.velocity[k], state.second.get(k), lr, taken)
@@ -164,7 +165,8 @@ class Program:
             scale = jnp.where(fine, jnp.where(grown, scale * 2, scale), scale / 2)
             good = jnp.where(fine & ~grown, good + 1, 0)
         stats = {k: v[None] for k, v in moved.items()}
-        return State(trained, state.still, stats, velocity, second, scale, good, state.step + 1, taken), loss[None]
+        new = State(trained, state.still, stats, velocity, second, scale, good, state.step + 1, taken)
+        return new, loss[None], carried
 
     def batch_shapes(self, rows: int) -> dict[str, jax.ShapeDtypeStruct]:
         """Return the shapes and places of a global batch of so many samples, as ``place`` makes it."""

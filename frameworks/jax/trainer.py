@@ -45,6 +45,7 @@ class JaxTrainer(Trainer):
         self.program = Program(graph, job, Mesh(np.array(devices), (AXIS,)))
         parts = zip(SPECS, self.program.initial(params), strict=True)
         self.state = State(*(jax.tree.map(partial(self._put, spec), part) for spec, part in parts))
+        self.carried: dict[str, Array] = {}
         self.loss = self._put(P(AXIS), np.zeros(len(devices), np.float32))
 
     def _put(self, spec: P, array: np.ndarray) -> Array:
@@ -54,13 +55,22 @@ class JaxTrainer(Trainer):
     def place(self, batch: Arrays) -> dict[str, Array]:
         where = self.program.sharding(P(AXIS))
         return {k: jax.make_array_from_process_local_data(where, to_device_form(v, self.program.layout))
-                for k, v in batch.items()}
+                for k, v in batch.items() if k not in self.graph.carried()}
+
+    def _with_carried(self, placed: dict[str, Array]) -> dict[str, Array]:
+        """Return a batch with what the step before has left, zeros before the first."""
+        names, rows = self.graph.carried(), len(next(iter(placed.values())))
+        if names and not self.carried:
+            self.carried = {k: self._put(P(AXIS), np.zeros((rows, *self.graph.inputs[k].shape), np.float32))
+                            for k in names}
+        return placed | self.carried
 
     def step(self, placed: dict[str, Array], lr: float) -> None:
-        self.state, self.loss = self._step(self.state, placed, np.float32(lr))
+        placed = self._with_carried(placed)
+        self.state, self.loss, self.carried = self._step(self.state, placed, np.float32(lr))
 
     def forward(self, placed: dict[str, Array]) -> None:
-        self.loss = self._loss(self.state, placed)
+        self.loss = self._loss(self.state, self._with_carried(placed))
 
     def wait(self) -> float:
         jax.block_until_ready(self.state)
@@ -78,12 +88,14 @@ class JaxTrainer(Trainer):
         return {name: neutral(value, self.program.layout) for name, value in found.items()}
 
     def activations(self, batch: Arrays) -> Arrays:
-        seen = {k: self._own(v) for k, v in self._activations(self.state, self.place(batch)).items()}
+        placed = self._with_carried(self.place(batch))
+        seen = {k: self._own(v) for k, v in self._activations(self.state, placed).items()}
         scalars = {node.name for node in self.graph.nodes if not node.shape}
         return {k: np.asarray(v.mean() if k in scalars else neutral(v, self.program.layout)) for k, v in seen.items()}
 
     def gradients(self, batch: Arrays) -> Arrays:
-        return {k: self._neutral(k, v) for k, v in self._gradients(self.state, self.place(batch)).items()}
+        placed = self._with_carried(self.place(batch))
+        return {k: self._neutral(k, v) for k, v in self._gradients(self.state, placed).items()}
 
     def params(self) -> Arrays:
         found = self._local()
@@ -135,7 +147,7 @@ class JaxTrainer(Trainer):
 
     def messages(self, placed: dict[str, Array]) -> list[Message]:
         """As the compiled step has them. A CPU sends each array of a combined all-reduce by itself."""
-        compiled = self._step.lower(self.state, placed, np.float32(0)).compile()
+        compiled = self._step.lower(self.state, self._with_carried(placed), np.float32(0)).compile()
         self.step(placed, 0.0)
         self.wait()
         return [Message(op.replace("-", "_"), size, 1) for op, sizes in exchanged(compiled.as_text())

@@ -47,7 +47,11 @@ class MxnetTrainer(Trainer):
         self.exchange.start(weights)
         self.optimiser = optimiser(list(weights.values()), list(self.gradient.values()), job)
         self.statistics = Statistics(graph, self.parameters)
-        self.network = self._network("loss", static_alloc=True, static_shape=True)
+        self.follows = graph.carried()
+        self.carried: dict[str, Any] = {}
+        self.made: dict[str, Any] = {}  # of the last pass, which a step carries on
+        self.network = self._network("loss", values=[graph.outputs["loss"], *self.follows.values()],
+                                     static_alloc=True, static_shape=True)
         self.loss = nd.zeros(1)
 
     def _join(self) -> Exchange:
@@ -71,6 +75,9 @@ class MxnetTrainer(Trainer):
         return network
 
     def place(self, batch: Arrays) -> dict[str, Any]:
+        return self._place({k: v for k, v in batch.items() if k not in self.follows})
+
+    def _place(self, batch: Arrays) -> dict[str, Any]:
         wide = "int32" if self.job.precision == "bf16" else "int64"  # AMP casts int64 by oneDNN, which cannot
         return {name: nd.array(value, dtype=wide if value.dtype == np.int64 else value.dtype)
                 for name, value in batch.items()}
@@ -79,19 +86,28 @@ class MxnetTrainer(Trainer):
         self.loss.wait_to_read()  # else Python queues steps, and holds their batches, without an end
         self.statistics.divide_for(len(next(iter(placed.values()))))
         self._backward(placed)
+        self.carried = self.made
         self.optimiser.step(lr)
 
     def _backward(self, placed: dict[str, Any]) -> None:
         """Start to compute the loss, and the gradients summed over workers."""
         with autograd.record():
-            (self.loss,) = run(self.network, placed)
+            self.loss, *made = run(self.network, self._with_carried(placed))
         self.loss.backward()
+        # Copied, for the network writes its next results into the same memory.
+        self.made = {name: value.detach().copy() for name, value in zip(self.follows, made, strict=True)}
         self.exchange.add(self.gradient)
+
+    def _with_carried(self, placed: dict[str, Any]) -> dict[str, Any]:
+        """Return a batch with what the step before has left, zeros before the first."""
+        rows = len(next(iter(placed.values())))
+        return placed | {name: self.carried[name] if self.carried else nd.zeros((rows, *self.graph.inputs[name].shape))
+                         for name in self.follows}
 
     def forward(self, placed: dict[str, Any]) -> None:
         self.loss.wait_to_read()
         with autograd.train_mode():
-            (self.loss,) = run(self.network, placed)
+            self.loss, *_ = run(self.network, self._with_carried(placed))
 
     def wait(self) -> float:
         nd.waitall()
@@ -105,7 +121,7 @@ class MxnetTrainer(Trainer):
 
     def predict(self, batch: Arrays) -> Arrays:
         with self.statistics.in_use():
-            found = self._results(self._evaluator, batch)
+            found = self._results(self._evaluator, self._place(batch))
         return {name: found[node] for name, node in self.graph.outputs.items()}
 
     @functools.cached_property
@@ -116,11 +132,11 @@ class MxnetTrainer(Trainer):
         nodes = [name for node in self.graph.needed("loss") for name in node.results]
         network = self._network("loss", values=nodes)
         with self.statistics.preserve(), autograd.train_mode():
-            return self._results(network, batch)
+            return self._results(network, self._with_carried(self.place(batch)))
 
-    def _results(self, network: Network, batch: Arrays) -> Arrays:
+    def _results(self, network: Network, placed: dict[str, Any]) -> Arrays:
         """Return a network's results by node name; MXNet has no scalars, but arrays of one element."""
-        found = run(network, self.place(batch))
+        found = run(network, placed)
         scalar = {node.name for node in self.graph.nodes if not node.shape}
         return {name: value.astype("float32").asnumpy().reshape(() if name in scalar else value.shape)
                 for name, value in zip(network.outputs, found, strict=True)}

@@ -44,7 +44,8 @@ class TorchTrainer(Trainer):
         with torch.device("meta"):  # as there is no use in drawing parameters that are loaded at once
             modules = build(graph)
         self.evaluator = fx.GraphModule(modules, fx_graph(graph, graph.needed(), list(graph.outputs)))
-        self.module = fx.GraphModule(modules, fx_graph(graph, graph.needed("loss"), ["loss"]))
+        self.follows = {name: spec.follows for name, spec in graph.inputs.items() if spec.follows is not None}
+        self.module = fx.GraphModule(modules, fx_graph(graph, graph.needed("loss"), ["loss", *self.follows.values()]))
         self._load(params)
         self.weights = {name: self.evaluator.get_parameter(target(name))
                         for name, declared in graph.params().items() if declared.trained}
@@ -57,6 +58,8 @@ class TorchTrainer(Trainer):
                                            enabled=job.precision == "fp16")
         self.copies = torch.cuda.Stream() if self.device.type == "cuda" else None
         self.loss = torch.zeros(())
+        self.carried: dict[str, Tensor] = {}
+        self.made: dict[str, Tensor] = {}  # of the last pass, which a step carries on
 
     def _join(self) -> torch.device:
         """Become one of the processes of the job; return this one's device."""
@@ -84,6 +87,9 @@ class TorchTrainer(Trainer):
         self.evaluator.to(device=self.device, memory_format=self.layout)
 
     def place(self, batch: Arrays) -> dict[str, Tensor]:
+        return self._place({k: v for k, v in batch.items() if k not in self.follows})
+
+    def _place(self, batch: Arrays) -> dict[str, Tensor]:
         if self.copies is None:
             return {k: self._tensor(v) for k, v in batch.items()}
         with torch.cuda.stream(self.copies):
@@ -114,12 +120,21 @@ class TorchTrainer(Trainer):
         return loss.detach()
 
     def _mean_loss(self, placed: dict[str, Tensor]) -> Tensor:
-        return self.parallel(**placed)["loss"]
+        found = self.parallel(**self._with_carried(placed))
+        self.made = {name: found[output].detach().float() for name, output in self.follows.items()}
+        return found["loss"]
+
+    def _with_carried(self, placed: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return a batch with what the step before has left, zeros before the first."""
+        rows = len(next(iter(placed.values())))
+        return placed | {name: self.carried[name] if self.carried else torch.zeros(
+            (rows, *self.graph.inputs[name].shape), device=self.device) for name in self.follows}
 
     def step(self, placed: dict[str, Tensor], lr: float) -> None:
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         self.loss = self._backward(placed)
+        self.carried = self.made
         if self.job.clip is not None:
             self.scaler.unscale_(self.optimiser)  # nothing without fp16
             shorten(self.optimiser, self.job.clip)
@@ -144,7 +159,7 @@ class TorchTrainer(Trainer):
     def predict(self, batch: Arrays) -> Arrays:
         self.evaluator.eval()
         with torch.no_grad(), self._precision():
-            outputs = self.evaluator(**self.place(batch))
+            outputs = self.evaluator(**self._place(batch))
         self.evaluator.train()
         return {k: array(v) for k, v in outputs.items()}
 
@@ -160,7 +175,7 @@ class TorchTrainer(Trainer):
                 return result
 
         with self._preserve_statistics(), torch.no_grad(), self._precision():
-            Watch(self.module).run(*self._in_order(self.place(batch)))
+            Watch(self.module).run(*self._in_order(self._with_carried(self.place(batch))))
         return seen
 
     def _in_order(self, placed: dict[str, Tensor]) -> list[Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -63,13 +63,17 @@ class ReferenceTrainer(Trainer):
         self.velocity = {k: np.zeros_like(self.weights[k]) for k in graph.trained()}
         self.second = {k: np.zeros_like(v) for k, v in self.velocity.items()} if adaptive else self.velocity
         self.updates = 0  # optimiser steps
+        self.carried: list[Arrays] = [{} for _ in range(replicas)]  # from the step before
         self.directions: Mapping[str, Direction] = DIRECTIONS  # a test puts a wrong one into a copy
         self.loss = float("nan")
 
     def place(self, batch: Arrays) -> Arrays:
-        """Return the batch in float64 and int64; JobError if an input is missing or misshapen."""
+        """Return the batch in float64 and int64, but for what is carried; JobError if one is missing or misshapen."""
+        return self.taken(batch, self.graph.inputs.keys() - self.graph.carried().keys())
+
+    def taken(self, batch: Arrays, names: Collection[str]) -> Arrays:
         placed = {}
-        for name, declared in self.graph.inputs.items():
+        for name, declared in ((k, v) for k, v in self.graph.inputs.items() if k in names):
             if name not in batch:
                 raise JobError(f"the batch has no input {name!r}; it has: {', '.join(sorted(batch)) or 'none'}")
             if batch[name].shape[1:] != declared.shape:
@@ -83,6 +87,7 @@ class ReferenceTrainer(Trainer):
         tapes, gradients = self.differentiate(placed)
         for rank, tape in enumerate(tapes):
             self.follow(tape, rank=rank)
+            self.carry(tape, rank=rank)
         self.update(gradients, lr)
         self.loss = float(np.mean([tape.values[self.graph.outputs["loss"]] for tape in tapes]))
 
@@ -98,7 +103,7 @@ class ReferenceTrainer(Trainer):
         return [value]
 
     def predict(self, batch: Arrays) -> Arrays:
-        tape = self.run(self.place(batch), nodes=self.graph.needed(), training=False)
+        tape = self.run(self.taken(batch, self.graph.inputs), nodes=self.graph.needed(), training=False)
         return {name: tape.values[node] for name, node in self.graph.outputs.items()}
 
     def activations(self, batch: Arrays) -> Arrays:
@@ -127,7 +132,17 @@ class ReferenceTrainer(Trainer):
 
     def passes(self, placed: Arrays, nodes: Sequence[Node]) -> list[Tape]:
         """Return each replica's forward pass on its share of a batch; changes no state."""
-        return [self.run(share, nodes=nodes, rank=rank) for rank, share in enumerate(self.shares(placed))]
+        return [self.run(share | self.begin(share, rank=rank), nodes=nodes, rank=rank)
+                for rank, share in enumerate(self.shares(placed))]
+
+    def begin(self, share: Arrays, *, rank: int) -> Arrays:
+        """Return the carried inputs of a replica: what the step before left, or zeros."""
+        rows = len(next(iter(share.values())))
+        return {name: self.carried[rank].get(name, np.zeros((rows, *self.graph.inputs[name].shape)))
+                for name in self.graph.carried()}
+
+    def carry(self, tape: Tape, *, rank: int) -> None:
+        self.carried[rank] = {name: tape.values[result] for name, result in self.graph.carried().items()}
 
     def average(self, shares: Sequence[Arrays]) -> Arrays:
         """Return the mean of the replicas' gradients; here a test makes them a sum."""

@@ -51,7 +51,9 @@ class TfTrainer(Trainer):
             self._load(params)
             self.trained = {name: self.network.weights[name].variable for name in graph.trained()}
             self.optimiser = Optimiser(list(self.trained.values()), job)
-        self.model = self.network.model([graph.outputs["loss"]])
+        self.follows = graph.carried()
+        self.carried: dict[str, Any] = {}
+        self.model = self.network.model({graph.outputs["loss"], *self.follows.values()})
         self.scale = LossScale(job.loss_scale) if job.precision == "fp16" else None
         eager, xla = job.execution == "eager", job.execution == "compiled"
         self.train = self._train if eager else tf.function(self._train, autograph=False)
@@ -67,41 +69,61 @@ class TfTrainer(Trainer):
 
     def place(self, batch: Arrays) -> list[Any]:
         with tf.device(self.device):
+            return [tf.constant(channels_last(batch[name])) for name in self.graph.inputs if name not in self.follows]
+
+    def _place(self, batch: Arrays) -> list[Any]:
+        with tf.device(self.device):
             return [tf.constant(channels_last(batch[name])) for name in self.graph.inputs]
 
-    def step(self, placed: list[Any], lr: float) -> None:
-        self.loss = self.train(tf.constant(lr, tf.float32), placed)
+    def _with_carried(self, placed: list[Any]) -> list[Any]:
+        """Return a batch, in the order of the inputs, with what the step before has left, zeros before the first."""
+        if not self.follows:
+            return placed
+        given, inputs = iter(placed), self.graph.inputs
+        if not self.carried:
+            with tf.device(self.device):
+                self.carried = {name: tf.zeros((placed[0].shape[0], *stored_shape(inputs[name].shape)))
+                                for name in self.follows}
+        return [self.carried[name] if name in self.follows else next(given) for name in inputs]
 
-    def _train(self, lr: Any, inputs: list[Any]) -> Any:
-        loss, gradients = self._backward(inputs)
+    def step(self, placed: list[Any], lr: float) -> None:
+        self.loss, self.carried = self.train(tf.constant(lr, tf.float32), self._with_carried(placed))
+
+    def _train(self, lr: Any, inputs: list[Any]) -> tuple[Any, dict[str, Any]]:
+        loss, gradients, carried = self._backward(inputs)
         if self.scale is None:
             self.optimiser.step(lr, gradients)
         else:
             tf.cond(self.scale.adjust(gradients), lambda: self.optimiser.step(lr, gradients), lambda: False)
-        return loss
+        return loss, carried
 
-    def _backward(self, inputs: list[Any]) -> tuple[Any, list[Any]]:
-        """Return this rank's loss and the gradients, averaged over ranks, of the trained parameters."""
+    def _backward(self, inputs: list[Any]) -> tuple[Any, list[Any], dict[str, Any]]:
+        """Return this rank's loss, the gradients, averaged over ranks, of trained parameters, and what is carried."""
         if self.job.execution == "compiled":  # XLA has no Horovod on a CPU: the all-reduce comes after it
-            loss, gradients = self.derive(inputs)
+            loss, gradients, carried = self.derive(inputs)
             gradients = [hvd.allreduce(g, op=hvd.Average) for g in gradients]
         else:
-            loss, gradients = self.derive(inputs, lambda tape: hvd.DistributedGradientTape(tape, sparse_as_dense=True))
-        return loss, gradients if self.scale is None else self.scale.unscale(gradients)
+            loss, gradients, carried = self.derive(
+                inputs, lambda tape: hvd.DistributedGradientTape(tape, sparse_as_dense=True))
+        return loss, gradients if self.scale is None else self.scale.unscale(gradients), carried
 
-    def _derive(self, inputs: list[Any], wrap: Callable[[Any], Any] = lambda tape: tape) -> tuple[Any, list[Any]]:
-        """Return this rank's loss and its gradients by the tape that ``wrap`` makes of one, times the loss scale."""
+    def _derive(self, inputs: list[Any], wrap: Callable[[Any], Any] = lambda tape: tape
+                ) -> tuple[Any, list[Any], dict[str, Any]]:
+        """Return as ``_backward``, the gradients by the tape that ``wrap`` makes of one, and times the loss scale."""
         with tf.GradientTape() as tape:
-            loss = self._infer(inputs)
+            loss, carried = self._infer(inputs)
             scaled = loss if self.scale is None else loss * self.scale.scale
         gradients = wrap(tape).gradient(scaled, list(self.trained.values()))
-        return loss, [tf.convert_to_tensor(g) for g in gradients]
+        return loss, [tf.convert_to_tensor(g) for g in gradients], carried
 
     def forward(self, placed: list[Any]) -> None:
-        self.loss = self.infer(placed)
+        self.loss, _ = self.infer(self._with_carried(placed))
 
-    def _infer(self, inputs: list[Any]) -> Any:
-        return self.model(inputs, training=True)[self.graph.outputs["loss"]]
+    def _infer(self, inputs: list[Any]) -> tuple[Any, dict[str, Any]]:
+        """Return the loss, and the carried inputs of the next step."""
+        found = self.model(inputs, training=True)
+        carried = {name: tf.cast(found[result], tf.float32) for name, result in self.follows.items()}
+        return found[self.graph.outputs["loss"]], carried
 
     def wait(self) -> float:
         return float(self.loss)
@@ -112,17 +134,17 @@ class TfTrainer(Trainer):
         return hvd.allreduce(tf.constant(values), op=hvd.Sum, name="dlcompare.gather").numpy().tolist()
 
     def predict(self, batch: Arrays) -> Arrays:
-        found = self._evaluate(self.place(batch))
+        found = self._evaluate(self._place(batch))
         return {name: channels_first(found[node]) for name, node in self.graph.outputs.items()}
 
     def activations(self, batch: Arrays) -> Arrays:
         with self._preserve_statistics():
-            found = self._activate(self.place(batch))
+            found = self._activate(self._with_carried(self.place(batch)))
         return {name: channels_first(value) for name, value in found.items()}
 
     def gradients(self, batch: Arrays) -> Arrays:
         with self._preserve_statistics():
-            _, gradients = self._differentiate(self.place(batch))
+            _, gradients, _ = self._differentiate(self._with_carried(self.place(batch)))
         return {k: self.network.weights[k].neutral(g) for k, g in zip(self.trained, gradients, strict=True)}
 
     @cached_property
@@ -195,7 +217,7 @@ class TfTrainer(Trainer):
         return cuda_uuids(int(one.name.rpartition(":")[2]) for one in visible)
 
     def close(self) -> None:
-        for name in ("network", "model", "trained", "optimiser", "train", "derive", "infer", "scale",
+        for name in ("network", "model", "trained", "optimiser", "train", "derive", "infer", "scale", "carried",
                      "_evaluate", "_activate", "_differentiate"):
             vars(self).pop(name, None)
         tf.keras.backend.clear_session()

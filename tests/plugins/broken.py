@@ -68,6 +68,32 @@ class Untied(Worker):
         super().__init__(dataclasses.replace(case, graph=graph, params=case.params | copies), *args)
 
 
+class StartsAfresh(Worker):
+    """Every step begins with zeros."""
+
+    def carry(self, tape, *, rank):
+        pass
+
+
+class LookingCarriesOn(Worker):
+    """Whoever asks for activations moves the state."""
+
+    def activations(self, batch):
+        for rank, tape in enumerate(self.passes(self.place(batch), self.graph.needed("loss"))):
+            self.carry(tape, rank=rank)
+        return super().activations(batch)
+
+
+class TakesTheBatch(Worker):
+    """The state is what the batch holds, as it is in evaluation."""
+
+    def place(self, batch):
+        return self.taken(batch, self.graph.inputs)
+
+    def begin(self, share, *, rank):
+        return {}
+
+
 class DecoupledDecay(Worker):
     """AdamW's kind of weight decay."""
 
@@ -388,6 +414,9 @@ MISTAKES = {
     "reset before the product": mistake("gru", recurrent.ResetBefore(), "gru", "'gru' (forward)"),
     "update gate reversed": mistake("gru", recurrent.UpdateReversed(), "gru", "'gru' (forward)"),
     "lengths of a GRU ignored": mistake("gru", recurrent.GruWithoutLengths(), "gru-lengths", "'gru' (forward)"),
+    "state afresh at every step": Mistake(StartsAfresh, "carried-state", "lstm 'lstm' (after 4 steps)"),
+    "looking carries the state on": Mistake(LookingCarriesOn, "carried-state", "lstm 'lstm' (forward)"),
+    "state taken from the batch": Mistake(TakesTheBatch, "carried-state", "lstm 'lstm' (forward)"),
     "dropout in evaluation": mistake("dropout", ops.DropsInEvaluation(), "dropout-evaluation",
                                      "'dropout' (evaluation)"),
     "loss summed over the batch": mistake("cross_entropy", ops.SummedLoss(), "cross-entropy", "'loss' (forward)"),

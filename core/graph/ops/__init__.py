@@ -276,3 +276,17 @@ def check(graph: Graph) -> None:
             if name not in known:
                 raise ValueError(f"node {node.name!r} reads {name!r}, which no earlier node makes")
         known.update(node.results)
+    check_carried(graph)
+
+
+def check_carried(graph: Graph) -> None:
+    """Raise ValueError for an input that no output of its shape can follow, or none that the loss needs."""
+    for name, spec in graph.inputs.items():
+        if spec.follows is not None and spec.follows not in graph.outputs:
+            raise ValueError(f"input {name!r} follows output {spec.follows!r}; there is: {', '.join(graph.outputs)}")
+    shapes, rows = graph.shapes(), graph.rows()
+    for name, result in graph.carried().items():
+        reached = any(result in node.results for node in graph.needed("loss"))
+        if shapes[result] != shapes[name] or rows[result] != 1 or not reached:
+            raise ValueError(f"input {name!r} {shapes[name]} cannot follow {result!r} {shapes[result]}: that must be "
+                             "of its shape, one row a sample, and come of a layer that the loss needs")

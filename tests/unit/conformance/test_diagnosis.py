@@ -43,7 +43,7 @@ TOLD = {
         "Adam's moments uncorrected", "AdamW's decay coupled", "Adam's epsilon folded"),
         "the optimiser, in none of the usual ways"),
     "weight decay of unreached parameters": "the optimiser, in none of the usual ways (results and gradients are "
-                                            "right, parameters wrong after the steps in 1 of the 51 cases that train); "
+                                            "right, parameters wrong after the steps in 1 of the 52 cases that train); "
                                             "unreached-parameters: what the loss does not reach stays put",
     "gradients summed over workers": "the all-reduce: it sums the workers' gradients instead of averaging them (",
     "no all-reduce": "the all-reduce: there is none, each worker trains alone (results are right, gradients wrong in",
@@ -52,7 +52,8 @@ TOLD = {
     "dropout never off": "op dropout: wrong in evaluation alone",
     "bias not learned": "a gradient, first that of dense 'fc' or of what follows it (results are right",
     "ReLU has a slope at zero": "a gradient, first that of dense 'zero' or of what follows it (results are right, "
-                                "gradients wrong in 1 of the 51 cases that train); relu-at-zero: the gradient at 0",
+                                "gradients wrong in 1 of the 52 cases that train); relu-at-zero: the gradient at 0",
+    "state afresh at every step": "what a step carries on to the next (results and gradients are right, parameters",
     "second bias learns nothing": "op lstm: its gradient (results are right, gradients wrong in",
     "padding row in the embedding": "a gradient, first that of embedding 'words' or of what follows it",
     "one use of a table counts": "a gradient, first that of dense 'logits' or of what follows it",

@@ -1,6 +1,7 @@
 """Recording a model: shapes, names, and what is rejected."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -106,6 +107,32 @@ def test_an_ill_formed_graph_is_rejected_by_its_first_bad_node() -> None:
         check(swapped)
     with pytest.raises(ValueError, match="uses op 'softmin'"):
         check(Graph("x", graph.inputs, (Node("n", "softmin", ("image",), {}, (3,)),), {}))
+
+
+def carrying(shape: tuple[int, ...], *, read: bool = True, follows: str = "after") -> Graph:
+    def build(x: Tensor, h: Tensor) -> dict[str, Tensor]:
+        y = x.gru(4, state=h, name="gru") if read else x.gru(4, name="gru")
+        loss = (y if read else x).mean_square(name="loss")
+        return {"after": y.result("h"), "loss": loss}
+
+    return trace("carrying", build, {"x": Input((5, 3)), "h": Input(shape, role="carried", follows=follows)})
+
+
+def test_an_input_is_carried_on_from_a_result() -> None:
+    graph = carrying((4,))
+    assert graph.carried() == {"h": "gru:h"} and trace("net", network, IMAGE).carried() == {}
+    assert json.loads(graph.to_json().splitlines()[2])["follows"] == "after"
+    assert "follows" not in graph.to_json().splitlines()[1]
+    for layer in layers(graph):
+        assert not layer.graph.carried()
+
+
+@pytest.mark.parametrize(("shape", "how", "words"), [
+    ((4,), {"follows": "before"}, "follows output 'before'; there is: after, loss"),
+    ((5,), {"read": False}, "must be of its shape"), ((4,), {"read": False}, "that the loss needs")])
+def test_an_input_that_nothing_can_follow_is_refused(shape: tuple[int, ...], how: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        carrying(shape, **how)
 
 
 def test_results_beyond_the_first_are_named_after_their_node() -> None:
