@@ -24,9 +24,9 @@ from dlcompare.core.plugins.registry import plugins
 ROOT = Path(__file__).parents[1]
 CORE = (  # the network and its parameters; what is compared and how; learning rates, the order of samples and steps
     "graph", "conformance/cases.py", "conformance/dropout.py", "conformance/oracle.py", "conformance/expectation.py",
-    "conformance/check.py", "plugins/job.py", "plugins/optimiser.py", "plugins/schedule.py", "data/streams.py",
-    "data/order.py", "data/feed.py", "data/weights.py", "data/generated/synthetic.py", "worker/windows.py",
-    "kinds/training/loop.py")
+    "conformance/recurrent.py", "conformance/check.py", "plugins/job.py", "plugins/optimiser.py",
+    "plugins/schedule.py", "data/streams.py", "data/order.py", "data/feed.py", "data/weights.py",
+    "data/generated/synthetic.py", "worker/windows.py", "kinds/training/loop.py")
 OURS, APART = __name__.split(".")[:2]  # dlcompare, and its core, of which only CORE counts
 
 Files = dict[str, Path]  # by a name that is the same wherever they are installed

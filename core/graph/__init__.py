@@ -33,8 +33,8 @@ class Input:
 
     ``high`` is the exclusive upper bound of integer data; ``role`` tells a dataset what to put there:
     image, label, ids, segment, mask, position, weight, length (of a padded sequence, from 1 to below ``high``), or
-    carried (at each step what the output ``follows`` was at the step before, zeros at the first: no dataset gives it, and
-    no gradient goes back beyond a step).
+    carried (at each step what the output ``follows`` was at the one before, zeros at the first; no dataset gives it, no
+    gradient goes back beyond a step).
     """
 
     shape: Shape
