@@ -58,8 +58,7 @@ class TorchTrainer(Trainer):
                                            enabled=job.precision == "fp16")
         self.copies = torch.cuda.Stream() if self.device.type == "cuda" else None
         self.loss = torch.zeros(())
-        self.carried: dict[str, Tensor] = {}
-        self.made: dict[str, Tensor] = {}  # of the last pass, which a step carries on
+        self.carried, self.made = dict[str, Tensor](), dict[str, Tensor]()  # of the last step, of the last pass
 
     def _join(self) -> torch.device:
         """Become one of the processes of the job; return this one's device."""

@@ -69,9 +69,9 @@ class ReferenceTrainer(Trainer):
 
     def place(self, batch: Arrays) -> Arrays:
         """Return the batch in float64 and int64, but for what is carried; JobError if one is missing or misshapen."""
-        return self.taken(batch, self.graph.inputs.keys() - self.graph.carried().keys())
+        return self.widened(batch, self.graph.inputs.keys() - self.graph.carried().keys())
 
-    def taken(self, batch: Arrays, names: Collection[str]) -> Arrays:
+    def widened(self, batch: Arrays, names: Collection[str]) -> Arrays:
         placed = {}
         for name, declared in ((k, v) for k, v in self.graph.inputs.items() if k in names):
             if name not in batch:
@@ -103,7 +103,7 @@ class ReferenceTrainer(Trainer):
         return [value]
 
     def predict(self, batch: Arrays) -> Arrays:
-        tape = self.run(self.taken(batch, self.graph.inputs), nodes=self.graph.needed(), training=False)
+        tape = self.run(self.widened(batch, self.graph.inputs), nodes=self.graph.needed(), training=False)
         return {name: tape.values[node] for name, node in self.graph.outputs.items()}
 
     def activations(self, batch: Arrays) -> Arrays:
@@ -132,11 +132,10 @@ class ReferenceTrainer(Trainer):
 
     def passes(self, placed: Arrays, nodes: Sequence[Node]) -> list[Tape]:
         """Return each replica's forward pass on its share of a batch; changes no state."""
-        return [self.run(share | self.begin(share, rank=rank), nodes=nodes, rank=rank)
-                for rank, share in enumerate(self.shares(placed))]
+        return [self.run(share, nodes=nodes, rank=rank) for rank, share in enumerate(self.shares(placed))]
 
     def begin(self, share: Arrays, *, rank: int) -> Arrays:
-        """Return the carried inputs of a replica: what the step before left, or zeros."""
+        """Return the carried inputs of a replica, where its share has none: what the step before left, or zeros."""
         rows = len(next(iter(share.values())))
         return {name: self.carried[rank].get(name, np.zeros((rows, *self.graph.inputs[name].shape)))
                 for name in self.graph.carried()}
@@ -181,7 +180,7 @@ class ReferenceTrainer(Trainer):
 
     def run(self, share: Arrays, *, nodes: Iterable[Node], rank: int = 0, training: bool = True) -> Tape:
         """Run the nodes in order on one replica's share; changes no state."""
-        state, tape = self.operands(rank=rank), Tape(dict(share))
+        state, tape = self.operands(rank=rank), Tape(self.begin(share, rank=rank) | share)
         for node in nodes:
             inputs = tuple(tape.values[name] for name in node.inputs)
             call = Call(node.name, node.attrs, inputs, {k: state[node.param_name(k)] for k in node.params}, training)

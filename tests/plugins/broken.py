@@ -88,10 +88,7 @@ class TakesTheBatch(Worker):
     """The state is what the batch holds, as it is in evaluation."""
 
     def place(self, batch):
-        return self.taken(batch, self.graph.inputs)
-
-    def begin(self, share, *, rank):
-        return {}
+        return self.widened(batch, self.graph.inputs)
 
 
 class DecoupledDecay(Worker):
