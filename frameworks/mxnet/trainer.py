@@ -94,8 +94,7 @@ class MxnetTrainer(Trainer):
         with autograd.record():
             self.loss, *made = run(self.network, self._with_carried(placed))
         self.loss.backward()
-        # Copied, for the network writes its next results into the same memory.
-        self.made = {name: value.detach().copy() for name, value in zip(self.follows, made, strict=True)}
+        self.made = {name: value.detach() for name, value in zip(self.follows, made, strict=True)}
         self.exchange.add(self.gradient)
 
     def _with_carried(self, placed: dict[str, Any]) -> dict[str, Any]:
